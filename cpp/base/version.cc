@@ -1,0 +1,7 @@
+#include "base/version.h"
+
+namespace penstock {
+
+std::string_view version() { return PENSTOCK_VERSION; }
+
+}  // namespace penstock

@@ -1,0 +1,13 @@
+// The index of the Python module penstock._core. Each file of this folder binds one subject and
+// defines one function `void register_<file>(nanobind::module_&)`; declare and call it here.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string_view.h>
+
+#include "base/version.h"
+
+namespace nb = nanobind;
+
+NB_MODULE(_core, m) {
+  m.doc() = "The Penstock engine.";
+  m.def("version", &penstock::version, "Version of the engine, as major.minor.patch.");
+}
