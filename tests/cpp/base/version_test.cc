@@ -7,9 +7,7 @@
 namespace penstock {
 namespace {
 
-TEST(Version, HasThreeParts) {
-  EXPECT_EQ(std::count(version().begin(), version().end(), '.'), 2);
-}
+TEST(Version, HasThreeParts) { EXPECT_EQ(std::count(version().begin(), version().end(), '.'), 2); }
 
 }  // namespace
 }  // namespace penstock

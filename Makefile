@@ -1,0 +1,122 @@
+# Every target sets up what it needs in .venv and build/; a second run only does what changed.
+#
+#   make demo     the examples on the small models that come with the repository
+#   make test     lint, rules, C++ tests, Python tests: what CI runs
+#   make cpp      the C++ tests alone; `make cpp FOLDER=memory` one folder of them
+#   make rules    the layering and size rules alone
+#   make lint     formatting, ruff, mypy; `make format` rewrites the files instead
+#   make asan     the C++ tests under the address and undefined-behaviour sanitizers (FOLDER= too)
+#   make tsan     the C++ tests under the thread sanitizer (FOLDER= too)
+#   make wheel    a wheel in dist/
+#   make clean    removes what was built, but not .venv
+
+PYTHON ?= python3
+FOLDER ?=
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -q
+BUILD_STAMP := $(VENV)/.stamp-build
+DEV_STAMP := $(VENV)/.stamp-dev
+TEST_STAMP := $(VENV)/.stamp-test
+INSTALL_STAMP := $(VENV)/.stamp-install
+
+SOURCES := CMakeLists.txt pyproject.toml $(shell find cmake cpp python -name __pycache__ -prune -o \
+  \( -type d -o -name '*.h' -o -name '*.cc' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh' \
+  -o -name '*.py' -o -name '*.txt' -o -name '*.cmake' -o -name '*.in' -o -name 'py.typed' \) -print)
+CXX_FILES = $(shell find $(wildcard cpp python tests examples benchmarks) \
+  \( -name '*.h' -o -name '*.cc' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh' \))
+TORCH := $(shell sed -n 's/.*"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export CMAKE_GENERATOR := Ninja
+
+.PHONY: demo test cpp rules lint format asan tsan wheel install gtest clean
+.NOTPARALLEL:
+
+demo: install
+	examples/demo.sh
+
+# The Python tests end the run, so that their closing line is the last one printed.
+test: lint rules cpp $(TEST_STAMP) install
+	$(VENV)/bin/python -m pytest tests
+
+# ---- set-up ------------------------------------------------------------------------------------
+
+$(BUILD_STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "Penstock needs Python 3.10 to 3.13: run make PYTHON=<a Python of that version>"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) cannot make virtual" \
+	  "environments: install its venv package (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade "pip>=25.1"
+	$(PIP) --group build
+	@touch $@
+
+$(INSTALL_STAMP): $(SOURCES) $(BUILD_STAMP)
+	$(PIP) --no-build-isolation .
+	@touch $@
+
+install: $(INSTALL_STAMP)
+
+$(DEV_STAMP): $(BUILD_STAMP)
+	$(PIP) --no-build-isolation ".[dev]"
+	@touch $@ $(INSTALL_STAMP)
+
+# torch comes first and alone, so that its version is settled before anything else asks for it.
+$(TEST_STAMP): $(BUILD_STAMP)
+	$(PIP) "$(TORCH)"
+	$(PIP) --no-build-isolation ".[test]"
+	@touch $@ $(INSTALL_STAMP)
+
+gtest: $(BUILD_STAMP)
+	@has_gtest() { echo 'int main() {}' | c++ -x c++ -include gtest/gtest.h - -lgtest \
+	  -o /dev/null 2>/dev/null; }; \
+	if ! has_gtest && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -y -qq libgtest-dev >/dev/null; fi; \
+	has_gtest || { echo "GoogleTest is missing and only root can install it:" \
+	  "sudo apt-get install libgtest-dev"; exit 1; }
+
+# ---- C++ tests ---------------------------------------------------------------------------------
+
+# $(1): build folder below build/, $(2): further settings. FOLDER limits the build and the run.
+cpp_tests = cmake -S . -B build/$(1) -DCMAKE_BUILD_TYPE=Test -DPENSTOCK_BUILD_TESTS=ON \
+	  -DPENSTOCK_WERROR=ON -DPython_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python $(2) >build/$(1).log \
+	  || { cat build/$(1).log; exit 1; }; \
+	cmake --build build/$(1) $(if $(FOLDER),--target test_$(FOLDER)) && \
+	ctest --test-dir build/$(1) --output-on-failure $(if $(FOLDER),-R '^$(FOLDER)$$')
+
+cpp: gtest
+	@mkdir -p build
+	$(call cpp_tests,test)
+
+asan: gtest
+	@mkdir -p build
+	$(call cpp_tests,asan,-DPENSTOCK_SANITIZE=address$(comma)undefined)
+
+tsan: gtest
+	@mkdir -p build
+	$(call cpp_tests,tsan,-DPENSTOCK_SANITIZE=thread)
+
+comma := ,
+
+# ---- rules and lint ----------------------------------------------------------------------------
+
+rules: $(DEV_STAMP)
+	$(VENV)/bin/python -m pytest tests/rules
+
+lint: $(DEV_STAMP) install
+	clang-format --dry-run -Werror $(CXX_FILES)
+	ruff check
+	ruff format --check
+	mypy -p penstock
+
+format: $(DEV_STAMP)
+	clang-format -i $(CXX_FILES)
+	ruff check --fix
+	ruff format
+
+wheel: $(BUILD_STAMP)
+	$(VENV)/bin/python -m pip --disable-pip-version-check wheel -q --no-build-isolation --no-deps -w dist .
+
+clean:
+	rm -rf build dist $(INSTALL_STAMP)
