@@ -1,0 +1,12 @@
+// CRC32C (Castagnoli, reflected polynomial 0x82F63B78, as in iSCSI RFC 3720). SSE4.2 when the processor has it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace penstock {
+
+// Extends `crc` (0 to start) over `bytes` bytes. crc32c(0, "123456789", 9) == 0xE3069283.
+uint32_t crc32c(uint32_t crc, const void* data, size_t bytes);
+
+}  // namespace penstock
