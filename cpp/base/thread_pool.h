@@ -1,0 +1,28 @@
+// A fixed set of compute threads. The caller of run() works too, so `threads` = 1 starts no thread at all. Tasks are
+// claimed one by one from a shared counter. Idle workers spin for a few microseconds, then sleep.
+// Only one run() at a time: the pool belongs to one compute lane.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/parallel.h"
+
+namespace penstock {
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);  // throws Error(invalid_argument) unless 1 <= threads <= 1024
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const;
+  Parallel parallel();  // a view for kernels; valid while the pool lives
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace penstock

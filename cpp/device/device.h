@@ -1,0 +1,60 @@
+// The device seam: who computes. Five methods. A device owns its memory beyond the host's and its lanes' work; it knows nothing
+// of models, schedules or files. Work is asynchronous: run() and copy() return a ticket at once.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/lane.h"
+#include "device/op.h"
+#include "memory/buffer.h"
+#include "memory/budget.h"
+
+namespace penstock {
+
+struct DeviceInfo {
+  std::string name;     // "cpu", "virtual"
+  std::string isa;      // kernel table in use
+  Tier memory = Tier::host;  // where its operands must live: host for the CPU itself, device for an accelerator
+  int threads = 1;
+  uint64_t capacity_bytes = 0;  // accelerator memory; 0: the host's
+};
+
+enum class CopyDirection : uint8_t { h2d, d2h, within };
+
+struct CopyParams {
+  void* destination = nullptr;
+  const void* source = nullptr;
+  size_t bytes = 0;
+  CopyDirection direction = CopyDirection::within;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const DeviceInfo& info() const = 0;
+  // Memory this device computes on, charged to `budget` before it exists. Throws Error(budget).
+  virtual Buffer allocate(size_t bytes, Budget& budget, const std::string& what) = 0;
+  // Runs on the h2d, d2h or compute lane after the tickets. The ranges must stay valid until the ticket is done.
+  virtual Ticket copy(const CopyParams& params, std::span<const Ticket> after, int64_t tag = 0) = 0;
+  // Runs on the compute lane, in order, after the tickets.
+  virtual Ticket run(const Op& op, std::span<const Ticket> after, int64_t tag = 0) = 0;
+  virtual void wait(Ticket ticket) = 0;  // rethrows the lane's first error
+};
+
+struct DeviceOptions {
+  std::string spec = "cpu";          // "cpu", "cpu:avx2", "virtual", "virtual:avx2", "cuda:0"
+  int threads = 1;
+  uint64_t device_memory = uint64_t{1} << 30;  // virtual: capacity in bytes
+  uint64_t delay_seed = 0;           // virtual: seeded delays on every lane
+  double link_bytes_per_second = 0;  // virtual: throttle of each copy lane, 0: none
+  double flops_per_second = 0;       // virtual: modelled compute rate, 0: as fast as it goes
+};
+
+// Opens the lanes it needs in `lanes` (compute; h2d and d2h for accelerators). Kernel scratch is charged to `host`.
+// Throws Error(unsupported) with the list of known devices.
+std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes, Budget& host);
+
+}  // namespace penstock

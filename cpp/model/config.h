@@ -1,0 +1,25 @@
+// config.json -> ModelSpec through the family table. Unknown architectures, and keys that change the mathematics and are not
+// understood, are refused by name. Nothing is guessed.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/family.h"
+#include "model/spec.h"
+
+namespace penstock {
+
+struct ModelConfig {
+  ModelSpec spec;
+  const Family* family = nullptr;
+};
+
+// `text` is the content of config.json; `file` its path for messages. Throws Error(malformed | unsupported).
+ModelConfig parse_config(std::string_view text, const std::string& file);
+// "dummy:opt-6.7b" and friends: the config.json text of a known real shape. Throws Error(not_found) listing the names.
+std::string shape_config(std::string_view name);
+std::vector<std::string> shape_names();
+
+}  // namespace penstock

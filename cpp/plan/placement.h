@@ -1,0 +1,62 @@
+// Policy -> where the rows of each matrix live, and the panels in which the rest is streamed. Exact to one row for raw formats,
+// to one tile of kTileRows rows for packed ones.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/program.h"
+#include "plan/policy.h"
+#include "tensor/format.h"
+#include "tensor/tier.h"
+
+namespace penstock {
+
+struct Segment {
+  Place place;
+  int64_t begin = 0, end = 0;  // rows
+};
+
+struct Placement {
+  std::vector<Segment> segments;  // ascending, covering all rows: device, host, disk
+};
+
+// A run of rows of one matrix that travels (or stays) as one piece.
+struct Panel {
+  int weight = -1;
+  int64_t row_begin = 0, row_end = 0;
+  Tier home = Tier::host;
+  uint64_t bytes = 0;  // payload as stored: rows * row bytes, or whole packed tiles/blocks
+};
+
+// One visit of the sweep: a module, or for the head a chunk of the vocabulary.
+struct Visit {
+  int module = -1;
+  std::vector<Panel> panels;      // in the order of use; resident ones included
+  int64_t row_begin = 0, row_end = 0;  // head: vocabulary rows of this chunk
+  bool first_chunk = true, last_chunk = true;
+};
+
+struct WeightPlan {
+  std::vector<Placement> placements;  // by weight id; empty for vectors
+  std::vector<FormatId> formats;      // by weight id
+  std::vector<Visit> visits;          // the sweep, in order
+  uint64_t resident_bytes[kTiers] = {};
+  uint64_t streamed_bytes = 0;        // per sweep, from disk
+  uint64_t max_panel_bytes = 0;
+  int max_visit_streamed_panels = 0;  // panels of one visit that need a staging slot
+};
+
+struct PlacementOptions {
+  Tier compute = Tier::host;          // where operands must be for the device
+  Shares shares;
+  uint64_t panel_bytes = uint64_t{2} << 20;  // raw panels aim at this
+  uint64_t head_chunk_bytes = 0;      // 0: as large as the largest other visit
+};
+
+// Panel boundaries of packed weights are block boundaries (packed_block_rows); a share boundary inside a block cuts the rows that
+// stay resident, the block still travels whole.
+WeightPlan place_weights(const Program& program, const WeightList& weights, const std::vector<FormatId>& formats,
+                         const PlacementOptions& options);
+
+}  // namespace penstock

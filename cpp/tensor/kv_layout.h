@@ -1,0 +1,41 @@
+// Layout of one KV page: `page_tokens` tokens of one sequence and one layer, K then V. Inside each half, per kv head:
+//   codes   [page_tokens][code_bytes]           raw: head_dim elements; int8: head_dim bytes; int4: ceil(head_dim/2) bytes
+//   params  [page_tokens][groups][2] bf16       quantised formats only: scale, bias (bias is 0 and unused for int8)
+// int8: value = s * (q - 128); int4: value = bias + s * q, even index in the low nibble. Groups of 64 along head_dim.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tensor/format.h"
+
+namespace penstock {
+
+inline constexpr int kKvGroup = 64;
+
+struct KvLayout {
+  FormatId format = 0;
+  int kv_heads = 0;
+  int head_dim = 0;
+  int page_tokens = 32;  // divides 256
+
+  int64_t groups() const { return penstock::format(format).quantised() ? (head_dim + kKvGroup - 1) / kKvGroup : 0; }
+  int64_t code_bytes() const;                                   // one token, one head, K or V
+  int64_t param_bytes() const { return groups() * 4; }          // one token, one head, K or V
+  int64_t head_bytes() const { return page_tokens * (code_bytes() + param_bytes()); }
+  int64_t half_bytes() const { return kv_heads * head_bytes(); }
+  int64_t page_bytes() const { return 2 * half_bytes(); }
+  // Byte offsets inside a page. `value`: false for K, true for V.
+  int64_t codes_offset(bool value, int head, int token) const {
+    return (value ? half_bytes() : 0) + head * head_bytes() + token * code_bytes();
+  }
+  int64_t params_offset(bool value, int head, int token) const {
+    return (value ? half_bytes() : 0) + head * head_bytes() + page_tokens * code_bytes() + token * param_bytes();
+  }
+};
+
+// Scalar reference: stores head_dim values of one (token, head), and reads them back.
+void kv_store_scalar(const KvLayout& layout, std::byte* page, bool value, int head, int token, const float* in);
+void kv_load_scalar(const KvLayout& layout, const std::byte* page, bool value, int head, int token, float* out);
+
+}  // namespace penstock
