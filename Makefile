@@ -4,7 +4,8 @@
 #   make test     lint, rules, C++ tests, Python tests: what CI runs
 #   make cpp      the C++ tests alone; `make cpp FOLDER=memory` one folder of them
 #   make rules    the layering and size rules alone
-#   make lint     formatting, ruff, mypy; `make format` rewrites the files instead
+#   make lint     formatting, ruff, mypy
+#   make format   rewrites the files so that lint passes; `make format FOLDER=memory` one folder
 #   make asan     the C++ tests under the address and undefined-behaviour sanitizers (FOLDER= too)
 #   make tsan     the C++ tests under the thread sanitizer (FOLDER= too)
 #   make wheel    a wheel in dist/
@@ -18,19 +19,25 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -q
 BUILD_STAMP := $(VENV)/.stamp-build
 DEV_STAMP := $(VENV)/.stamp-dev
 TEST_STAMP := $(VENV)/.stamp-test
+DEPS_STAMP := $(VENV)/.stamp-deps
 INSTALL_STAMP := $(VENV)/.stamp-install
+GTEST_STAMP := $(VENV)/.stamp-gtest
 
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cmake cpp python -name __pycache__ -prune -o \
   \( -type d -o -name '*.h' -o -name '*.cc' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh' \
   -o -name '*.py' -o -name '*.txt' -o -name '*.cmake' -o -name '*.in' -o -name 'py.typed' \) -print)
-CXX_FILES = $(shell find $(wildcard cpp python tests examples benchmarks) \
+CXX_FILES = $(shell find $(FORMAT_PATHS) \
   \( -name '*.h' -o -name '*.cc' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh' \))
+# FOLDER narrows `make format` to one folder and its tests, not to stir what others work on.
+FORMAT_PATHS = $(if $(FOLDER),$(wildcard cpp/$(FOLDER) tests/cpp/$(FOLDER)),$(wildcard cpp python \
+  tests examples benchmarks))
+RUFF_PATHS = $(if $(FOLDER),$(FORMAT_PATHS),.)
 TORCH := $(shell sed -n 's/.*"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export CMAKE_GENERATOR := Ninja
 
-.PHONY: demo test cpp rules lint format asan tsan wheel install gtest clean
+.PHONY: demo test cpp rules lint format asan tsan wheel install clean
 .NOTPARALLEL:
 
 demo: install
@@ -52,29 +59,35 @@ $(BUILD_STAMP): pyproject.toml
 	$(PIP) --group build
 	@touch $@
 
-$(INSTALL_STAMP): $(SOURCES) $(BUILD_STAMP)
+# Dependencies are resolved when pyproject.toml changed; a change of sources only builds and installs.
+$(DEPS_STAMP): $(BUILD_STAMP)
 	$(PIP) --no-build-isolation .
+	@touch $@ $(INSTALL_STAMP)
+
+$(INSTALL_STAMP): $(SOURCES) | $(DEPS_STAMP)
+	$(PIP) --no-build-isolation --no-deps .
 	@touch $@
 
 install: $(INSTALL_STAMP)
 
 $(DEV_STAMP): $(BUILD_STAMP)
 	$(PIP) --no-build-isolation ".[dev]"
-	@touch $@ $(INSTALL_STAMP)
+	@touch $@ $(DEPS_STAMP) $(INSTALL_STAMP)
 
 # torch comes first and alone, so that its version is settled before anything else asks for it.
 $(TEST_STAMP): $(BUILD_STAMP)
 	$(PIP) "$(TORCH)"
 	$(PIP) --no-build-isolation ".[test]"
-	@touch $@ $(INSTALL_STAMP)
+	@touch $@ $(DEPS_STAMP) $(INSTALL_STAMP)
 
-gtest: $(BUILD_STAMP)
+$(GTEST_STAMP): | $(BUILD_STAMP)
 	@has_gtest() { echo 'int main() {}' | c++ -x c++ -include gtest/gtest.h - -lgtest \
 	  -o /dev/null 2>/dev/null; }; \
 	if ! has_gtest && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && apt-get install -y -qq libgtest-dev >/dev/null; fi; \
 	has_gtest || { echo "GoogleTest is missing and only root can install it:" \
 	  "sudo apt-get install libgtest-dev"; exit 1; }
+	@touch $@
 
 # ---- C++ tests ---------------------------------------------------------------------------------
 
@@ -85,15 +98,15 @@ cpp_tests = cmake -S . -B build/$(1) -DCMAKE_BUILD_TYPE=Test -DPENSTOCK_BUILD_TE
 	cmake --build build/$(1) $(if $(FOLDER),--target test_$(FOLDER)) && \
 	ctest --test-dir build/$(1) --output-on-failure $(if $(FOLDER),-R '^$(FOLDER)$$')
 
-cpp: gtest
+cpp: $(GTEST_STAMP)
 	@mkdir -p build
 	$(call cpp_tests,test)
 
-asan: gtest
+asan: $(GTEST_STAMP)
 	@mkdir -p build
 	$(call cpp_tests,asan,-DPENSTOCK_SANITIZE=address$(comma)undefined)
 
-tsan: gtest
+tsan: $(GTEST_STAMP)
 	@mkdir -p build
 	$(call cpp_tests,tsan,-DPENSTOCK_SANITIZE=thread)
 
@@ -105,15 +118,17 @@ rules: $(DEV_STAMP)
 	$(VENV)/bin/python -m pytest tests/rules
 
 lint: $(DEV_STAMP) install
-	clang-format --dry-run -Werror $(CXX_FILES)
+	@echo clang-format --dry-run -Werror
+	@clang-format --dry-run -Werror $(CXX_FILES)
 	ruff check
 	ruff format --check
 	mypy -p penstock
 
 format: $(DEV_STAMP)
-	clang-format -i $(CXX_FILES)
-	ruff check --fix
-	ruff format
+	@echo clang-format -i
+	@clang-format -i $(CXX_FILES)
+	ruff check --fix $(RUFF_PATHS)
+	ruff format $(RUFF_PATHS)
 
 wheel: $(BUILD_STAMP)
 	$(VENV)/bin/python -m pip --disable-pip-version-check wheel -q --no-build-isolation --no-deps -w dist .
