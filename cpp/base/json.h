@@ -1,23 +1,19 @@
-// Strict JSON for untrusted files, over nlohmann_json. Refused: nesting deeper than the limit,
-// duplicate keys at any level, NaN, infinities, comments, trailing commas, a byte order mark,
-// anything after the value, raw or escaped NUL, invalid UTF-8 and lone surrogates, `-0`, and
+// Strict JSON for untrusted files as a tree, over nlohmann_json. Refused: nesting deeper than the
+// limit, duplicate keys at any level, NaN, infinities, comments, trailing commas, a byte order
+// mark, anything after the value, raw or escaped NUL, invalid UTF-8 and lone surrogates, `-0`, and
 // integers beyond 64 bits (they would silently become floats). An integer is a number written
 // without point and exponent: is_number_integer() tells it from a float.
 #pragma once
 
-#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
+#include "base/json_events.h"
+
 namespace penstock {
 
 using Json = nlohmann::json;
-
-struct JsonLimits {
-  int depth = 32;               // arrays and objects inside each other
-  int64_t values = 32'000'000;  // values and keys in all: bounds the memory of the parsed tree
-};
 
 // Throws Error(malformed) with the file and, as field, "offset N" (bytes).
 Json parse_strict_json(std::string_view text, const std::string& file,

@@ -1,4 +1,5 @@
-// All tensors of a model folder: which file, where, shape and dtype. Opens every shard once and keeps it open.
+// All tensors of a model folder: which file, where, shape and dtype. Opens every shard once and
+// keeps it open.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,9 @@ struct TensorLocation {
 
 class Catalogue {
  public:
-  // Index or single file, every rule of the format; names all missing shards in one error. Tensors whose dtype we do not read
-  // are listed but refused when asked for. Warnings are collected, never printed.
+  // Index or single file, every rule of the format; names all missing shards in one error. Tensors
+  // whose dtype we do not read are listed but refused when asked for. Warnings are collected, never
+  // printed.
   static Catalogue open(const std::string& folder, bool direct, const FaultSeam* seam = nullptr);
 
   Catalogue(Catalogue&&) noexcept;
@@ -32,11 +34,13 @@ class Catalogue {
   ~Catalogue();
 
   bool contains(std::string_view name) const;
-  // Throws Error(not_found) naming the folder and the tensor; Error(unsupported) for a dtype we do not read.
+  // Throws Error(not_found) naming the folder and the tensor; Error(unsupported) for a dtype we do
+  // not read.
   const TensorLocation& find(std::string_view name) const;
   std::vector<std::string> names() const;
   const std::vector<std::string>& warnings() const;
-  // Changes when a shard's header, size, inode or mtime changes: the key of everything derived from the folder.
+  // Changes when a shard's header, size, inode or mtime changes: the key of everything derived from
+  // the folder.
   std::string fingerprint() const;
   uint64_t total_bytes() const;
 

@@ -1,9 +1,11 @@
-// Quantised weights on disk, in the layout the kernels read. One file per (source fingerprint, format); written layer by layer
-// in bounded memory to a temp name, fsynced and renamed, so that it is there whole or not at all. Every transfer block has a
-// CRC32C. Any doubt (magic, version, key, table, size, owner, checksum) means: say why and pack again.
+// Quantised weights on disk, in the layout the kernels read. One file per (source fingerprint,
+// format); written layer by layer in bounded memory to a temp name, fsynced and renamed, so that it
+// is there whole or not at all. Every transfer block has a CRC32C. Any doubt (magic, version, key,
+// table, size, owner, checksum) means: say why and pack again.
 //
-// A packed tensor is cut in blocks of `block_rows` rows (a multiple of kTileRows, about 2 MiB); each block begins at a multiple of
-// 4096 bytes in the file and is padded to one. A block is the unit of transfer and of checking.
+// A packed tensor is cut in blocks of `block_rows` rows (a multiple of kTileRows, about 2 MiB);
+// each block begins at a multiple of 4096 bytes in the file and is padded to one. A block is the
+// unit of transfer and of checking.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +22,9 @@
 namespace penstock {
 
 struct PackedBlock {
-  uint64_t offset = 0;   // in the file, multiple of 4096
-  uint64_t bytes = 0;    // stored bytes without padding
-  uint32_t crc = 0;      // over those bytes
+  uint64_t offset = 0;  // in the file, multiple of 4096
+  uint64_t bytes = 0;   // stored bytes without padding
+  uint32_t crc = 0;     // over those bytes
   int64_t row_begin = 0, row_end = 0;
 };
 
@@ -42,8 +44,8 @@ struct PackSource {
 };
 
 struct PackOptions {
-  std::string folder;        // cache folder, created with mode 0700
-  std::string key;           // file name stem: fingerprint and formats, [A-Za-z0-9._-]
+  std::string folder;  // cache folder, created with mode 0700
+  std::string key;     // file name stem: fingerprint and formats, [A-Za-z0-9._-]
   int threads = 1;
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
   const FaultSeam* seam = nullptr;
@@ -51,8 +53,10 @@ struct PackOptions {
 
 class PackedCache {
  public:
-  // Opens the file of `key` if it is whole and fits `sources`, else packs it (memory charged to `host`).
-  static PackedCache open_or_pack(const PackOptions& options, const std::vector<PackSource>& sources, Budget& host);
+  // Opens the file of `key` if it is whole and fits `sources`, else packs it (memory charged to
+  // `host`).
+  static PackedCache open_or_pack(const PackOptions& options,
+                                  const std::vector<PackSource>& sources, Budget& host);
   PackedCache(PackedCache&&) noexcept;
   PackedCache& operator=(PackedCache&&) noexcept;
   ~PackedCache();
@@ -69,6 +73,7 @@ class PackedCache {
 };
 
 // Throws Error(corrupt) naming file, tensor, block, stored and computed checksum.
-void verify_block(const PackedCache& cache, const PackedTensor& tensor, const PackedBlock& block, const void* data);
+void verify_block(const PackedCache& cache, const PackedTensor& tensor, const PackedBlock& block,
+                  const void* data);
 
 }  // namespace penstock

@@ -1,5 +1,5 @@
-// Keeps several transfers in flight: splits requests over worker threads that block in pread/pwrite. Used through the
-// disk lanes (begin = start, finish = wait).
+// Keeps several transfers in flight: splits requests over worker threads that block in
+// pread/pwrite. Used through the disk lanes (begin = start, finish = wait).
 #pragma once
 
 #include <cstdint>
@@ -15,22 +15,30 @@ struct Transfer {
   void* data = nullptr;
   uint64_t bytes = 0;
   uint64_t offset = 0;
+  uint64_t needed = 0;  // reads: bytes that must be there, see File::read_covering; 0: all
   bool write = false;
-  bool unaligned = false;  // small pieces: goes through a bounce block
+  bool unaligned =
+      false;  // reads of any offset, size and address: goes through a bounce block of the worker
 };
 
 class AsyncIo {
  public:
-  explicit AsyncIo(int workers);
-  ~AsyncIo();
+  // Enough to keep one NVMe-like disk busy; more workers cost only their stacks and bounce blocks.
+  static int default_workers();
+
+  explicit AsyncIo(int workers);  // throws Error(invalid_argument) unless 1 <= workers <= 256
+  ~AsyncIo();                     // performs what was started
   AsyncIo(const AsyncIo&) = delete;
   AsyncIo& operator=(const AsyncIo&) = delete;
 
   class Pending;  // one started request
   using Handle = std::shared_ptr<Pending>;
-  // Starts all transfers (cut in pieces of at most 1 MiB); files and memory must stay until wait() returned.
+  // Starts all transfers (cut in pieces of at most 1 MiB); files and memory must stay until wait()
+  // returned. Requests are served in the order they were started; after an error the rest of that
+  // request is skipped.
   Handle start(std::span<const Transfer> transfers);
-  void wait(const Handle& handle);  // throws the first error of the request, after all its pieces ended
+  void wait(
+      const Handle& handle);  // throws the first error of the request, after all its pieces ended
 
  private:
   struct State;

@@ -1,0 +1,175 @@
+#include "io/async_io.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "io/aligned_block.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
+constexpr int kDefaultWorkers = 16;
+
+}  // namespace
+
+class AsyncIo::Pending {
+ public:
+  explicit Pending(std::vector<Transfer> pieces)
+      : pieces_(std::move(pieces)), left_(pieces_.size()) {}
+
+  size_t size() const { return pieces_.size(); }
+
+  void perform(size_t index, std::span<std::byte> bounce) {
+    std::exception_ptr error;
+    try {
+      if (!failed()) transfer(pieces_[index], bounce);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    const std::lock_guard lock(mutex_);
+    if (error != nullptr && (error_ == nullptr || index < error_index_)) {
+      error_ = error;
+      error_index_ = index;
+    }
+    if (--left_ == 0) done_.notify_all();
+  }
+
+  void wait() {
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [&] { return left_ == 0; });
+    if (error_ != nullptr) std::rethrow_exception(error_);
+  }
+
+ private:
+  bool failed() {
+    const std::lock_guard lock(mutex_);
+    return error_ != nullptr;
+  }
+
+  static void transfer(const Transfer& piece, std::span<std::byte> bounce) {
+    if (piece.write) {
+      piece.file->write(piece.data, piece.bytes, piece.offset);
+    } else if (piece.unaligned) {
+      piece.file->read_unaligned(piece.data, piece.needed, piece.offset, bounce);
+    } else {
+      piece.file->read_covering(piece.data, piece.bytes, piece.offset, piece.needed);
+    }
+  }
+
+  const std::vector<Transfer> pieces_;
+  std::mutex mutex_;
+  std::condition_variable done_;
+  size_t left_;
+  std::exception_ptr error_;
+  size_t error_index_ = 0;
+};
+
+struct AsyncIo::State {
+  struct Work {
+    Handle request;
+    size_t index;
+  };
+
+  explicit State(int workers) {
+    try {
+      for (int i = 0; i < workers; ++i) threads.emplace_back([this] { serve(); });
+    } catch (const std::system_error& error) {
+      stop();
+      throw Error(ErrorCode::io, std::string("cannot start an I/O thread: ") + error.what());
+    }
+  }
+  ~State() { stop(); }
+
+  void stop() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    ready.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  void serve() {
+    const AlignedBlock bounce(kPieceBytes + kIoAlignment);
+    while (true) {
+      std::unique_lock lock(mutex);
+      ready.wait(lock, [&] { return stopping || !queue.empty(); });
+      if (queue.empty()) return;
+      const Work work = std::move(queue.front());
+      queue.pop_front();
+      lock.unlock();
+      work.request->perform(work.index, bounce.span());
+    }
+  }
+
+  std::mutex mutex;
+  std::condition_variable ready;
+  std::deque<Work> queue;
+  bool stopping = false;
+  std::vector<std::thread> threads;
+};
+
+namespace {
+
+void check_transfer(const Transfer& transfer) {
+  check(transfer.file != nullptr, "a transfer needs a file");
+  check(transfer.needed <= transfer.bytes, "a transfer cannot need more than its bytes");
+  check(!transfer.write || !transfer.unaligned || !transfer.file->direct(),
+        "a direct file has no unaligned writes");
+  check(!transfer.write || transfer.needed == 0, "a write is never partial");
+}
+
+void cut(const Transfer& transfer, std::vector<Transfer>& pieces) {
+  check_transfer(transfer);
+  const uint64_t needed = transfer.needed == 0 ? transfer.bytes : transfer.needed;
+  for (uint64_t begin = 0; begin < needed; begin += kPieceBytes) {
+    Transfer piece = transfer;
+    piece.data = static_cast<std::byte*>(transfer.data) + begin;
+    piece.bytes = std::min(kPieceBytes, transfer.bytes - begin);
+    piece.offset += begin;
+    piece.needed = std::min(piece.bytes, needed - begin);
+    pieces.push_back(piece);
+  }
+}
+
+int checked_workers(int workers) {
+  if (workers >= 1 && workers <= 256) return workers;
+  throw Error(
+      ErrorCode::invalid_argument, "bad number of I/O workers",
+      {.file = "", .field = "workers", .found = std::to_string(workers), .allowed = "1 to 256"});
+}
+
+}  // namespace
+
+int AsyncIo::default_workers() { return kDefaultWorkers; }
+
+AsyncIo::AsyncIo(int workers) : state_(std::make_unique<State>(checked_workers(workers))) {}
+AsyncIo::~AsyncIo() = default;
+
+AsyncIo::Handle AsyncIo::start(std::span<const Transfer> transfers) {
+  std::vector<Transfer> pieces;
+  for (const Transfer& transfer : transfers) cut(transfer, pieces);
+  auto request = std::make_shared<Pending>(std::move(pieces));
+  {
+    const std::lock_guard lock(state_->mutex);
+    for (size_t i = 0; i < request->size(); ++i) state_->queue.push_back({request, i});
+  }
+  if (request->size() == 1) {
+    state_->ready.notify_one();
+  } else {
+    state_->ready.notify_all();
+  }
+  return request;
+}
+
+void AsyncIo::wait(const Handle& handle) { handle->wait(); }
+
+}  // namespace penstock
