@@ -1,5 +1,10 @@
-// Makes the steps of one sweep. This is the only loop nest over visits and micro-batches in the project; look-ahead, overlap and
-// every slot are decided here, the executor decides nothing.
+// Makes the steps of one sweep. This is the only loop nest over visits and micro-batches in the
+// project; look-ahead, overlap and every slot are decided here, the executor decides nothing.
+//
+// How far ahead: panels of the next `lookahead` visits are submitted a few at a time between the
+// micro-batches of the current one, as far as their slots have been given back; KV and activations
+// as far as their slots allow. Lanes are in order, so everything is submitted in the order in which
+// it will be wanted. A slot is taken in turn (counter % slots).
 #pragma once
 
 #include <cstdint>
@@ -13,15 +18,15 @@ namespace penstock {
 // What the builder must know of a micro-batch. Bytes are per visit.
 struct BatchShape {
   int64_t tokens = 0;
-  int64_t head_rows = 0;              // rows that want logits; 0: skips the head
-  uint64_t gather_disk_bytes = 0;     // embedding rows read from disk
-  uint64_t gather_upload_bytes = 0;   // accelerator: embedding rows sent to the device
-  uint64_t kv_read_bytes = 0;         // pages of disk-resident sequences, one layer
-  uint64_t kv_write_bytes = 0;        // pages that get full in this sweep, one layer
-  bool kv_on_disk = false;            // has disk-resident sequences at all: needs a staging slot
+  int64_t head_rows = 0;             // rows that want logits; 0: skips the head
+  uint64_t gather_disk_bytes = 0;    // embedding rows read from disk
+  uint64_t gather_upload_bytes = 0;  // accelerator: embedding rows sent to the device
+  uint64_t kv_read_bytes = 0;        // pages of disk-resident sequences, one layer
+  uint64_t kv_write_bytes = 0;       // pages that get full in this sweep, one layer
+  bool kv_on_disk = false;           // has disk-resident sequences at all: needs a staging slot
   bool activations_on_disk = false;
-  uint64_t activation_bytes = 0;      // hidden rows of this micro-batch
-  uint64_t logits_bytes = 0;          // accelerator: downloaded after each head visit
+  uint64_t activation_bytes = 0;  // hidden rows of this micro-batch
+  uint64_t logits_bytes = 0;      // accelerator: downloaded after each head visit
 };
 
 struct BuildOptions {
@@ -32,16 +37,19 @@ struct BuildOptions {
   bool last_sweep = false;  // no prefetch for a sweep that will not come
 };
 
-// What one sweep leaves to the next: the ring goes on, so that the next sweep's first panels are already on their way.
+// What one sweep leaves to the next: the ring goes on, so that the next sweep's first panels are
+// already on their way.
 struct Carry {
   uint64_t next_id = 1;
-  int64_t host_ring_next = 0, device_ring_next = 0;      // running counters, slot = counter % slots
-  std::vector<uint64_t> host_ring_release;               // by slot: step after which it is free (0: free)
+  int64_t host_ring_next = 0, device_ring_next = 0;  // running counters, slot = counter % slots
+  std::vector<uint64_t> host_ring_release;  // by slot: step after which it is free (0: free)
   std::vector<uint64_t> device_ring_release;
   std::vector<uint64_t> gather_release, kv_release, activation_release;
-  int64_t gather_next = 0, kv_next = 0, activation_next = 0;
-  std::vector<uint64_t> kv_written;                      // by visit: last kv_write of that layer
-  // Panels of the next sweep already submitted, in stream order: step after which the panel may be used, and its slot.
+  std::vector<uint64_t> device_gather_release;  // accelerator
+  int64_t gather_next = 0, kv_next = 0, activation_next = 0, device_gather_next = 0;
+  std::vector<uint64_t> kv_written;  // by visit: last kv_write of that layer
+  // Panels of the next sweep already submitted, in stream order: step after which the panel may be
+  // used, and its slot.
   struct Ahead {
     uint64_t ready = 0;
     int slot = 0;
@@ -54,8 +62,10 @@ struct Built {
   Carry carry;
 };
 
-// `visits` and `modules` describe the sweep; `carry` is the previous sweep's. Throws Error(internal) when slots are too few for one visit.
-Built build_sweep(const std::vector<Visit>& visits, const Program& program, const std::vector<BatchShape>& batches,
-                  const BuildOptions& options, const Carry& carry);
+// `visits` and `modules` describe the sweep; `carry` is the previous sweep's. Throws
+// Error(internal) when slots are too few for one visit.
+Built build_sweep(const std::vector<Visit>& visits, const Program& program,
+                  const std::vector<BatchShape>& batches, const BuildOptions& options,
+                  const Carry& carry);
 
 }  // namespace penstock

@@ -1,5 +1,6 @@
-// The schedule as data. One sweep visits every layer once; inside a visit it serves every micro-batch. Steps name the steps they
-// follow; a step may follow steps of the sweep before (ids are global and ascending).
+// The schedule as data. One sweep visits every layer once; inside a visit it serves every
+// micro-batch. Steps name the steps they follow; a step may follow steps of the sweep before (ids
+// are global and ascending).
 #pragma once
 
 #include <cstdint>
@@ -11,37 +12,47 @@
 namespace penstock {
 
 enum class StepKind : uint8_t {
-  panel_read,     // disk -> host ring slot                      lane disk_read
-  panel_upload,   // host (ring slot or resident) -> device slot lane h2d
-  embed_gather,   // embedding rows -> host gather slot          lane disk_read
-  embed_upload,   // gather slot -> device                       lane h2d
-  kv_read,        // disk pages -> kv staging slot               lane disk_read
-  kv_write,       // full pages -> disk                          lane disk_write
+  panel_read,        // disk -> host ring slot                      lane disk_read
+  panel_upload,      // host (ring slot or resident) -> device slot lane h2d
+  embed_gather,      // embedding rows -> host gather slot          lane disk_read
+  embed_upload,      // gather slot -> device                       lane h2d
+  kv_read,           // disk pages -> kv staging slot               lane disk_read
+  kv_write,          // full pages -> disk                          lane disk_write
   activation_read,   // disk -> activation slot                  lane disk_read
   activation_write,  // activation slot -> disk                  lane disk_write
-  compute,        // all ops of a visit for one micro-batch      lane compute
-  logits_download,  // device -> host logits                     lane d2h
+  compute,           // all ops of a visit for one micro-batch      lane compute
+  logits_download,   // device -> host logits                     lane d2h
 };
 
-enum class SlotKind : uint8_t { none, host_ring, device_ring, gather, device_gather, kv, activation };
+enum class SlotKind : uint8_t {
+  none,
+  host_ring,
+  device_ring,
+  gather,
+  device_gather,
+  kv,
+  activation
+};
 inline constexpr int kSlotKinds = 7;
 
 struct SlotUse {
   SlotKind kind = SlotKind::none;
   int index = 0;
-  bool write = false;     // fills the slot
-  bool release = false;   // last use: the content is dead afterwards
+  bool write = false;    // fills the slot
+  bool release = false;  // last use: the content is dead afterwards
 };
 
 struct Step {
-  uint64_t id = 0;             // 1, 2, 3, ... over the life of the engine
+  uint64_t id = 0;  // 1, 2, 3, ... over the life of the engine
   StepKind kind = StepKind::compute;
   LaneId lane;
-  int visit = -1;              // index into the sweep's visits; of the NEXT sweep when `ahead`
-  int batch = -1;              // micro-batch
-  int panel = -1;              // index into the visit's panels
-  bool ahead = false;          // a prefetch for the next sweep
-  uint64_t bytes = 0;          // moved by this step
+  int visit = -1;      // index into the sweep's visits; of the NEXT sweep when `ahead`
+  int batch = -1;      // micro-batch
+  int panel = -1;      // index into the visit's panels
+  bool ahead = false;  // a prefetch for the next sweep
+  uint64_t bytes = 0;  // moved by this step
+  // compute: first the streamed panels of the visit in their order (one slot each), then gather,
+  // kv, activation.
   std::vector<SlotUse> slots;
   std::vector<uint64_t> after;  // ids, all smaller than this id
 };

@@ -111,8 +111,26 @@ PackedLayout packed_layout(const QuantFormat& format, int64_t k) {
   return layout;
 }
 
+int64_t packed_block_rows(const QuantFormat& format, int64_t rows, int64_t k) {
+  constexpr int64_t kMostBytes = int64_t{3} << 20;
+  const int64_t tile_bytes = packed_layout(format, k).tile_bytes;
+  int64_t block = kTileRows;
+  while (block < rows && 2 * (block / kTileRows) * tile_bytes <= kMostBytes) block *= 2;
+  return block;
+}
+
 int64_t activation_block(const QuantFormat& format) {
   return format.group > 0 ? format.group : kTileK;
+}
+
+int64_t prepared_row_bytes(const QuantFormat& format, int64_t k, bool exact) {
+  const int64_t padded_k = round_up(k, kTileK);
+  if (format.quantised() && !exact) {
+    const int64_t block = activation_block(format);
+    return round_up(padded_k + (k + block - 1) / block * 8, 64);
+  }
+  const bool bf16 = !format.quantised() && format.raw == DType::bf16 && !exact;
+  return padded_k * (bf16 ? 2 : 4);
 }
 
 double bits_per_value(const QuantFormat& format, int64_t k) {

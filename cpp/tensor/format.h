@@ -63,11 +63,16 @@ struct PackedLayout {
 };
 PackedLayout packed_layout(const QuantFormat& format, int64_t k);
 
-// Rows of one transfer block of a packed weight: a multiple of kTileRows, about 2 MiB. A block is contiguous tiles.
+// Rows of one transfer block of a packed weight: kTileRows times a power of two, about 2 MiB (at most 3, unless one tile is larger);
+// may exceed `rows`, the last block of a weight is then cut short. A block is contiguous tiles.
 int64_t packed_block_rows(const QuantFormat& format, int64_t rows, int64_t k);
 
 // K values that share one int8 activation scale for a weight of this format: the weight's group, or 128 per row.
 int64_t activation_block(const QuantFormat& format);
+
+// Bytes of one row of a GEMM input prepared for a weight of this format (see kernels/params.h, prepared_layout_for): what a plan must
+// set aside without knowing kernels. exact: compute="exact".
+int64_t prepared_row_bytes(const QuantFormat& format, int64_t k, bool exact);
 
 // Bits per weight including scales and zero points, for reports and the cost model.
 double bits_per_value(const QuantFormat& format, int64_t k);
