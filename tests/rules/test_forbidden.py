@@ -6,42 +6,43 @@ PRODUCT = ("cpp/", "python/")
 CXX_SAMPLE = "cpp/io/a.cc"
 
 
-def violations(rule, *suffixes, under=("",)):
-    """Everything one rule finds in the project, one line each."""
+def assert_none(rule, *suffixes, under=("",)):
+    """Fails with everything that one rule finds in the project, one line each."""
     paths = project.files(*suffixes, under=under)
-    return "\n".join(v for path in paths for v in rule(path, project.text(path)))
+    found = [v for path in paths for v in rule(path, project.text(path))]
+    assert not found, "\n".join(found)
 
 
 def test_only_the_config_reader_reads_the_environment():
-    assert not violations(forbidden.environment_reads, *project.CXX, ".py", under=PRODUCT)
+    assert_none(forbidden.environment_reads, *project.CXX, ".py", under=PRODUCT)
 
 
 def test_macros_are_listed():
-    assert not violations(forbidden.macros, *project.CXX)
+    assert_none(forbidden.macros, *project.CXX)
 
 
 def test_headers_say_pragma_once():
-    assert not violations(forbidden.include_guard, *project.CXX)
+    assert_none(forbidden.include_guard, *project.CXX)
 
 
 def test_nothing_global_can_change():
-    assert not violations(forbidden.mutable_globals, *project.CXX, under=PRODUCT)
+    assert_none(forbidden.mutable_globals, *project.CXX, under=PRODUCT)
 
 
 def test_files_are_not_mapped():
-    assert not violations(forbidden.file_mappings, *project.CXX, ".py", under=PRODUCT)
+    assert_none(forbidden.file_mappings, *project.CXX, ".py", under=PRODUCT)
 
 
 def test_the_package_runs_no_code_from_data():
-    assert not violations(forbidden.foreign_imports, ".py", under=("python/penstock/",))
+    assert_none(forbidden.foreign_imports, ".py", under=("python/penstock/",))
 
 
 def test_isa_files_include_light_headers():
-    assert not violations(forbidden.heavy_isa_includes, *project.CXX, under=("cpp/",))
+    assert_none(forbidden.heavy_isa_includes, *project.CXX, under=("cpp/",))
 
 
 def test_no_file_names_a_path_of_one_machine():
-    assert not violations(forbidden.machine_paths)
+    assert_none(forbidden.machine_paths)
 
 
 def test_environment_reads_are_found():
