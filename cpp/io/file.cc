@@ -66,6 +66,7 @@ int allocate_by_system(int fd, uint64_t bytes) {
 
 }  // namespace
 
+File::File() = default;
 File::File(File&&) noexcept = default;
 File& File::operator=(File&&) noexcept = default;
 File::~File() = default;

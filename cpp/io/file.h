@@ -43,7 +43,7 @@ class File {
   static File anonymous(const std::string& folder, uint64_t bytes, bool direct,
                         const FaultSeam* seam = nullptr);
 
-  File() = default;
+  File();
   File(File&&) noexcept;
   File& operator=(File&&) noexcept;
   ~File();
