@@ -1,0 +1,136 @@
+"""Chat templates: messages to prompt text, rendered in a bounded helper process (see _render)."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from penstock.childprocess import module_command
+from penstock.errors import InvalidArgumentError, NotFoundError
+from penstock.model_folder import chat_template, special_token_texts, tokenizer_config
+
+SECONDS_TO_START = 30.0
+SECONDS_TO_RENDER = 5.0
+_MAX_ANSWER_BYTES = 64 << 20
+_READ_BYTES = 1 << 20
+
+
+class ChatTemplate:
+    """The chat template of one model folder. ``close()`` ends its helper process."""
+
+    def __init__(
+        self, source: str, variables: Mapping[str, str], file: str = "chat template"
+    ) -> None:
+        self._source, self._variables, self._file = source, dict(variables), file
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def load(cls, folder: Path) -> ChatTemplate:
+        """The folder's template; raises NotFoundError when it has none."""
+        config = tokenizer_config(folder)
+        source = chat_template(folder, config)
+        if source is None:
+            message = f"{folder}: the model has no chat template; give prompts instead of messages"
+            raise NotFoundError(message, file=str(folder), field="chat_template")
+        return cls(source, special_token_texts(config), str(folder))
+
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True
+    ) -> str:
+        """The prompt text of `messages`; raises InvalidArgumentError when the template fails."""
+        variables = {"add_generation_prompt": add_generation_prompt}
+        request = {"messages": list(messages), "variables": variables}
+        if self._process is None:
+            self._start()
+        return str(self._ask(request, SECONDS_TO_RENDER)["text"])
+
+    def close(self) -> None:
+        """Ends the helper process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def _start(self) -> None:
+        pipe = subprocess.PIPE
+        command = module_command("penstock._render")
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        self._ask({"template": self._source, "variables": self._variables}, SECONDS_TO_START)
+
+    def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        process = self._process
+        assert process is not None and process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+            answer = json.loads(self._read_line(process, seconds))
+        except (OSError, ValueError):
+            self.close()
+            raise self._refuse("its process died") from None
+        if "error" in answer:
+            if "template" in request:
+                self.close()
+            raise self._refuse(str(answer["error"]))
+        return dict(answer)
+
+    def _read_line(self, process: subprocess.Popen[bytes], seconds: float) -> bytes:
+        assert process.stdout is not None
+        received = bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while not received.endswith(b"\n"):
+                if not selector.select(seconds) or len(received) > _MAX_ANSWER_BYTES:
+                    self.close()
+                    raise self._refuse(f"it takes longer than {seconds:g} s")
+                piece = process.stdout.read1(_READ_BYTES)  # type: ignore[attr-defined]
+                if not piece:
+                    raise OSError("end of answers")
+                received += piece
+        return bytes(received)
+
+    def _refuse(self, reason: str) -> InvalidArgumentError:
+        message = f"chat template of {self._file}: {reason}"
+        return InvalidArgumentError(message, file=self._file, field="messages")
+
+
+def check_messages(messages: object) -> list[dict[str, str]]:
+    """Messages as role and content strings; text parts in OpenAI form are joined by newlines."""
+    allowed = 'a list of {"role": ..., "content": ...}'
+    if not isinstance(messages, list) or not messages or len(messages) > 10_000:
+        raise InvalidArgumentError(
+            f"messages: allowed: {allowed}", field="messages", allowed=allowed
+        )
+    return [_check_message(i, message) for i, message in enumerate(messages)]
+
+
+def _check_message(index: int, message: object) -> dict[str, str]:
+    where = f"messages[{index}]"
+    if not isinstance(message, dict) or not all(isinstance(k, str) for k in message):
+        raise InvalidArgumentError(f"{where}: not an object", field=where)
+    unknown = sorted(set(message) - {"role", "content", "name"})
+    if unknown:
+        raise InvalidArgumentError(f"{where}: unknown field {unknown[0][:64]!r}", field=where)
+    checked = {name: message[name] for name in ("role", "name") if name in message}
+    if not isinstance(checked.get("role"), str) or not isinstance(checked.get("name", ""), str):
+        raise InvalidArgumentError(f"{where}: role must be a string", field=f"{where}.role")
+    return {**checked, "content": _content(where, message.get("content"))}
+
+
+def _content(where: str, content: object) -> str:
+    if isinstance(content, str):
+        return content
+    texts = []
+    for part in content if isinstance(content, list) else [None]:
+        is_text = isinstance(part, dict) and part.get("type") == "text"
+        text = part.get("text") if is_text and isinstance(part, dict) else None
+        if not isinstance(text, str):
+            message = f"{where}.content: allowed: a string or a list of text parts"
+            raise InvalidArgumentError(message, field=f"{where}.content")
+        texts.append(text)
+    return "\n".join(texts)

@@ -1,0 +1,250 @@
+"""``LLM``: a model that may be larger than memory, in one process, for many prompts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock.errors import InvalidArgumentError, engine_errors
+from penstock.model_folder import eos_token_ids
+from penstock.native import (
+    Core,
+    Engine,
+    Workload,
+    description,
+    native_core,
+    open_engine,
+    stats_dict,
+)
+from penstock.outputs import RequestOutput, ScoreOutput
+from penstock.prompts import PromptEncoder, check_token_ids
+from penstock.requests import Finished, RequestLoop, Work
+from penstock.sampling import SamplingParams
+from penstock.seeds import completion_seeds
+from penstock.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from penstock.settings import EngineOptions
+
+Prompt = str | Sequence[int]
+# Prompt tokens that wait inside the engine at most.
+_WAITING_TOKENS = 1 << 20
+# More rows than that factor times what the engine was planned for: it is planned anew.
+_MORE_ROWS = 4
+
+
+def workload_of(lengths: Sequence[int], new: Sequence[int]) -> Workload:
+    """The workload of rows with these prompt lengths and limits of new tokens."""
+    count = max(1, len(lengths))
+    return Workload(
+        expected_rows=len(lengths),
+        mean_prompt=-(-sum(lengths) // count),
+        max_prompt=max(lengths, default=0),
+        mean_new=-(-sum(new) // count),
+        max_new=max(new, default=0),
+    )
+
+
+class LLM:
+    """Generates from, and scores with, one model.
+
+    ``LLM("models/opt-6.7b", host_memory="4GiB", weights="int4")``. `model` is a Hugging Face folder
+    or ``dummy:NAME``. The options are those of :class:`penstock.settings.EngineOptions`: device,
+    host_memory, device_memory, disk, disk_memory, weights, kv, compute ("fast" or "exact"), policy,
+    cache, threads, seed, max_context, special_tokens.
+
+    The engine is made on first use, planned for the work at hand, and made anew when a later call
+    does not fit it. Prompts are strings or lists of token ids; a folder without tokenizer.json
+    takes ids. The same call gives the same result each time: rows are seeded by `seed` and their
+    position. Errors are :class:`penstock.PenstockError`. Not thread safe.
+    """
+
+    def __init__(
+        self, model: str | Path, core: Core | None = None, **options: Unpack[EngineOptions]
+    ) -> None:
+        """Checks the options; reads no weights yet. `core` replaces the native module in tests."""
+        self._settings = EngineSettings.make(model, **options)
+        self._core = core
+        self._encoder = PromptEncoder(self._settings.model, self._settings.special_tokens)
+        self._engine: Engine | None = None
+        self._planned = Workload()
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+    ) -> list[RequestOutput]:
+        """Continues each prompt; results in the order of the prompts.
+
+        `params` is one for all, or one per prompt. Raises InvalidArgumentError when a prompt is
+        longer than the context or not a prompt.
+        """
+        texts = _as_list(prompts)
+        return self._generate(texts, [self._tokens(p) for p in texts], params)
+
+    def chat(
+        self,
+        messages: Sequence[Any],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+    ) -> list[RequestOutput]:
+        """Answers a conversation, or each of a list of them, through the model's chat template.
+
+        A conversation is a list of ``{"role": ..., "content": ...}``.
+        """
+        is_one = bool(messages) and isinstance(messages[0], dict)
+        conversations = [messages] if is_one else list(messages)
+        tokens = [self._encoder.messages(list(c)) for c in conversations]
+        return self._generate([None] * len(tokens), tokens, params)
+
+    def score(self, prompts: Prompt | Sequence[Prompt]) -> list[ScoreOutput]:
+        """The log-probability of each token of each text, given the tokens before it."""
+        texts = _as_list(prompts)
+        tokens = [self._tokens(p) for p in texts]
+        params = SamplingParams(max_tokens=1)
+        work = [Work(i, t, params, [0], score=True) for i, t in enumerate(tokens)]
+        finished = self._run(work, [0] * len(work))
+        return [
+            ScoreOutput(
+                text if isinstance(text, str) else None, ids, done.prompt_logprobs or [None]
+            )
+            for text, ids, done in zip(texts, tokens, finished, strict=True)
+        ]
+
+    def logits(self, token_ids: Sequence[int]) -> Any:
+        """Logits after each of these tokens: numpy float32, shape (tokens, vocabulary)."""
+        ids = check_token_ids(token_ids)
+        engine = self._ready(workload_of([len(ids)], [0]))
+        with engine_errors():
+            return engine.logits(ids)
+
+    def plan(self, workload: Workload | None = None) -> dict[str, Any]:
+        """Model, formats, policy, the reasons for it and memory by item, for this workload."""
+        return description(self._ready(workload or self._planned))
+
+    def stats(self) -> dict[str, Any]:
+        """Seconds and bytes per lane, peak bytes and budget per tier; {} before any use."""
+        return stats_dict(self._engine.stats()) if self._engine is not None else {}
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer (``encode``, ``decode``)."""
+        return self._encoder.tokenizer
+
+    def close(self) -> None:
+        """Gives the engine's memory back; the next call makes a new one."""
+        self._engine = None
+        self._planned = Workload()
+        self._encoder.close()
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _tokens(self, prompt: object) -> list[int]:
+        if isinstance(prompt, str):
+            return self._encoder.text(prompt)
+        if not isinstance(prompt, Sequence):
+            found = type(prompt).__name__
+            message = f"prompt: found {found}, allowed: a string or token ids"
+            raise InvalidArgumentError(message, field="prompt", found=found)
+        return check_token_ids(prompt)
+
+    def _generate(
+        self,
+        prompts: Sequence[object],
+        tokens: list[list[int]],
+        params: SamplingParams | Sequence[SamplingParams] | None,
+    ) -> list[RequestOutput]:
+        each = _one_each(params, len(tokens))
+        seed = self._settings.seed
+        work = [
+            Work(i, ids, p, completion_seeds(seed, p.seed, str(i).encode(), p.n))
+            for i, (ids, p) in enumerate(zip(tokens, each, strict=True))
+        ]
+        finished = self._run(work, [p.max_tokens for p in each])
+        return [
+            RequestOutput(
+                prompt if isinstance(prompt, str) else None, ids, done.outputs, done.prompt_logprobs
+            )
+            for prompt, ids, done in zip(prompts, tokens, finished, strict=True)
+        ]
+
+    def _run(self, work: list[Work], new: list[int]) -> list[Finished]:
+        if not work:
+            return []
+        tokenizer = self._encoder.optional_tokenizer
+        engine = self._ready(workload_of([len(w.tokens) for w in work], new))
+        loop = RequestLoop(self._native(), engine, tokenizer, self._eos())
+        done: dict[Any, Finished] = {}
+        try:
+            for finished in _drive(loop, work):
+                done[finished.key] = finished
+        except BaseException:
+            loop.cancel_all()
+            raise
+        return [done[w.key] for w in work]
+
+    def _eos(self) -> list[int]:
+        return [] if self._settings.is_dummy else eos_token_ids(Path(self._settings.model))
+
+    def _native(self) -> Core:
+        if self._core is None:
+            self._core = native_core()
+        return self._core
+
+    def _ready(self, workload: Workload) -> Engine:
+        """The engine; a new one when this workload is more than the present one was planned for."""
+        if self._engine is not None and _fits(workload, self._planned):
+            return self._engine
+        self._engine = None
+        reserved = self._encoder.memory_bytes
+        self._engine = open_engine(self._native(), self._settings, workload, reserved)
+        self._planned = workload
+        return self._engine
+
+
+def _fits(workload: Workload, planned: Workload) -> bool:
+    longest, room = workload.max_prompt + workload.max_new, planned.max_prompt + planned.max_new
+    return longest <= room and workload.expected_rows <= _MORE_ROWS * max(1, planned.expected_rows)
+
+
+def _drive(loop: RequestLoop, work: list[Work]) -> Iterator[Finished]:
+    """Keeps the engine supplied without handing it everything at once."""
+    queue = iter(work)
+    pending = next(queue, None)
+    fed: dict[Any, int] = {}
+    while pending is not None or not loop.idle:
+        while pending is not None and sum(fed.values()) + len(pending.tokens) <= _WAITING_TOKENS:
+            loop.submit(pending)
+            fed[pending.key] = len(pending.tokens)
+            pending = next(queue, None)
+        for finished in loop.step():
+            del fed[finished.key]
+            yield finished
+
+
+def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Any]:
+    if isinstance(prompts, str):
+        return [prompts]
+    items = list(prompts)
+    return [items] if items and isinstance(items[0], int) else items
+
+
+def _text_of(prompt: object) -> str | None:
+    return prompt if isinstance(prompt, str) else None
+
+
+def _one_each(
+    params: SamplingParams | Sequence[SamplingParams] | None, count: int
+) -> list[SamplingParams]:
+    if params is None or isinstance(params, SamplingParams):
+        return [params or SamplingParams()] * count
+    if len(params) != count:
+        message = f"params: found {len(params)} for {count} prompts, allowed: one, or one each"
+        raise InvalidArgumentError(message, field="params", found=len(params), allowed=count)
+    return list(params)

@@ -1,0 +1,144 @@
+"""What this package needs of the native module, and how settings become its options.
+
+Everything that runs an engine takes such a module as an argument (``core``), so that tests can
+hand in a pretended one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from penstock.errors import engine_errors
+from penstock.settings import EngineSettings
+
+
+class Engine(Protocol):
+    """One engine; not thread safe."""
+
+    def submit(self, request: Any) -> int:
+        """Takes a request; its number."""
+        ...
+
+    def step(self) -> list[Any]:
+        """One sweep; what is new."""
+        ...
+
+    def idle(self) -> bool:
+        """Whether nothing is in flight."""
+        ...
+
+    def cancel(self, request: int) -> None:
+        """Drops a request; unknown ones are ignored."""
+        ...
+
+    def logits(self, tokens: list[int]) -> Any:
+        """Logits of every position, shape (tokens, vocabulary)."""
+        ...
+
+    def stats(self) -> Any:
+        """Counters since the engine was made."""
+        ...
+
+    def describe(self) -> str:
+        """JSON text: model, formats, policy, memory."""
+        ...
+
+    def vocab(self) -> int:
+        """Size of the vocabulary."""
+        ...
+
+    def max_context(self) -> int:
+        """Tokens a row may have."""
+        ...
+
+    def record_trace(self, on: bool) -> None:
+        """Starts or stops recording."""
+        ...
+
+    def take_trace(self) -> str:
+        """The events since, as Chrome trace JSON."""
+        ...
+
+
+class Core(Protocol):
+    """The native module: its classes have the fields of cpp/include/penstock/engine.h."""
+
+    EngineOptions: Any
+    Sampling: Any
+    Request: Any
+    Engine: Any
+
+    def version(self) -> str:
+        """major.minor.patch."""
+        ...
+
+    def dummy_names(self) -> list[str]:
+        """Names that ``dummy:NAME`` takes."""
+        ...
+
+    def dummy_config(self, name: str) -> str:
+        """config.json of one of them."""
+        ...
+
+
+def native_core() -> Core:
+    """The compiled engine."""
+    from penstock import _core
+
+    return cast(Core, _core)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is coming, for the policy; zeros: unknown. Lengths are tokens."""
+
+    expected_rows: int = 0
+    mean_prompt: int = 0
+    max_prompt: int = 0
+    mean_new: int = 0
+    max_new: int = 0
+
+
+_COPIED = (
+    *("model", "device", "host_memory", "device_memory", "disk", "disk_memory", "weights", "kv"),
+    *("compute", "policy", "cache", "threads", "max_context"),
+)
+
+
+def open_engine(
+    core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int = 0
+) -> Engine:
+    """An engine for `settings`; raises PenstockError.
+
+    `reserved_bytes` of the host budget are in use already (by the tokenizer).
+    """
+    options = core.EngineOptions()
+    with engine_errors():
+        for name in _COPIED:
+            setattr(options, name, getattr(settings, name))
+        options.reserved_host_memory = reserved_bytes
+        for name, value in vars(workload).items():
+            setattr(options, name, value)
+        return cast(Engine, core.Engine(options))
+
+
+def description(engine: Engine) -> dict[str, Any]:
+    """Model, formats, policy and memory of an engine, as it tells them."""
+    with engine_errors():
+        told = json.loads(engine.describe())
+    return told if isinstance(told, dict) else {"text": told}
+
+
+def stats_dict(stats: Any) -> dict[str, Any]:
+    """The engine's counters as JSON values; seconds and bytes."""
+    plain = ("seconds", "sweeps", "prompt_tokens", "generated_tokens", "active", "waiting")
+    told: dict[str, Any] = {name: getattr(stats, name) for name in plain}
+    told["lanes"] = {
+        str(name): {"busy_seconds": lane.busy_seconds, "bytes": lane.bytes, "tasks": lane.tasks}
+        for name, lane in stats.lanes.items()
+    }
+    for name in ("predicted_bytes", "peak_bytes", "budget_bytes", "host_items"):
+        told[name] = dict(getattr(stats, name))
+    return told

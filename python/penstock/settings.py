@@ -1,0 +1,134 @@
+"""What a user may choose about the engine, checked, as one value."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from penstock.config import cache_folder
+from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError
+from penstock.sizes import parse_size
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_SIZES = ("host_memory", "device_memory", "disk_memory")
+_COUNTS = {"threads": 4096, "max_context": 1 << 30, "seed": (1 << 64) - 1}
+_TEXTS = ("device", "disk", "weights", "kv", "compute", "cache")
+_MAX_POLICY_BYTES = 1 << 20
+
+
+class EngineOptions(TypedDict, total=False):
+    """The keyword options of :class:`penstock.LLM`; sizes are ``"4GiB"`` or bytes."""
+
+    device: str
+    host_memory: str | int | None
+    device_memory: str | int | None
+    disk: str | None
+    disk_memory: str | int | None
+    weights: str
+    kv: str
+    compute: str
+    policy: str | dict[str, Any] | Path
+    cache: str | None
+    threads: int
+    seed: int
+    max_context: int
+    special_tokens: bool
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Sizes are bytes; 0 and "" mean "choose for me"; ``policy`` is JSON text.
+
+    ``seed`` seeds sampling. ``special_tokens`` lets text prompts contain special tokens; otherwise
+    ``</s>`` in a prompt is five characters like any others.
+    """
+
+    model: str
+    device: str = "cpu"
+    host_memory: int = 0
+    device_memory: int = 0
+    disk: str = ""
+    disk_memory: int = 0
+    weights: str = "auto"
+    kv: str = "auto"
+    compute: str = "fast"
+    policy: str = ""
+    cache: str = ""
+    threads: int = 0
+    seed: int = 0
+    max_context: int = 0
+    special_tokens: bool = False
+
+    @classmethod
+    def make(cls, model: str | Path, **options: Unpack[EngineOptions]) -> EngineSettings:
+        """Checks the options; a refused one is named in the InvalidArgumentError."""
+        known = {f.name for f in dataclasses.fields(cls)} - {"model"}
+        given: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
+        for name in given:
+            if name not in known:
+                allowed = ", ".join(sorted(known))
+                message = f"unknown option {name!r}; allowed: {allowed}"
+                raise InvalidArgumentError(message, field=name, allowed=allowed)
+        for name in _SIZES:
+            given[name] = parse_size(given.get(name), name)
+        for name, limit in _COUNTS.items():
+            given[name] = _count(name, given.get(name, 0), limit)
+        for name in _TEXTS:
+            given[name] = _text(name, given.get(name, getattr(cls, name)))
+        if not isinstance(given.get("special_tokens", False), bool):
+            raise _refuse("special_tokens", given["special_tokens"], "true or false")
+        given["policy"] = policy_text(given.get("policy", ""))
+        name = _text("model", model)
+        given["cache"] = cache_folder(name, given["cache"])
+        return cls(model=name, **given)
+
+    @property
+    def is_dummy(self) -> bool:
+        """Whether the weights are random ones of a known shape."""
+        return self.model.startswith("dummy:")
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return dataclasses.asdict(self)
+
+
+def _refuse(name: str, found: object, allowed: str) -> InvalidArgumentError:
+    shown = repr(found)[:80]
+    message = f"{name}: found {shown}, allowed: {allowed}"
+    return InvalidArgumentError(message, field=name, found=shown, allowed=allowed)
+
+
+def _count(name: str, value: object, limit: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= limit:
+        raise _refuse(name, value, f"an integer, 0 to {limit}")
+    return value
+
+
+def _text(name: str, value: object) -> str:
+    text = str(value) if isinstance(value, Path) else value
+    if not isinstance(text, str) or "\0" in text or (name == "model" and not text):
+        raise _refuse(name, value, "text")
+    return text
+
+
+def policy_text(policy: str | dict[str, Any] | Path) -> str:
+    """A policy given as "auto", JSON text, a dict or a path, as JSON text ("" for auto)."""
+    if isinstance(policy, dict):
+        return json.dumps(policy)
+    text = str(policy).strip()
+    if text in ("", "auto"):
+        return ""
+    if text.startswith("{"):
+        return text
+    path = Path(text)
+    if not path.is_file():
+        allowed = '"auto", JSON text or the path of a JSON file'
+        raise NotFoundError(f"policy: no file {text!r}; allowed: {allowed}", file=text)
+    if path.stat().st_size > _MAX_POLICY_BYTES:
+        raise MalformedError(f"{text}: over {_MAX_POLICY_BYTES} bytes, not a policy", file=text)
+    return path.read_text(encoding="utf-8")
