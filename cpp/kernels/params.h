@@ -166,7 +166,8 @@ struct GatherRowsParams {
 };
 
 // Running log-sum-exp over the vocabulary, one block of kScoreBlock columns after the other in ascending order, so that the
-// result does not depend on how the vocabulary was cut (columns begin at a multiple of kScoreBlock).
+// result does not depend on how the vocabulary was cut (columns begin at a multiple of kScoreBlock). column_begin 0 starts anew:
+// whatever the states held before is ignored.
 inline constexpr int kScoreBlock = 256;
 struct ScoreState {
   float max = -__builtin_inff();

@@ -125,12 +125,14 @@ int64_t activation_block(const QuantFormat& format) {
 
 int64_t prepared_row_bytes(const QuantFormat& format, int64_t k, bool exact) {
   const int64_t padded_k = round_up(k, kTileK);
+  const bool bf16 = !format.quantised() && format.raw == DType::bf16;
+  int64_t bytes = padded_k * (bf16 && !exact ? 2 : 4);
   if (format.quantised() && !exact) {
     const int64_t block = activation_block(format);
-    return round_up(padded_k + (k + block - 1) / block * 8, 64);
+    bytes = round_up(padded_k + (k + block - 1) / block * 8, 64);
   }
-  const bool bf16 = !format.quantised() && format.raw == DType::bf16 && !exact;
-  return padded_k * (bf16 ? 2 : 4);
+  // An odd number of cache lines: rows that are read side by side do not meet in one cache set.
+  return bytes / 64 % 2 == 0 ? bytes + 64 : bytes;
 }
 
 double bits_per_value(const QuantFormat& format, int64_t k) {

@@ -7,12 +7,6 @@
 namespace penstock {
 namespace {
 
-// Scale and bias as stored, and as numbers.
-struct KvParams {
-  uint16_t stored[2] = {0, 0};
-  float scale = 0.0f, bias = 0.0f;
-};
-
 struct KvRange {
   float low = __builtin_inff(), high = -__builtin_inff();
   bool finite = true;
@@ -28,32 +22,13 @@ KvRange range_of(const float* values, int count) {
   return range;
 }
 
-KvParams params_of(const float* values, int count, bool real) {
-  const KvRange range = range_of(values, count);
-  KvParams params;
-  if (!range.finite) {
-    params.stored[0] = kNanBf16;
-  } else if (real) {
-    params.stored[1] = bf16_round_down(range.low);
-    params.stored[0] = scale_for(range.high - float_from_bf16(params.stored[1]), 15.0f);
-  } else {
-    const float largest = range.high > -range.low ? range.high : -range.low;
-    params.stored[0] = scale_for(largest, 127.0f);
-  }
-  params.scale = float_from_bf16(params.stored[0]);
-  params.bias = float_from_bf16(params.stored[1]);
-  return params;
-}
-
-// `params` with scale 0 (constant group) or NaN gives the code of zero value.
-uint8_t code_of(float value, const KvParams& params, bool real) {
-  const float step = params.scale > 0 ? params.scale : 1.0f;
+uint8_t code_of(float value, const KvGroupParams& params, bool real) {
   const float top = real ? 15.0f : 255.0f, offset = real ? 0.0f : 128.0f;
-  const float steps = clamp_code((value - params.bias) / step, -512.0f, 512.0f);
+  const float steps = clamp_code((value - params.bias) / params.step, -512.0f, 512.0f);
   return static_cast<uint8_t>(static_cast<int>(clamp_code(round_even(steps) + offset, 0.0f, top)));
 }
 
-void store_group(const float* values, int count, const KvParams& params, bool real,
+void store_group(const float* values, int count, const KvGroupParams& params, bool real,
                  uint8_t* codes) {
   for (int i = 0; i < count; ++i) {
     const uint8_t code = code_of(values[i], params, real);
@@ -68,6 +43,23 @@ void store_group(const float* values, int count, const KvParams& params, bool re
 }
 
 }  // namespace
+
+KvGroupParams kv_group_params(bool real_bias, float low, float high, bool finite) {
+  KvGroupParams params;
+  if (!finite) {
+    params.stored[0] = kNanBf16;
+    return params;
+  }
+  if (real_bias) {
+    params.stored[1] = bf16_round_down(low);
+    params.bias = float_from_bf16(params.stored[1]);
+    params.stored[0] = scale_for(high - params.bias, 15.0f);
+  } else {
+    params.stored[0] = scale_for(high > -low ? high : -low, 127.0f);
+  }
+  if (params.stored[0] != 0) params.step = float_from_bf16(params.stored[0]);
+  return params;
+}
 
 int64_t KvLayout::code_bytes() const {
   const QuantFormat& row = penstock::format(format);
@@ -87,7 +79,8 @@ void kv_store_scalar(const KvLayout& layout, std::byte* page, bool value, int he
   std::byte* params_at = page + layout.params_offset(value, head, token);
   for (int begin = 0, group = 0; begin < layout.head_dim; begin += kKvGroup, ++group) {
     const int count = layout.head_dim - begin < kKvGroup ? layout.head_dim - begin : kKvGroup;
-    const KvParams params = params_of(in + begin, count, real);
+    const KvRange range = range_of(in + begin, count);
+    const KvGroupParams params = kv_group_params(real, range.low, range.high, range.finite);
     std::memcpy(params_at + group * 4, params.stored, 4);
     store_group(in + begin, count, params, real,
                 reinterpret_cast<uint8_t*>(codes) + begin * format.bits / 8);

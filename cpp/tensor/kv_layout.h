@@ -34,6 +34,15 @@ struct KvLayout {
   }
 };
 
+// Scale and bias of one group of a quantised format, chosen from the smallest and largest value. A group that is not finite
+// gets the scale NaN.
+struct KvGroupParams {
+  uint16_t stored[2] = {0, 0};  // bf16 scale, bias
+  float step = 1.0f;            // the scale, or 1 where it is 0 or NaN: what values are divided by
+  float bias = 0.0f;
+};
+KvGroupParams kv_group_params(bool real_bias, float low, float high, bool finite);
+
 // Scalar reference: stores head_dim values of one (token, head), and reads them back.
 void kv_store_scalar(const KvLayout& layout, std::byte* page, bool value, int head, int token, const float* in);
 void kv_load_scalar(const KvLayout& layout, const std::byte* page, bool value, int head, int token, float* out);

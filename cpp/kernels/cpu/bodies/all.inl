@@ -1,0 +1,26 @@
+// Every kernel of an ISA that has its words (vec_*.h) included before.
+#include "kernels/cpu/bodies/math.inl"
+
+#include "kernels/cpu/bodies/attention.inl"
+#include "kernels/cpu/bodies/elementwise.inl"
+#include "kernels/cpu/bodies/gemm.inl"
+#include "kernels/cpu/bodies/gemm_driver.inl"
+#include "kernels/cpu/bodies/gemm_f32.inl"
+#include "kernels/cpu/bodies/gemm_int.inl"
+#include "kernels/cpu/bodies/kv.inl"
+#include "kernels/cpu/bodies/norm.inl"
+#include "kernels/cpu/bodies/prepare.inl"
+#include "kernels/cpu/bodies/score.inl"
+
+void overlay(KernelTable& table) {
+  table.embed = embed;
+  table.norm = norm;
+  table.prepare = prepare;
+  table.gemm = gemm;
+  table.gated = gated;
+  table.rotary = rotary;
+  table.kv_append = kv_append;
+  table.attention = attention;
+  table.gather_rows = gather_rows;
+  table.score = score;
+}

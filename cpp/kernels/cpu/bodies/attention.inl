@@ -1,0 +1,247 @@
+// attention: per (sequence, kv head) the query rows and heads that share keys form pairs; keys are
+// read in steps of kTileWidth, widened to fp32 once and used by all pairs of a task. One state per
+// absolute segment of 256 keys; prefill and decode are the same code, and a pair's arithmetic does
+// not see the other pairs.
+
+constexpr int kKeyStep = kTileWidth;  // divides kAttentionSegment
+constexpr int64_t kScoreStride = kAttentionSegment + 16;
+constexpr int64_t kMostPairs = 96;
+static_assert(kAttentionSegment % kKeyStep == 0);
+
+// A task's scratch. Strides in floats.
+struct AttentionScratch {
+  int64_t width;   // head_dim rounded up to kTileWidth
+  float* query;    // [pairs][width]
+  float* output;   // [pairs][width]
+  float* partial;  // [pairs][width] of the current segment
+  float* scores;   // [pairs][kScoreStride]
+  float* rows;     // [kKeyStep][width]: keys or values as fp32
+  float* keys;     // [width][kTileWidth]: keys as columns
+};
+
+// Pairs of a task, so that the scratch fits for every head_dim up to 4096.
+inline int64_t pairs_per_task(int64_t width) {
+  return at_least(12, at_most(kMostPairs, kMostPairs * 256 / width / 12 * 12));
+}
+
+AttentionScratch attention_scratch(const KernelContext& context, int worker, int64_t width) {
+  const int64_t pairs = pairs_per_task(width);
+  float* next = static_cast<float*>(
+      static_cast<void*>(context.scratch + static_cast<size_t>(worker) * kScratchBytesPerWorker));
+  const auto take = [&next](int64_t count) {
+    float* part = next;
+    next += count;
+    return part;
+  };
+  AttentionScratch s{};
+  s.width = width;
+  s.query = take(pairs * width);
+  s.output = take(pairs * width);
+  s.partial = take(pairs * width);
+  s.scores = take(pairs * kScoreStride);
+  s.rows = take(kKeyStep * width);
+  s.keys = take(width * kTileWidth);
+  return s;
+}
+
+// Keys [begin, end), absolute.
+struct KeyRange {
+  int64_t begin, end;
+};
+inline KeyRange overlap(KeyRange a, KeyRange b) {
+  return {at_least(a.begin, b.begin), at_most(a.end, b.end)};
+}
+
+// The pairs of one task: query row `pair / group`, head `kv_head * group + pair % group`.
+struct PairTile {
+  const AttentionParams& p;
+  const KvView& view;
+  const SpanView& span;
+  int64_t kv_head, group;  // group: query heads per kv head
+  int64_t begin, end;      // pairs
+  AttentionScratch scratch;
+
+  int64_t count() const { return end - begin; }
+  int64_t row(int64_t i) const { return (begin + i) / group; }
+  int64_t head(int64_t i) const { return kv_head * group + (begin + i) % group; }
+  KeyRange keys(int64_t i) const {
+    const int64_t position = span.position + row(i);
+    const int64_t first = p.window > 0 ? at_least(0, position - p.window + 1) : 0;
+    return {first, position + 1};
+  }
+  KeyRange all_keys() const { return {keys(0).begin, keys(count() - 1).end}; }
+};
+
+void load_queries(const PairTile& t) {
+  const AttentionScratch& s = t.scratch;
+  for (int64_t i = 0; i < t.count(); ++i) {
+    const float* q =
+        t.p.q + (t.span.first_row + t.row(i)) * t.p.q_stride + t.head(i) * t.view.head_dim;
+    __builtin_memcpy(s.query + i * s.width, q,
+                     static_cast<size_t>(t.view.head_dim) * sizeof(float));
+  }
+  const size_t bytes = static_cast<size_t>(t.count() * s.width) * sizeof(float);
+  __builtin_memset(s.output, 0, bytes);
+  __builtin_memset(s.rows, 0, static_cast<size_t>(kKeyStep * s.width) * sizeof(float));
+}
+
+// Keys or values `keys` (at most kKeyStep of them) as fp32 into the rows [key - first].
+void load_rows(const PairTile& t, bool value, int64_t first, KeyRange keys) {
+  for (int64_t key = keys.begin; key < keys.end; ++key) {
+    load_kv_row(t.view, kv_row(t.view, t.span.pages, value, t.kv_head, key),
+                t.scratch.rows + (key - first) * t.scratch.width);
+  }
+}
+
+// Unscaled scores of the keys [first, first + kKeyStep), of which `keys` exist; the others get the
+// value of a key that does.
+void score_step(const PairTile& t, int64_t first, KeyRange keys, float* scores) {
+  const AttentionScratch& s = t.scratch;
+  load_rows(t, false, first, keys);
+  for (int v = 0; v < kRowVectors; ++v) {
+    const std::byte* rows[kLanes];
+    for (int i = 0; i < kLanes; ++i) {
+      const int64_t key = at_least(keys.begin, at_most(keys.end - 1, first + v * kLanes + i));
+      rows[i] =
+          static_cast<const std::byte*>(static_cast<const void*>(s.rows + (key - first) * s.width));
+    }
+    transpose_rows<LoadF32>(rows, t.view.head_dim, s.keys + v * kLanes, kTileWidth);
+  }
+  for (int64_t i = 0; i < t.count(); ++i) {
+    for (int v = 0; v < kRowVectors; ++v) vstore(scores + i * kScoreStride + v * kLanes, vzero());
+  }
+  multiply_rows(s.keys, kTileWidth, s.query, s.width, t.count(), t.view.head_dim, scores,
+                kScoreStride);
+}
+
+// Scores of keys [begin, end) of one pair become exp(scale * score - max); relative to the segment,
+// whose lanes fix the order of the sum.
+AttentionState softmax_segment(float* scores, float scale, int64_t begin, int64_t end) {
+  const int64_t first = begin / kLanes * kLanes;
+  const vf lowest = vset(-__builtin_inff()), factor = vset(scale);
+  vf largest = lowest;
+  for (int64_t k = first; k < end; k += kLanes) {
+    const vf x = vmul(vload(scores + k), factor);
+    vstore(scores + k, x);
+    largest = vmax(vselect_range(x, lowest, begin - k, end - k), largest);
+  }
+  AttentionState state;
+  state.max = vlargest(largest);
+  vf sums = vzero();
+  for (int64_t k = first; k < end; k += kLanes) {
+    const vf e = vexp(vsub(vload(scores + k), vset(state.max)));
+    vstore(scores + k, e);
+    sums = vadd(sums, vselect_range(e, vzero(), begin - k, end - k));
+  }
+  state.sum = vsum(sums);
+  return state;
+}
+
+// partial += sum over `keys` of weight * value for `count` pairs from `i`, keys ascending.
+void add_values(const PairTile& t, int64_t i, int64_t count, int64_t first, int64_t segment,
+                KeyRange keys) {
+  if (keys.begin >= keys.end) return;
+  const AttentionScratch& s = t.scratch;
+  for (int64_t d = 0; d < s.width; d += kTileWidth) {
+    multiply_rows(s.rows + (keys.begin - first) * s.width + d, s.width,
+                  s.scores + i * kScoreStride + (keys.begin - segment), kScoreStride, count,
+                  keys.end - keys.begin, s.partial + i * s.width + d, s.width);
+  }
+}
+
+// Pairs whose keys differ at an edge of the mask are taken one by one there and together in
+// between: no pair ever multiplies a value it must not see, not even by zero.
+void value_step(const PairTile& t, int64_t first, int64_t segment, KeyRange step) {
+  for (int64_t i = 0; i < t.count(); i += kMaxRows) {
+    const int64_t count = at_most(kMaxRows, t.count() - i);
+    const KeyRange low = overlap(step, t.keys(i)), high = overlap(step, t.keys(i + count - 1));
+    const KeyRange common = {high.begin, at_least(high.begin, low.end)};  // both ends ascend
+    for (int64_t j = i; j < i + count; ++j) {
+      const KeyRange own = overlap(step, t.keys(j));
+      add_values(t, j, 1, first, segment, {own.begin, at_most(own.end, common.begin)});
+    }
+    add_values(t, i, count, first, segment, common);
+    for (int64_t j = i; j < i + count; ++j) {
+      const KeyRange own = overlap(step, t.keys(j));
+      add_values(t, j, 1, first, segment, {at_least(own.begin, common.end), own.end});
+    }
+  }
+}
+
+void fold_pair(const AttentionScratch& s, int64_t i, AttentionState& state,
+               const AttentionState& next) {
+  const FoldWeights weights = fold_state(state, next, ScalarExp{});
+  const vf keep = vset(weights.keep), take = vset(weights.take);
+  float* out = s.output + i * s.width;
+  const float* add = s.partial + i * s.width;
+  for (int64_t d = 0; d < s.width; d += kLanes) {
+    vstore(out + d, vfma(vload(add + d), take, vmul(vload(out + d), keep)));
+  }
+}
+
+void attend_segment(const PairTile& t, int64_t segment, AttentionState* states) {
+  const AttentionScratch& s = t.scratch;
+  const KeyRange inside = overlap(t.all_keys(), {segment, segment + kAttentionSegment});
+  const int64_t step_begin = inside.begin / kKeyStep * kKeyStep;
+  for (int64_t first = step_begin; first < inside.end; first += kKeyStep) {
+    score_step(t, first, overlap(inside, {first, first + kKeyStep}), s.scores + (first - segment));
+  }
+  AttentionState next[kMostPairs];
+  for (int64_t i = 0; i < t.count(); ++i) {
+    const KeyRange own = overlap(inside, t.keys(i));
+    if (own.begin >= own.end) continue;
+    next[i] = softmax_segment(s.scores + i * kScoreStride, t.p.scale, own.begin - segment,
+                              own.end - segment);
+  }
+  __builtin_memset(s.partial, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
+  for (int64_t first = step_begin; first < inside.end; first += kKeyStep) {
+    const KeyRange step = overlap(inside, {first, first + kKeyStep});
+    load_rows(t, true, first, step);
+    value_step(t, first, segment, step);
+  }
+  for (int64_t i = 0; i < t.count(); ++i) {
+    const KeyRange own = overlap(inside, t.keys(i));
+    if (own.begin < own.end) fold_pair(s, i, states[i], next[i]);
+  }
+}
+
+void attend(const PairTile& t) {
+  const AttentionScratch& s = t.scratch;
+  AttentionState states[kMostPairs];
+  load_queries(t);
+  const KeyRange all = t.all_keys();
+  for (int64_t segment = all.begin / kAttentionSegment * kAttentionSegment; segment < all.end;
+       segment += kAttentionSegment) {
+    attend_segment(t, segment, states);
+  }
+  for (int64_t i = 0; i < t.count(); ++i) {
+    float* out =
+        t.p.out + (t.span.first_row + t.row(i)) * t.p.out_stride + t.head(i) * t.view.head_dim;
+    const vf sum = vset(states[i].sum);
+    for (int64_t d = 0; d < t.view.head_dim; d += kLanes) {
+      vstore_n(out + d, vdiv(vload(s.output + i * s.width + d), sum), t.view.head_dim - d);
+    }
+  }
+}
+
+void attention(const AttentionParams& p, const KernelContext& context) {
+  const KvView view = kv_view(p.layout);
+  const int64_t group = p.heads / view.kv_heads;
+  const int64_t width = blocks_of(view.head_dim, kTileWidth) * kTileWidth;
+  const int64_t pairs = pairs_per_task(width);
+  int64_t tiles = 0;
+  for (int32_t i = 0; i < p.span_count; ++i) tiles += blocks_of(p.spans[i].count * group, pairs);
+  context.parallel.for_each(tiles * view.kv_heads, [&](int64_t task, int worker) {
+    int64_t tile = task / view.kv_heads;
+    int32_t i = 0;
+    for (;; ++i) {
+      const int64_t here = blocks_of(p.spans[i].count * group, pairs);
+      if (tile < here) break;
+      tile -= here;
+    }
+    const SpanView& span = p.spans[i];
+    attend({p, view, span, task % view.kv_heads, group, tile * pairs,
+            at_most(span.count * group, (tile + 1) * pairs),
+            attention_scratch(context, worker, width)});
+  });
+}

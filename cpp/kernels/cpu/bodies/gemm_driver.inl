@@ -1,0 +1,150 @@
+// The loops of every GEMM: tasks over blocks of weight rows (and runs of input rows), K in chunks,
+// tiles of kTileWidth weight rows. A kernel type K gives
+//   int64_t depth()                                  K values per chunk, a multiple of kTileK
+//   void begin(const Chunk&)                         once per chunk and run of input rows
+//   void tile(const Chunk&, const TileRows&, float*) adds the chunk to sums [rows][kTileWidth]
+// Every sum is carried in fp32 from chunk to chunk in ascending k, so cutting K, N or M changes no
+// bit.
+
+constexpr int kTileWidth = kLanes * kRowVectors;
+constexpr int64_t kBlockWidth = 128;  // most weight rows of a task
+constexpr int64_t kRunRows = 512;     // most input rows of a task
+
+// Parts of a worker's scratch.
+constexpr size_t kSumsBytes = kRunRows * kBlockWidth * sizeof(float);
+constexpr size_t kTileBytes = size_t{1} << 18;
+struct GemmScratch {
+  float* sums;        // [tiles][rows][kTileWidth]
+  std::byte* tile;    // kTileBytes
+  std::byte* inputs;  // what is left: kRunRows * 512 fp32
+};
+static_assert(kSumsBytes + kTileBytes + kRunRows * 512 * 4 <= kScratchBytesPerWorker);
+
+inline GemmScratch gemm_scratch(const KernelContext& context, int worker) {
+  std::byte* base = context.scratch + static_cast<size_t>(worker) * kScratchBytesPerWorker;
+  return {static_cast<float*>(static_cast<void*>(base)), base + kSumsBytes,
+          base + kSumsBytes + kTileBytes};
+}
+
+// A chunk of K for a run of input rows.
+struct Chunk {
+  const GemmParams& p;
+  GemmScratch scratch;
+  int64_t k_begin, k_end;
+  int64_t row_begin, row_end;
+  int64_t rows() const { return row_end - row_begin; }
+  int64_t depth() const { return k_end - k_begin; }
+  const std::byte* input_row(int64_t i) const {
+    return p.x + (row_begin + i) * p.input.stride_bytes;
+  }
+};
+
+// Up to kTileWidth weight rows of one panel.
+struct TileRows {
+  const std::byte* panel;
+  int64_t begin;  // in the panel
+  int64_t count;
+};
+
+template <int kRows>
+struct RowCount {
+  static constexpr int value = kRows;
+};
+// f(RowCount<n>, i) over m rows in groups of n = kMost, 8 (if smaller), 4, 2, 1.
+template <int kMost, class F>
+inline void for_row_groups(int64_t m, F f) {
+  int64_t i = 0;
+  for (; i + kMost <= m; i += kMost) f(RowCount<kMost>{}, i);
+  if constexpr (kMost > 8) {
+    if (m - i >= 8) f(RowCount<8>{}, i), i += 8;
+  }
+  if constexpr (kMost > 4) {
+    if (m - i >= 4) f(RowCount<4>{}, i), i += 4;
+  }
+  if constexpr (kMost > 2) {
+    if (m - i >= 2) f(RowCount<2>{}, i), i += 2;
+  }
+  for (; i < m; ++i) f(RowCount<1>{}, i);
+}
+
+// Bias, activation, residual; `n` is the weight row of the tile's first row in the whole weight.
+void finish_tile(const GemmParams& p, const float* sums, int64_t row, int64_t n, int64_t count) {
+  for (int v = 0; v * kLanes < count; ++v) {
+    const int64_t at = n + v * kLanes, left = count - v * kLanes;
+    vf x = vload(sums + v * kLanes);
+    if (p.bias != nullptr) x = vadd(x, vload_n(p.bias + at, left));
+    x = vact(p.act, x);
+    if (p.residual != nullptr) {
+      x = vadd(x, vload_n(p.residual + row * p.residual_stride + at, left));
+    }
+    vstore_n(p.y + row * p.y_stride + (at - p.column_origin), x, left);
+  }
+}
+
+struct BlockRows {
+  const WeightPanel* panel;
+  int64_t begin, end;  // in the panel
+};
+
+// Block `index` when every panel is cut into blocks of `width` rows.
+inline BlockRows find_block(const GemmParams& p, int64_t width, int64_t index) {
+  for (int i = 0; i < p.panel_count; ++i) {
+    const int64_t rows = p.panels[i].row_end - p.panels[i].row_begin;
+    const int64_t blocks = blocks_of(rows, width);
+    if (index < blocks) {
+      return {&p.panels[i], index * width, at_most(rows, (index + 1) * width)};
+    }
+    index -= blocks;
+  }
+  return {p.panels, 0, 0};
+}
+
+template <class K>
+void run_block(K kernel, Chunk chunk, const BlockRows& block) {
+  const int64_t tiles = blocks_of(block.end - block.begin, kTileWidth);
+  const int64_t tile_sums = chunk.rows() * kTileWidth;
+  __builtin_memset(chunk.scratch.sums, 0, static_cast<size_t>(tiles * tile_sums) * sizeof(float));
+  const int64_t k_end = chunk.k_end;
+  // Few input rows: the weights come straight from memory, so read each tile's rows to their end
+  // before the next tile.
+  const int64_t group = chunk.rows() <= 4 ? 1 : tiles;
+  for (int64_t first = 0; first < tiles; first += group) {
+    for (int64_t k = 0; k < k_end; k += kernel.depth()) {
+      chunk.k_begin = k;
+      chunk.k_end = at_most(k_end, k + kernel.depth());
+      kernel.begin(chunk);
+      for (int64_t t = first; t < first + group; ++t) {
+        const int64_t begin = block.begin + t * kTileWidth;
+        const TileRows rows{block.panel->data, begin, at_most(kTileWidth, block.end - begin)};
+        kernel.tile(chunk, rows, chunk.scratch.sums + t * tile_sums);
+      }
+    }
+  }
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t begin = block.begin + t * kTileWidth;
+    for (int64_t i = 0; i < chunk.rows(); ++i) {
+      finish_tile(chunk.p, chunk.scratch.sums + t * tile_sums + i * kTileWidth, chunk.row_begin + i,
+                  block.panel->row_begin + begin, at_most(kTileWidth, block.end - begin));
+    }
+  }
+}
+
+template <class K>
+void run_gemm(const K& kernel, const GemmParams& p, const KernelContext& context) {
+  int64_t width = kBlockWidth, blocks = 0;
+  for (; width >= kTileWidth; width /= 2) {  // smaller blocks where there would be too few
+    blocks = 0;
+    for (int i = 0; i < p.panel_count; ++i) {
+      blocks += blocks_of(p.panels[i].row_end - p.panels[i].row_begin, width);
+    }
+    if (blocks >= 4 * context.parallel.workers || width == kTileWidth) break;
+  }
+  const int64_t runs = blocks_of(p.m, kRunRows);
+  const int64_t run_rows = blocks_of(p.m, at_least(1, runs));
+  context.parallel.for_each(blocks * runs, [&](int64_t task, int worker) {
+    const int64_t begin = task % runs * run_rows;
+    const Chunk chunk{p,     gemm_scratch(context, worker), 0, p.k,
+                      begin, at_most(p.m, begin + run_rows)};
+    run_block(kernel, chunk, find_block(p, width, task / runs));
+  });
+}

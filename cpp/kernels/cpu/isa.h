@@ -1,0 +1,52 @@
+// What a kernel gets besides its params, the table of kernels, and the functions that put one ISA's
+// kernels into it. Light on purpose: the files compiled with wide instruction sets include this and
+// no standard library template.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "base/parallel.h"
+#include "kernels/params.h"
+
+namespace penstock {
+
+inline constexpr size_t kScratchBytesPerWorker = size_t{1} << 21;
+
+// The workers, and scratch that is charged to the budget by whoever made it.
+struct KernelContext {
+  Parallel parallel;
+  std::byte* scratch = nullptr;  // workers * kScratchBytesPerWorker, 64-byte aligned
+};
+
+struct KernelTable {
+  std::string_view isa;  // "portable", "avx2", "avx512", "avx512bf16"
+  void (*embed)(const EmbedParams&, const KernelContext&);
+  void (*norm)(const NormParams&, const KernelContext&);
+  void (*prepare)(const PrepareParams&, const KernelContext&);
+  void (*gemm)(const GemmParams&, const KernelContext&);
+  void (*gated)(const GatedParams&, const KernelContext&);
+  void (*rotary)(const RotaryParams&, const KernelContext&);
+  void (*kv_append)(const KvAppendParams&, const KernelContext&);
+  void (*attention)(const AttentionParams&, const KernelContext&);
+  void (*gather_rows)(const GatherRowsParams&, const KernelContext&);
+  void (*score)(const ScoreParams&, const KernelContext&);
+};
+
+// Each replaces entries of the table. Those of x86 do nothing where the build has no x86
+// (x86_stub.cc).
+void overlay_portable(KernelTable& table);
+void overlay_avx2(KernelTable& table);
+void overlay_avx512(KernelTable& table);
+void overlay_avx512bf16(KernelTable& table);
+// What the bf16 dot kernels leave to AVX-512.
+void gemm_avx512(const GemmParams& params, const KernelContext& context);
+// Whether processor and operating system can run the files compiled for this ISA.
+bool runs_avx2();
+bool runs_avx512();
+bool runs_avx512bf16();
+// Whether dot products of bf16 pairs are faster than fp32 multiply-adds.
+bool prefers_bf16_dot();
+
+}  // namespace penstock

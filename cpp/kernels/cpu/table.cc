@@ -1,0 +1,64 @@
+#include "kernels/cpu/table.h"
+
+#include <array>
+#include <string>
+
+#include "base/error.h"
+
+namespace penstock {
+namespace {
+
+struct Isa {
+  KernelTable table;
+  bool supported;
+};
+
+// From the plainest to the widest; each takes over what the one before has.
+std::array<Isa, 4> make_isas() {
+  std::array<Isa, 4> isas{};
+  KernelTable table{};
+  const auto put = [&](int i, std::string_view name, bool supported,
+                       void (*overlay)(KernelTable&)) {
+    overlay(table);
+    table.isa = name;
+    isas[static_cast<size_t>(i)] = {table, supported};
+  };
+  put(0, "portable", true, overlay_portable);
+  put(1, "avx2", runs_avx2(), overlay_avx2);
+  put(2, "avx512", runs_avx512(), overlay_avx512);
+  put(3, "avx512bf16", runs_avx512bf16(), overlay_avx512bf16);
+  return isas;
+}
+
+const std::array<Isa, 4>& isas() {
+  static const std::array<Isa, 4> table = make_isas();
+  return table;
+}
+
+}  // namespace
+
+std::vector<std::string_view> supported_isas() {
+  std::vector<std::string_view> names;
+  for (auto isa = isas().rbegin(); isa != isas().rend(); ++isa) {
+    if (isa->supported) names.push_back(isa->table.isa);
+  }
+  if (names.front() == "avx512bf16" && !prefers_bf16_dot()) std::swap(names[0], names[1]);
+  return names;
+}
+
+const KernelTable& kernel_table(std::string_view isa) {
+  const std::vector<std::string_view> names = supported_isas();
+  const std::string_view wanted = isa.empty() || isa == "auto" ? names.front() : isa;
+  std::string allowed = "auto";
+  for (const std::string_view name : names) allowed += ", " + std::string(name);
+  for (const Isa& row : isas()) {
+    if (row.supported && row.table.isa == wanted) return row.table;
+  }
+  throw Error(ErrorCode::unsupported, "this processor has no such instruction set",
+              ErrorDetail{.file = {},
+                          .field = "isa",
+                          .found = escape_for_message(isa),
+                          .allowed = std::move(allowed)});
+}
+
+}  // namespace penstock

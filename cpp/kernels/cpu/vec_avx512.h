@@ -1,0 +1,151 @@
+// The vector words of the kernel bodies, in 16 lanes of AVX-512 (F, BW, VL, DQ, VNNI). Included
+// inside the namespace of one ISA by its .cc file, after <immintrin.h>; every function has internal
+// linkage. vmax and vmin return the second operand when one is NaN. Partial loads fill with zeros.
+#pragma once
+
+using vf = __m512;
+using vi = __m512i;
+constexpr int kLanes = 16;
+constexpr int kRowVectors = 2;   // vectors of weight rows in a GEMM tile
+constexpr int kMaxRows = 12;     // activation rows in a GEMM tile
+constexpr int kMaxIntRows = 12;  // the same with int8 inputs
+constexpr int64_t kDepth = 256;  // k of a fp32 weight tile kept in L1
+
+inline __mmask16 mask_of(int64_t n) {
+  return n >= 16 ? __mmask16{0xffff} : static_cast<__mmask16>((1u << (n < 0 ? 0 : n)) - 1u);
+}
+inline vf vset(float x) { return _mm512_set1_ps(x); }
+inline vf vzero() { return _mm512_setzero_ps(); }
+inline vf vload(const float* p) { return _mm512_loadu_ps(p); }
+inline vf vload_n(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(mask_of(n), p); }
+inline void vstore(float* p, vf x) { _mm512_storeu_ps(p, x); }
+inline void vstore_n(float* p, vf x, int64_t n) { _mm512_mask_storeu_ps(p, mask_of(n), x); }
+inline vf vadd(vf a, vf b) { return _mm512_add_ps(a, b); }
+inline vf vsub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+inline vf vmul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+inline vf vdiv(vf a, vf b) { return _mm512_div_ps(a, b); }
+inline vf vfma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+inline vf vmax(vf a, vf b) { return _mm512_max_ps(a, b); }
+inline vf vmin(vf a, vf b) { return _mm512_min_ps(a, b); }
+inline vf vround(vf a) { return _mm512_roundscale_ps(a, 8); }
+inline float vsum(vf a) { return _mm512_reduce_add_ps(a); }
+inline float vlargest(vf a) { return _mm512_reduce_max_ps(a); }
+inline float vsmallest(vf a) { return _mm512_reduce_min_ps(a); }
+inline float vfirst(vf a) { return _mm512_cvtss_f32(a); }
+// Where sign < 0: a, else b.
+inline vf vselect_negative(vf sign, vf a, vf b) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(sign, vzero(), _CMP_LT_OQ), b, a);
+}
+// Lanes [begin, end) of `inside`, the others of `outside`.
+inline vf vselect_range(vf inside, vf outside, int64_t begin, int64_t end) {
+  return _mm512_mask_blend_ps(mask_of(end) & ~mask_of(begin), outside, inside);
+}
+// p * 2^n; n is integral.
+inline vf vscale2(vf p, vf n) { return _mm512_scalef_ps(p, n); }
+
+inline vi vset_i(int32_t x) { return _mm512_set1_epi32(x); }
+inline vi vadd_i(vi a, vi b) { return _mm512_add_epi32(a, b); }
+inline vi vsub_i(vi a, vi b) { return _mm512_sub_epi32(a, b); }
+inline vi vand_i(vi a, vi b) { return _mm512_and_si512(a, b); }
+inline vi vor_i(vi a, vi b) { return _mm512_or_si512(a, b); }
+inline vi vmax_i(vi a, vi b) { return _mm512_max_epi32(a, b); }
+template <int kBits>
+inline vi vshift_left(vi a) {
+  return _mm512_slli_epi32(a, kBits);
+}
+template <int kBits>
+inline vi vshift_right(vi a) {  // logical
+  return _mm512_srli_epi32(a, kBits);
+}
+inline vi vbits(vf a) { return _mm512_castps_si512(a); }
+inline vf vfrom_bits(vi a) { return _mm512_castsi512_ps(a); }
+inline vf vto_float(vi a) { return _mm512_cvtepi32_ps(a); }
+inline vi vto_int(vf a) { return _mm512_cvtps_epi32(a); }  // |a| < 2^22, integral
+inline int32_t vsum_i(vi a) { return _mm512_reduce_add_epi32(a); }
+inline int32_t vlargest_i(vi a) { return _mm512_reduce_max_epi32(a); }
+// a > b ? x : y per lane, signed.
+inline vi vselect_greater(vi a, vi b, vi x, vi y) {
+  return _mm512_mask_blend_epi32(_mm512_cmpgt_epi32_mask(a, b), y, x);
+}
+
+inline vf vload_f16(const void* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+}
+inline vi vload_u16(const void* p) {
+  return _mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+}
+inline vi vload_u8(const void* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+}
+// 4-bit codes, even index in the low nibble.
+inline vi vload_nibbles(const void* p) {
+  const __m512i bytes = _mm512_cvtepu8_epi64(_mm_loadl_epi64(static_cast<const __m128i*>(p)));
+  return _mm512_and_si512(_mm512_or_si512(bytes, _mm512_slli_epi64(bytes, 28)),
+                          _mm512_set1_epi32(15));
+}
+inline void vstore_f16(void* p, vf x) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph(x, 0));
+}
+inline void vstore_u16(void* p, vi x) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x));
+}
+inline void vstore_u8(void* p, vi x) {
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
+}
+
+// Rows become columns: lane i of v[j] goes to lane j of v[i].
+inline void vtranspose(vf (&v)[16]) {
+  __m512 t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    const __m512d a = _mm512_castps_pd(t[i]), b = _mm512_castps_pd(t[i + 1]);
+    const __m512d c = _mm512_castps_pd(t[i + 2]), d = _mm512_castps_pd(t[i + 3]);
+    v[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+    v[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+    v[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+    v[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xdd);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    v[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+    v[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+    v[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
+    v[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
+  }
+}
+
+// ---- Integer dot products: codes of 16 rows x 4 k against 4 int8 activations ----
+using Codes = vi;
+inline Codes vload_codes(const void* p) { return _mm512_loadu_si512(p); }
+using Weights8 = vi;
+using Inputs8 = vi;
+using Inputs4 = vi;
+inline Weights8 weights8(Codes codes) { return codes; }
+inline Inputs8 inputs8(int32_t four) { return _mm512_set1_epi32(four); }
+inline Inputs4 inputs4(int32_t four) { return _mm512_set1_epi32(four); }
+inline vi dot8(vi sum, Weights8 w, Inputs8 x) { return _mm512_dpbusd_epi32(sum, w, x); }
+inline vi dot4(vi sum, Codes w, Inputs4 x) { return _mm512_dpbusd_epi32(sum, w, x); }
+inline Codes low_nibbles(Codes c) { return _mm512_and_si512(c, _mm512_set1_epi8(15)); }
+inline Codes high_nibbles(Codes c) {
+  return _mm512_and_si512(_mm512_srli_epi32(c, 4), _mm512_set1_epi8(15));
+}
+// Offsets (0..255) so that offset_term(o, sum) is -offset * sum; |sum| < 2^15.
+inline vi offsets_for(vi zeros) {
+  return _mm512_and_si512(_mm512_sub_epi32(_mm512_setzero_si512(), zeros),
+                          _mm512_set1_epi32(0xffff));
+}
+inline vi offset_term(vi offsets, int32_t sum) {
+  return _mm512_madd_epi16(offsets, _mm512_set1_epi32(sum));
+}
