@@ -14,6 +14,7 @@ namespace penstock {
 struct ModelConfig {
   ModelSpec spec;
   const Family* family = nullptr;
+  std::vector<std::string> notes;  // what was ignored or limited, for the report
 };
 
 // `text` is the content of config.json; `file` its path for messages. Throws Error(malformed | unsupported).

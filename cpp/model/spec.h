@@ -53,6 +53,7 @@ struct ModelSpec {
   MlpSpec mlp;
   NormType norm = NormType::rms;
   NormPlace norm_place = NormPlace::pre;
+  bool norm_weight = true;    // false: norms without learnable scale (no tensors at all)
   bool norm_bias = false;     // layer norm with bias
   float norm_eps = 1e-5f;
   bool final_norm = true;

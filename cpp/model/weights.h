@@ -47,13 +47,18 @@ class WeightList {
   // -1 when the model has no such tensor. A tied head finds the token embedding's name in a matrix entry of its own.
   int find(Role role, int layer = -1, bool bias = false) const;
   int64_t parameters() const;  // a tied head counts once
+  // A tied head: the name that an untied head would have. A checkpoint that has this tensor too is refused by the loader unless
+  // it equals the token embedding byte for byte. Empty when the head is not tied.
+  const std::string& tied_twin() const { return tied_twin_; }
 
  private:
   std::vector<WeightInfo> weights_;
+  std::vector<int> index_;  // by layer, role and bias
+  std::string tied_twin_;
 };
 
 // Throws one Error(malformed) per kind of trouble, naming tensor, found shape and expected shape: missing, wrong shape, and
-// tensors of layers that the config does not have. `shape_of` returns an empty vector for an absent tensor.
+// tensors the model has no place for (layers or biases that the config does not have). `shape_of` returns an empty vector for an absent tensor.
 void check_weights(const WeightList& list, const std::vector<std::string>& present,
                    const std::function<std::vector<int64_t>(const std::string&)>& shape_of, const std::string& folder);
 
