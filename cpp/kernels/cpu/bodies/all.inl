@@ -1,16 +1,17 @@
 // Every kernel of an ISA that has its words (vec_*.h) included before.
+// clang-format off: each file uses the ones above it
 #include "kernels/cpu/bodies/math.inl"
-
-#include "kernels/cpu/bodies/attention.inl"
 #include "kernels/cpu/bodies/elementwise.inl"
-#include "kernels/cpu/bodies/gemm.inl"
-#include "kernels/cpu/bodies/gemm_driver.inl"
-#include "kernels/cpu/bodies/gemm_f32.inl"
-#include "kernels/cpu/bodies/gemm_int.inl"
-#include "kernels/cpu/bodies/kv.inl"
 #include "kernels/cpu/bodies/norm.inl"
 #include "kernels/cpu/bodies/prepare.inl"
 #include "kernels/cpu/bodies/score.inl"
+#include "kernels/cpu/bodies/gemm_driver.inl"
+#include "kernels/cpu/bodies/gemm_f32.inl"
+#include "kernels/cpu/bodies/gemm_int.inl"
+#include "kernels/cpu/bodies/gemm.inl"
+#include "kernels/cpu/bodies/kv.inl"
+#include "kernels/cpu/bodies/attention.inl"
+// clang-format on
 
 void overlay(KernelTable& table) {
   table.embed = embed;
