@@ -1,5 +1,9 @@
 // Every byte the engine will hold, item by item, before it exists. The policy search asks this; the engine allocates exactly these
 // sizes under these labels. What does not fit is refused here, with the smallest budget that works.
+//
+// Labels, by tier (C: where the device computes, host for the CPU): C vectors, C work, C head, C hidden, C kv, C activation slots;
+// host and device weights, ring, gather, logits; host kv staging, kernel scratch, engine (tables, queues, steps), reserved.
+// Every item is a multiple of 4096 bytes, items of zero bytes are left out.
 #pragma once
 
 #include <cstdint>
@@ -40,10 +44,11 @@ struct ResolvedPolicy {
   int micro_batches = 0;      // sweep_tokens = micro_batches * micro_batch_tokens at most
   int prefill_chunk = 0;
   Admission admission = Admission::continuous;
-  int lookahead = 1;
+  int lookahead = 2;          // visits (modules) whose panels may be loading beyond the current one
   int threads = 1;
   int max_sequences = 0;      // in flight
   int page_tokens = 32;
+  int ring_slots = 0;         // staging slots for panels; 0: two of the largest visits and what lookahead adds
   uint64_t panel_bytes = uint64_t{2} << 20;
 };
 
@@ -64,8 +69,10 @@ struct MemoryPlan {
   int device_ring_slots = 0;      // accelerator: slots of the same size in device memory
   int64_t sweep_tokens = 0;
   int64_t logit_rows = 0;         // rows of the logits buffer [logit_rows, vocab] for sampling
+  int64_t head_rows = 0;          // rows of one sweep that may want logits or a score (picked, projected)
   int64_t head_columns = 0;       // widest head chunk: scoring works on [micro_batch_tokens, head_columns]
   int64_t kv_blocks = 0;          // pages in memory (host, or device for accelerators)
+  int64_t kv_disk_sequences = 0;  // of max_sequences, those whose pages live on disk
   uint64_t kv_disk_bytes = 0;     // spill file for KV
   int kv_staging_slots = 0;       // host buffers for disk-resident KV
   uint64_t kv_staging_bytes = 0;  // each

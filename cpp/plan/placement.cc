@@ -141,7 +141,7 @@ class Placer {
     const bool tied = info.role == Role::token_embed && head >= 0 &&
                       weights_.at(head).name == info.name && !matrix(head).packed() &&
                       plan_.formats[head] == plan_.formats[info.id];
-    if (tied && options_.compute == Tier::host) {
+    if (tied) {
       plan_.placements[info.id] = plan_.placements[head];
       plan_.alias[info.id] = head;
       return;

@@ -16,6 +16,7 @@ struct Position {
   std::vector<int> batches;   // micro-batches that compute here
   std::vector<int> streamed;  // panels that need a slot
   int64_t first_panel = 0;    // number of the first of them in the stream
+  int streaming_rank = 0;     // positions with streamed panels up to this one
 };
 
 // One stay of something in a slot: who wants it, and once it is prepared, where it is and what the
@@ -107,8 +108,7 @@ class SweepBuilder {
   void add_position(int index, bool ahead) {
     const Visit& visit = visits_[index];
     const bool head = program_.modules[visit.module].kind == ModuleKind::head;
-    const int limit = running_ + options_.lookahead;
-    if (ahead && (head || static_cast<int>(positions_.size()) >= limit)) return;
+    if (ahead && (head || static_cast<int>(positions_.size()) >= running_ + options_.lookahead)) return;
     Position position;
     position.visit = index;
     position.ahead = ahead;
@@ -121,7 +121,10 @@ class SweepBuilder {
       if (is_streamed(visit.panels[i], compute_tier()))
         position.streamed.push_back(static_cast<int>(i));
     }
+    if (ahead && position.streamed.empty()) return;
     panel_count_ += static_cast<int64_t>(position.streamed.size());
+    if (!position.streamed.empty()) streaming_.push_back(static_cast<int>(positions_.size()));
+    position.streaming_rank = static_cast<int>(streaming_.size());
     positions_.push_back(std::move(position));
   }
 
@@ -181,10 +184,11 @@ class SweepBuilder {
   // Number of panels that should be on their way when `done` of `count` micro-batches of a position
   // are about to be computed.
   int64_t panel_target(int position, int64_t done, int64_t count) const {
-    const int ahead = position + options_.lookahead;
-    if (ahead >= static_cast<int>(positions_.size())) return panel_count_;
-    const auto streamed = static_cast<int64_t>(positions_[ahead].streamed.size());
-    return positions_[ahead].first_panel + ceil_div(streamed * done, count);
+    const size_t rank = positions_[position].streaming_rank + options_.lookahead;
+    if (rank > streaming_.size()) return panel_count_;
+    const Position& ahead = positions_[streaming_[rank - 1]];
+    const auto streamed = static_cast<int64_t>(ahead.streamed.size());
+    return ahead.first_panel + ceil_div(streamed * done, count);
   }
 
   void load_panels(int64_t target) {
@@ -343,7 +347,7 @@ class SweepBuilder {
     const uint64_t id = emit(std::move(step));
     if (pages != nullptr) write_kv(*pages, id);
     if (rows != nullptr && last_hidden_[batch] != p) write_activation(*rows, id);
-    if (kind(p) == ModuleKind::head && batches_[batch].logits_bytes > 0) download(p, batch, id);
+    if (ends_head(p) && batches_[batch].logits_bytes > 0) download(p, batch, id);
   }
 
   void use_panels(int p, Step* step, bool first, bool last) {
@@ -408,6 +412,10 @@ class SweepBuilder {
     written_[use.batch] = emit(std::move(step));
   }
 
+  bool ends_head(int p) const {
+    return kind(p) == ModuleKind::head && visits_[positions_[p].visit].last_chunk;
+  }
+
   void download(int p, int batch, uint64_t computed) {
     Step step = make_step(StepKind::logits_download, LaneKind::d2h, p, batch);
     step.bytes = batches_[batch].logits_bytes;
@@ -449,6 +457,7 @@ class SweepBuilder {
   const Carry& old_;
   Schedule out_;
   std::vector<Position> positions_;
+  std::vector<int> streaming_;        // positions with streamed panels
   int running_ = 0;                   // positions of this sweep
   int64_t panel_count_ = 0;           // streamed panels of all positions
   std::vector<Carry::Ahead> loaded_;  // by number in the stream

@@ -26,14 +26,15 @@ struct BatchShape {
   bool kv_on_disk = false;           // has disk-resident sequences at all: needs a staging slot
   bool activations_on_disk = false;
   uint64_t activation_bytes = 0;  // hidden rows of this micro-batch
-  uint64_t logits_bytes = 0;      // accelerator: downloaded after each head visit
+  uint64_t logits_bytes = 0;      // accelerator: downloaded after the last head visit
 };
 
 struct BuildOptions {
   bool accelerator = false;
   int host_ring_slots = 0, device_ring_slots = 0;
   int gather_slots = 2, kv_slots = 0, activation_slots = 0;
-  int lookahead = 1;        // visits beyond the current one whose panels may be loading; at least 1
+  // Visits with streamed panels beyond the current one that may be loading; at least 1.
+  int lookahead = 1;
   bool last_sweep = false;  // no prefetch for a sweep that will not come
 };
 

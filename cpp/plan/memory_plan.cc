@@ -1,0 +1,279 @@
+#include "plan/memory_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+
+#include "base/checked.h"
+#include "plan/layout.h"
+#include "plan/row_lengths.h"
+
+namespace penstock {
+namespace {
+
+constexpr int64_t kPage = 4096, kLine = 64;
+constexpr int kGatherSlots = 2, kKvStagingSlots = 3, kActivationSlots = 3;
+constexpr int kSpareRingSlots = 4;          // reads in flight while a visit's slots are given back
+constexpr int64_t kScoreStateBytes = 32;    // running log-sum-exp of one row, at most
+constexpr int64_t kScratchBytes = int64_t{2} << 20;  // of one compute thread
+constexpr int64_t kEngineBytes = int64_t{1} << 20;
+constexpr int64_t kStepBytes = 384, kSlotUseBytes = 16, kSequenceBytes = 4096, kBlockBytes = 64;
+
+int64_t lines(int64_t bytes) { return round_up(bytes, kLine); }
+
+class Layout {
+ public:
+  Layout(const PlanInput& input, const ResolvedPolicy& policy, const WeightSummary& weights)
+      : input_(input),
+        policy_(policy),
+        weights_(weights),
+        lengths_(row_lengths(input)),
+        compute_(compute_tier(input)) {}
+
+  MemoryPlan plan() {
+    counts();
+    kv_counts();
+    weight_items();
+    batch_items();
+    head_items();
+    kv_items();
+    fixed_items();
+    return std::move(plan_);
+  }
+
+ private:
+  const ModelSpec& spec() const { return *input_.spec; }
+  int64_t batch_rows() const { return policy_.micro_batch_tokens; }
+  int64_t layers() const { return static_cast<int64_t>(spec().layers.size()); }
+
+  void add(Tier tier, const char* label, int64_t bytes) {
+    if (bytes <= 0) return;
+    const auto rounded = static_cast<uint64_t>(round_up(bytes, kPage));
+    plan_.items.push_back({tier, label, rounded});
+    plan_.total[static_cast<int>(tier)] += rounded;
+  }
+
+  void counts() {
+    plan_.head_columns = weights_.head_columns;
+    plan_.sweep_tokens = policy_.micro_batches * batch_rows();
+    plan_.logit_rows = policy_.max_sequences;
+    plan_.head_rows = plan_.sweep_tokens;
+    const int64_t on_disk = std::llround(policy_.activations.disk * policy_.micro_batches);
+    plan_.hidden_disk_tokens = on_disk * batch_rows();
+    plan_.hidden_host_tokens = plan_.sweep_tokens - plan_.hidden_disk_tokens;
+    plan_.activation_slots = on_disk > 0 ? kActivationSlots : 0;
+    if (weights_.panels == 0) return;
+    const int slots = policy_.ring_slots > 0 ? policy_.ring_slots
+                                             : comfortable_ring_slots(weights_, policy_.lookahead);
+    const int least = smallest_ring_slots(weights_);
+    const int ring = std::max(slots, least);
+    plan_.ring_slot_bytes = round_up(static_cast<int64_t>(weights_.max_panel_bytes), kPage) + 2 * kPage;
+    plan_.ring_slots = compute_ == Tier::host || weights_.visit_disk_panels > 0 ? ring : 0;
+    plan_.device_ring_slots = compute_ == Tier::device ? ring : 0;
+  }
+
+  int64_t pages(int64_t tokens) const { return ceil_div(tokens, policy_.page_tokens); }
+
+  // Pages of one layer that `sequences` rows hold, at least those of the longest. `whole`: their final lengths count.
+  int64_t pages_of(int64_t sequences, bool whole) const {
+    if (sequences == 0) return 0;
+    const int64_t longest = pages(lengths_.longest);
+    if (policy_.admission == Admission::block) return sequences * longest;
+    const int64_t tokens = whole ? lengths_.mean : lengths_.flying;
+    const double each = whole ? static_cast<double>(pages(tokens))
+                              : static_cast<double>(tokens) / policy_.page_tokens + 0.5;
+    const auto sum = static_cast<int64_t>(std::ceil(each * static_cast<double>(sequences - 1)));
+    return std::min(sum + longest, sequences * longest);
+  }
+
+  void kv_counts() {
+    plan_.kv = {input_.kv, spec().attention.kv_heads, spec().attention.head_dim, policy_.page_tokens};
+    const int64_t rows = input_.workload.rows, sequences = policy_.max_sequences;
+    const int64_t on_disk = std::llround(policy_.kv.disk * static_cast<double>(sequences));
+    const bool together = rows > 0 && rows <= sequences;
+    plan_.kv_blocks = layers() * (pages_of(sequences - on_disk, together) + on_disk);
+    plan_.kv_disk_sequences = on_disk;
+    if (on_disk == 0) return;
+    const int64_t unit = round_up(plan_.kv.page_bytes(), kPage);
+    const int64_t spare = on_disk > 1 ? pages(lengths_.longest) : 0;  // extents leave gaps
+    plan_.kv_disk_bytes = layers() * (pages_of(on_disk, true) + spare) * unit;
+    plan_.kv_staging_slots = kKvStagingSlots;
+    plan_.kv_staging_bytes = pages_of(std::min<int64_t>(on_disk, policy_.micro_batch), true) * unit;
+  }
+
+  void weight_items() {
+    int64_t vectors = 0;
+    for (const WeightInfo& info : input_.weights->all()) {
+      if (info.kind == WeightKind::vector) vectors += lines(info.rows * info.cols * 4);
+    }
+    const auto frequencies = static_cast<int64_t>(spec().rotary.inv_freq.size()) * 4;
+    add(compute_, "vectors", round_up(std::max(vectors, kLine), kPage) + frequencies);
+    for (const Tier tier : {Tier::device, Tier::host}) {
+      add(tier, "weights", static_cast<int64_t>(weights_.resident_bytes[static_cast<int>(tier)]));
+    }
+    const auto slot = static_cast<int64_t>(plan_.ring_slot_bytes);
+    add(Tier::host, "ring", plan_.ring_slots * slot);
+    add(Tier::device, "ring", plan_.device_ring_slots * slot);
+  }
+
+  void batch_items() {
+    const int64_t element = dtype_bytes(spec().dtype), rows = batch_rows();
+    int64_t gather = lines(rows * spec().embed_dim * element);
+    if (spec().positions == PositionType::learned) gather += lines(rows * spec().hidden * element);
+    add(Tier::host, "gather", kGatherSlots * gather);
+    if (compute_ == Tier::device) add(Tier::device, "gather", kGatherSlots * gather);
+    add(compute_, "hidden", plan_.hidden_host_tokens * spec().hidden * 4);
+    add(compute_, "work", work_bytes());
+    add(compute_, "activation slots", plan_.activation_slots * activation_unit());
+    const int64_t units = plan_.hidden_disk_tokens / std::max<int64_t>(1, rows);
+    add(Tier::disk, "activations", units * activation_unit());
+  }
+
+  int64_t activation_unit() const { return round_up(batch_rows() * spec().hidden * 4, kPage); }
+
+  // Registers of the widest module, and one prepared input.
+  int64_t work_bytes() const {
+    const auto sum = [&](std::initializer_list<Reg> regs) {
+      int64_t bytes = 0;
+      for (Reg reg : regs) {
+        bytes += lines(input_.program->reg_width[static_cast<int>(reg)] * batch_rows() * 4);
+      }
+      return bytes;
+    };
+    const int64_t registers = std::max({sum({Reg::embedded}), sum({Reg::normed, Reg::gate, Reg::up}),
+                                        sum({Reg::normed, Reg::q, Reg::k, Reg::v, Reg::attended})});
+    int64_t prepared = 0;
+    for (const WeightInfo& info : input_.weights->all()) {
+      if (info.kind != WeightKind::matrix) continue;
+      const QuantFormat& f = format(input_.formats.at(info.id));
+      prepared = std::max(prepared, prepared_row_bytes(f, info.cols, input_.exact));
+    }
+    return registers + prepared * batch_rows();
+  }
+
+  void head_items() {
+    const int64_t rows = plan_.head_rows;
+    const bool projects = input_.weights->find(Role::project_out) >= 0;
+    int64_t head = lines(rows * spec().hidden * 4);
+    if (projects) head += lines(rows * spec().embed_dim * 4);
+    head += lines(batch_rows() * plan_.head_columns * 4) + lines(rows * kScoreStateBytes);
+    add(compute_, "head", head);
+    const int64_t logits = plan_.logit_rows * spec().vocab * 4;
+    if (compute_ == Tier::device) {
+      add(Tier::device, "logits", logits);
+      add(Tier::host, "logits", logits + lines(rows * kScoreStateBytes));
+    } else {
+      add(Tier::host, "logits", logits);
+    }
+  }
+
+  void kv_items() {
+    add(compute_, "kv", plan_.kv_blocks * plan_.kv.page_bytes());
+    add(Tier::host, "kv staging",
+        plan_.kv_staging_slots * static_cast<int64_t>(plan_.kv_staging_bytes));
+    add(Tier::disk, "kv", static_cast<int64_t>(plan_.kv_disk_bytes));
+  }
+
+  void fixed_items() {
+    const int64_t computes = weights_.traffic.visits * policy_.micro_batches;
+    const int64_t uses = weights_.panels * policy_.micro_batches;
+    const int64_t steps = (2 * weights_.panels + 2 * computes) * kStepBytes + uses * kSlotUseBytes;
+    const int64_t units = static_cast<int64_t>(plan_.kv_disk_bytes) / kPage;
+    const int64_t tables = (plan_.kv_blocks + units) * kBlockBytes +
+                           (policy_.max_sequences + plan_.sweep_tokens / 16) * kSequenceBytes;
+    add(Tier::host, "kernel scratch", policy_.threads * kScratchBytes);
+    add(Tier::host, "engine", kEngineBytes + 2 * steps + tables);
+    add(Tier::host, "reserved", static_cast<int64_t>(input_.reserved_host_bytes));
+  }
+
+  const PlanInput& input_;
+  const ResolvedPolicy& policy_;
+  const WeightSummary& weights_;
+  RowLengths lengths_;
+  Tier compute_;
+  MemoryPlan plan_;
+};
+
+void count_panels(const Visit& visit, Tier compute, WeightSummary* summary, int* slots) {
+  int from_disk = 0;
+  for (const Panel& panel : visit.panels) {
+    summary->traffic.matrix_bytes += panel.bytes;
+    if (!is_streamed(panel, compute)) continue;
+    ++*slots;
+    from_disk += panel.home == Tier::disk;
+    if (panel.home == Tier::disk) summary->traffic.disk_bytes += panel.bytes;
+    if (compute == Tier::device) summary->traffic.upload_bytes += panel.bytes;
+  }
+  summary->visit_disk_panels = std::max(summary->visit_disk_panels, from_disk);
+}
+
+void count_visit(const Visit& visit, const PlanInput& input, WeightSummary* summary, int* before) {
+  WeightTraffic& traffic = summary->traffic;
+  const WeightTraffic old = traffic;
+  int slots = 0;
+  count_panels(visit, compute_tier(input), summary, &slots);
+  summary->visit_panels = std::max(summary->visit_panels, slots);
+  summary->layer_panels = std::max(summary->layer_panels, slots + *before);
+  summary->panels += slots;
+  *before = slots;
+  ++traffic.visits;
+  const ModuleKind kind = input.program->modules.at(visit.module).kind;
+  traffic.attention_visits += kind == ModuleKind::attention;
+  if (kind != ModuleKind::head) return;
+  ++traffic.head_visits;
+  traffic.head_disk_bytes += traffic.disk_bytes - old.disk_bytes;
+  traffic.head_upload_bytes += traffic.upload_bytes - old.upload_bytes;
+  traffic.head_matrix_bytes += traffic.matrix_bytes - old.matrix_bytes;
+}
+
+}  // namespace
+
+Tier compute_tier(const PlanInput& input) { return input.accelerator ? Tier::device : Tier::host; }
+
+WeightPlan place(const PlanInput& input, const ResolvedPolicy& policy) {
+  PlacementOptions options;
+  options.compute = compute_tier(input);
+  options.shares = policy.weights;
+  options.panel_bytes = policy.panel_bytes;
+  return place_weights(*input.program, *input.weights, input.formats, options);
+}
+
+WeightSummary summarise(const PlanInput& input, const WeightPlan& plan) {
+  WeightSummary summary;
+  summary.max_panel_bytes = plan.max_panel_bytes;
+  summary.head_columns = plan.head_columns;
+  int before = 0;
+  for (const Visit& visit : plan.visits) count_visit(visit, input, &summary, &before);
+  for (const WeightInfo& info : input.weights->all()) {
+    if (plan.alias[info.id] >= 0) continue;
+    for (const Segment& s : plan.placements[info.id].segments) {
+      const uint64_t bytes = stored_bytes(info, plan.formats[info.id], s.begin, s.end);
+      summary.resident_bytes[static_cast<int>(s.place.tier)] += lines(static_cast<int64_t>(bytes));
+    }
+  }
+  return summary;
+}
+
+int smallest_ring_slots(const WeightSummary& weights) {
+  return static_cast<int>(std::min<int64_t>(weights.panels, weights.visit_panels + 1));
+}
+
+int comfortable_ring_slots(const WeightSummary& weights, int lookahead) {
+  const int64_t layers = std::max(0, (lookahead + 1) / 2 - 1);
+  const int64_t slots = 2 * weights.visit_panels + kSpareRingSlots + layers * weights.layer_panels;
+  return static_cast<int>(std::min<int64_t>(slots, weights.panels));
+}
+
+MemoryPlan lay_out(const PlanInput& input, const ResolvedPolicy& policy,
+                   const WeightSummary& weights) {
+  return Layout(input, policy, weights).plan();
+}
+
+MemoryPlan memory_plan(const PlanInput& input, const ResolvedPolicy& policy) {
+  WeightPlan weights = place(input, policy);
+  MemoryPlan plan = lay_out(input, policy, summarise(input, weights));
+  plan.weights = std::move(weights);
+  return plan;
+}
+
+}  // namespace penstock
