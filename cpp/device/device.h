@@ -24,6 +24,8 @@ struct DeviceInfo {
 
 enum class CopyDirection : uint8_t { h2d, d2h, within };
 
+// A null source (direction `within` only) says that the content of the destination no longer matters: the device may fill it
+// with a poison pattern, in order on the compute lane. The CPU device does nothing; no bytes are counted.
 struct CopyParams {
   void* destination = nullptr;
   const void* source = nullptr;
@@ -31,6 +33,9 @@ struct CopyParams {
   CopyDirection direction = CopyDirection::within;
 };
 
+// Descriptors that an op points to (span, page and panel tables, positions, row lists, targets) are host memory on every device
+// and, like the operands, must stay as they are until the ticket is done. Buffers are freed before their device is closed, the
+// device before its lane set; closing a device waits for the work it was given. Thread safe.
 class Device {
  public:
   virtual ~Device() = default;
@@ -51,6 +56,7 @@ struct DeviceOptions {
   uint64_t delay_seed = 0;           // virtual: seeded delays on every lane
   double link_bytes_per_second = 0;  // virtual: throttle of each copy lane, 0: none
   double flops_per_second = 0;       // virtual: modelled compute rate, 0: as fast as it goes
+  bool guard_pages = false;          // virtual: the host faults on device memory while no step of the device runs (for tests)
 };
 
 // Opens the lanes it needs in `lanes` (compute; h2d and d2h for accelerators). Kernel scratch is charged to `host`.

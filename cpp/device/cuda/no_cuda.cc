@@ -1,0 +1,17 @@
+#include "base/error.h"
+#include "device/cuda/cuda_device.h"
+
+namespace penstock {
+
+std::unique_ptr<Device> open_cuda_device(std::string_view, const DeviceOptions& options, LaneSet&,
+                                         Budget&) {
+  throw Error(ErrorCode::unsupported,
+              "CUDA is not in this build; build again with nvcc on the PATH and "
+              "-DPENSTOCK_CUDA=ON (pip install . -C cmake.define.PENSTOCK_CUDA=ON)",
+              {.file = {},
+               .field = "device",
+               .found = escape_for_message(options.spec),
+               .allowed = "cpu, virtual"});
+}
+
+}  // namespace penstock

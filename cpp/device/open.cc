@@ -1,0 +1,49 @@
+#include <string_view>
+
+#include "base/error.h"
+#include "device/cpu/cpu_device.h"
+#include "device/cuda/cuda_device.h"
+#include "device/device.h"
+#include "device/virtual/virtual_device.h"
+
+namespace penstock {
+namespace {
+
+std::string known_devices() {
+  std::string names = "cpu, virtual, cuda:N";
+  for (const std::string_view isa : supported_isas()) {
+    names.append(", cpu:").append(isa).append(", virtual:").append(isa);
+  }
+  return names;
+}
+
+[[noreturn]] void refuse(const std::string& spec) {
+  throw Error(ErrorCode::unsupported, "unknown device",
+              {.file = {},
+               .field = "device",
+               .found = escape_for_message(spec),
+               .allowed = known_devices()});
+}
+
+bool is_supported(std::string_view isa) {
+  for (const std::string_view known : supported_isas()) {
+    if (known == isa) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes, Budget& host) {
+  const std::string_view spec = options.spec;
+  const size_t colon = spec.find(':');
+  const std::string_view kind = spec.substr(0, colon);
+  const std::string_view rest = colon == spec.npos ? "" : spec.substr(colon + 1);
+  if (kind == "cuda") return open_cuda_device(rest, options, lanes, host);
+  if (colon != spec.npos && rest != "auto" && !is_supported(rest)) refuse(options.spec);
+  if (kind == "cpu") return std::make_unique<CpuDevice>(rest, options, lanes, host);
+  if (kind == "virtual") return std::make_unique<VirtualDevice>(rest, options, lanes, host);
+  refuse(options.spec);
+}
+
+}  // namespace penstock

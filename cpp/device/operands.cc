@@ -1,0 +1,182 @@
+#include "device/operands.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace penstock {
+namespace {
+
+// Collects the operands of one op.
+class Lister {
+ public:
+  std::vector<Operand> take() { return std::move(found_); }
+
+  void operator()(const EmbedParams& p) {
+    const size_t bytes = size(p.m) * size(p.dim) * dtype_bytes(p.dtype);
+    add({.name = "rows", .data = at(p.rows), .row_bytes = bytes});
+    if (p.add) add({.name = "add", .data = at(p.add), .row_bytes = bytes});
+    matrix("out", p.out, p.m, p.dim, p.out_stride, Access::write);
+  }
+
+  void operator()(const NormParams& p) {
+    matrix("x", p.x, p.m, p.dim, p.x_stride);
+    if (p.weight) matrix("weight", p.weight, 1, p.dim, 0);
+    if (p.bias) matrix("bias", p.bias, 1, p.dim, 0);
+    matrix("y", p.y, p.m, p.dim, p.y_stride, Access::write);
+  }
+
+  void operator()(const PrepareParams& p) {
+    matrix("x", p.x, p.m, p.layout.k, p.x_stride);
+    prepared("out", p.out, p.m, p.layout, Access::write);
+  }
+
+  void operator()(const GemmParams& p) {
+    prepared("x", p.x, p.m, p.input, Access::read);
+    for (int i = 0; i < p.panel_count; ++i) {
+      const WeightPanel& panel = p.panels[i];
+      const int64_t begin = panel.row_begin, rows = panel.row_end - panel.row_begin;
+      add({.name = "weight", .data = panel.data, .row_bytes = weight_bytes(p, rows)});
+      if (p.bias) matrix("bias", p.bias + begin, 1, rows, 0);
+      if (p.residual) matrix("residual", p.residual + begin, p.m, rows, p.residual_stride);
+      matrix("y", p.y + (begin - p.column_origin), p.m, rows, p.y_stride, Access::write);
+    }
+  }
+
+  void operator()(const GatedParams& p) {
+    matrix("gate", p.gate, p.m, p.dim, p.stride);
+    matrix("up", p.up, p.m, p.dim, p.stride);
+    matrix("out", p.out, p.m, p.dim, p.out_stride, Access::write);
+  }
+
+  void operator()(const RotaryParams& p) {
+    matrix("x", p.x, p.m, int64_t{p.heads} * p.head_dim, p.x_stride, Access::update);
+    matrix("inv_freq", p.inv_freq, 1, p.rotary_dim / 2, 0);
+  }
+
+  void operator()(const KvAppendParams& p) {
+    const int64_t width = int64_t{p.layout.kv_heads} * p.layout.head_dim;
+    for (int32_t i = 0; i < p.span_count; ++i) {
+      const SpanView& span = p.spans[i];
+      matrix("k", p.k + span.first_row * p.k_stride, span.count, width, p.k_stride);
+      matrix("v", p.v + span.first_row * p.v_stride, span.count, width, p.v_stride);
+      pages(p.layout, span, span.position, Access::update);
+    }
+  }
+
+  void operator()(const AttentionParams& p) {
+    const int64_t width = int64_t{p.heads} * p.layout.head_dim;
+    for (int32_t i = 0; i < p.span_count; ++i) {
+      const SpanView& span = p.spans[i];
+      matrix("q", p.q + span.first_row * p.q_stride, span.count, width, p.q_stride);
+      pages(p.layout, span, p.window > 0 ? std::max(0, span.position - p.window + 1) : 0,
+            Access::read);
+      matrix("out", p.out + span.first_row * p.out_stride, span.count, width, p.out_stride,
+             Access::write);
+    }
+  }
+
+  void operator()(const GatherRowsParams& p) {
+    for (int64_t i = 0; i < p.m; ++i) matrix("x", p.x + p.rows[i] * p.x_stride, 1, p.dim, 0);
+    matrix("out", p.out, p.m, p.dim, p.out_stride, Access::write);
+  }
+
+  void operator()(const ScoreParams& p) {
+    matrix("logits", p.logits, p.m, p.columns, p.stride);
+    add({.name = "states",
+         .data = at(p.states),
+         .row_bytes = size(p.m) * sizeof(ScoreState),
+         .access = p.column_begin == 0 ? Access::write : Access::update});
+  }
+
+ private:
+  static size_t size(int64_t count) { return static_cast<size_t>(std::max<int64_t>(count, 0)); }
+  static const std::byte* at(const void* data) { return static_cast<const std::byte*>(data); }
+
+  static size_t weight_bytes(const GemmParams& p, int64_t rows) {
+    const QuantFormat& row = format(p.format);
+    if (!row.quantised()) return size(rows) * size(p.k) * dtype_bytes(row.raw);
+    return size((rows + kTileRows - 1) / kTileRows) * size(packed_layout(row, p.k).tile_bytes);
+  }
+
+  void add(const Operand& operand) {
+    if (operand.bytes() > 0) found_.push_back(operand);
+  }
+
+  void matrix(const char* name, const float* data, int64_t rows, int64_t columns, int64_t stride,
+              Access access = Access::read) {
+    add({.name = name,
+         .data = at(data),
+         .row_bytes = size(columns) * sizeof(float),
+         .rows = size(rows),
+         .stride_bytes = size(stride) * sizeof(float),
+         .access = access});
+  }
+
+  void prepared(const char* name, const std::byte* data, int64_t rows, const PreparedLayout& layout,
+                Access access) {
+    add({.name = name,
+         .data = data,
+         .row_bytes = size(rows) * size(layout.stride_bytes),
+         .access = access});
+  }
+
+  // The pages of a span from the one that holds `first` on.
+  void pages(const KvLayout& layout, const SpanView& span, int32_t first, Access access) {
+    if (span.count <= 0) return;
+    const int32_t last = span.position + span.count - 1;
+    for (int32_t page = first / layout.page_tokens; page <= last / layout.page_tokens; ++page) {
+      add({.name = "page",
+           .data = span.pages[page],
+           .row_bytes = size(layout.page_bytes()),
+           .access = access});
+    }
+  }
+
+  std::vector<Operand> found_;
+};
+
+double flops(const GemmParams& p) {
+  double rows = 0;
+  for (int i = 0; i < p.panel_count; ++i) {
+    rows += static_cast<double>(p.panels[i].row_end - p.panels[i].row_begin);
+  }
+  return 2.0 * static_cast<double>(p.m) * static_cast<double>(p.k) * rows;
+}
+
+double flops(const AttentionParams& p) {
+  double keys = 0;
+  for (int32_t i = 0; i < p.span_count; ++i) {
+    for (int32_t row = 0; row < p.spans[i].count; ++row) {
+      const int32_t seen = p.spans[i].position + row + 1;
+      keys += p.window > 0 ? std::min(seen, p.window) : seen;
+    }
+  }
+  return 4.0 * p.heads * p.layout.head_dim * keys;
+}
+
+template <class Params>
+double flops(const Params&) {
+  return 0;
+}
+
+}  // namespace
+
+std::vector<Operand> operands(const Op& op) {
+  Lister lister;
+  std::visit(lister, op);
+  return lister.take();
+}
+
+double op_flops(const Op& op) {
+  return std::visit([](const auto& params) { return flops(params); }, op);
+}
+
+const char* op_name(const Op& op) {
+  static constexpr const char* kNames[] = {"embed",       "norm",   "prepare",   "gemm",
+                                           "gated",       "rotary", "kv_append", "attention",
+                                           "gather_rows", "score"};
+  static_assert(std::size(kNames) == std::variant_size_v<Op>);
+  return kNames[op.index()];
+}
+
+}  // namespace penstock

@@ -1,0 +1,132 @@
+#include "device/virtual/virtual_device.h"
+
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "base/error.h"
+#include "device/lane_use.h"
+#include "device/operands.h"
+
+namespace penstock {
+namespace {
+
+constexpr LaneId kCompute{LaneKind::compute, 0};
+constexpr LaneId kH2d{LaneKind::h2d, 0};
+constexpr LaneId kD2h{LaneKind::d2h, 0};
+
+LaneId lane_of(CopyDirection direction) {
+  if (direction == CopyDirection::within) return kCompute;
+  return direction == CopyDirection::h2d ? kH2d : kD2h;
+}
+
+const char* name_of(const CopyParams& params) {
+  if (params.source == nullptr) return "poison";
+  if (params.direction == CopyDirection::within) return "copy";
+  return params.direction == CopyDirection::h2d ? "h2d" : "d2h";
+}
+
+[[noreturn]] void violation(const char* work, const char* name, size_t bytes, const char* rule) {
+  throw Error(ErrorCode::device, std::string(work) + ": the " + std::to_string(bytes) +
+                                     " bytes of '" + name + "' " + rule);
+}
+
+}  // namespace
+
+VirtualDevice::VirtualDevice(std::string_view isa, const DeviceOptions& options, LaneSet& lanes,
+                             Budget& host)
+    : lanes_(lanes),
+      compute_(isa, options.threads, host),
+      memory_(options.device_memory, options.guard_pages),
+      flops_per_second_(options.flops_per_second) {
+  info_.name = "virtual";
+  info_.isa = compute_.isa();
+  info_.memory = Tier::device;
+  info_.threads = compute_.threads();
+  info_.capacity_bytes = options.device_memory;
+  LaneOptions lane{.delay_seed = options.delay_seed};
+  lanes_.open(kCompute, lane);
+  lane.bytes_per_second = options.link_bytes_per_second;
+  lanes_.open(kH2d, lane);
+  lanes_.open(kD2h, lane);
+}
+
+VirtualDevice::~VirtualDevice() {
+  for (const LaneId id : {kH2d, kCompute, kD2h}) settle(lanes_, id);
+}
+
+Buffer VirtualDevice::allocate(size_t bytes, Budget& budget, const std::string& what) {
+  return memory_.allocate(bytes, budget, what);
+}
+
+Ticket VirtualDevice::copy(const CopyParams& params, std::span<const Ticket> after, int64_t tag) {
+  check(params.source || params.direction == CopyDirection::within,
+        "only a copy within a device has no source");
+  return lanes_.submit(lane_of(params.direction), {.after = {after.begin(), after.end()},
+                                                   .begin = [this, params] { copy_now(params); },
+                                                   .finish = {},
+                                                   .bytes = params.source ? params.bytes : 0,
+                                                   .label = name_of(params),
+                                                   .tag = tag});
+}
+
+Ticket VirtualDevice::run(const Op& op, std::span<const Ticket> after, int64_t tag) {
+  return lanes_.submit(kCompute, {.after = {after.begin(), after.end()},
+                                  .begin = [this, op] { run_now(op); },
+                                  .finish = {},
+                                  .bytes = 0,
+                                  .label = op_name(op),
+                                  .tag = tag});
+}
+
+void VirtualDevice::wait(Ticket ticket) { lanes_.wait(ticket); }
+
+void VirtualDevice::run_now(const Op& op) {
+  for (const Operand& operand : operands(op)) {
+    require_inside(operand.data, operand.bytes(), op_name(op), operand.name);
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    const VirtualMemory::Step step(memory_);
+    compute_.run(op);
+  }
+  if (flops_per_second_ <= 0) return;
+  std::this_thread::sleep_until(
+      begin + std::chrono::duration_cast<std::chrono::nanoseconds>(
+                  std::chrono::duration<double>(op_flops(op) / flops_per_second_)));
+}
+
+void VirtualDevice::copy_now(const CopyParams& params) {
+  const char* work = name_of(params);
+  const bool from_host = params.direction == CopyDirection::h2d;
+  const bool to_host = params.direction == CopyDirection::d2h;
+  if (to_host) {
+    require_outside(params.destination, params.bytes, work, "destination");
+  } else {
+    require_inside(params.destination, params.bytes, work, "destination");
+  }
+  if (from_host) {
+    require_outside(params.source, params.bytes, work, "source");
+  } else if (params.source) {
+    require_inside(params.source, params.bytes, work, "source");
+  }
+  const VirtualMemory::Step step(memory_);
+  if (params.source) {
+    std::memmove(params.destination, params.source, params.bytes);
+  } else {
+    VirtualMemory::poison(params.destination, params.bytes);
+  }
+}
+
+void VirtualDevice::require_inside(const void* data, size_t bytes, const char* work,
+                                   const char* name) const {
+  if (!memory_.contains(data, bytes))
+    violation(work, name, bytes, "are not inside the device's memory");
+}
+
+void VirtualDevice::require_outside(const void* data, size_t bytes, const char* work,
+                                    const char* name) const {
+  if (!memory_.avoids(data, bytes)) violation(work, name, bytes, "must be host memory");
+}
+
+}  // namespace penstock

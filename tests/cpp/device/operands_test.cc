@@ -1,0 +1,145 @@
+#include "device/operands.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "device/op_chain.h"
+
+namespace penstock {
+namespace {
+
+std::multimap<std::string, Operand> by_name(const Op& op) {
+  std::multimap<std::string, Operand> found;
+  for (const Operand& operand : operands(op)) found.emplace(operand.name, operand);
+  return found;
+}
+
+TEST(Operands, EveryOpHasItsName) {
+  EXPECT_STREQ(op_name(EmbedParams{}), "embed");
+  EXPECT_STREQ(op_name(KvAppendParams{}), "kv_append");
+  EXPECT_STREQ(op_name(ScoreParams{}), "score");
+}
+
+TEST(Operands, EmptyOpsTouchNothing) {
+  for (const Op& op : {Op(EmbedParams{}), Op(NormParams{}), Op(PrepareParams{}), Op(GemmParams{}),
+                       Op(GatedParams{}), Op(RotaryParams{}), Op(KvAppendParams{}),
+                       Op(AttentionParams{}), Op(GatherRowsParams{}), Op(ScoreParams{})}) {
+    EXPECT_TRUE(operands(op).empty()) << op_name(op);
+    EXPECT_EQ(op_flops(op), 0) << op_name(op);
+  }
+}
+
+TEST(Operands, StridedRowsEndWithTheLastRow) {
+  float x[100], y[100];
+  NormParams norm;
+  norm.x = x;
+  norm.y = y;
+  norm.x_stride = 20;
+  norm.y_stride = 8;
+  norm.m = 3;
+  norm.dim = 8;
+  const auto found = by_name(norm);
+  ASSERT_EQ(found.size(), 2u);  // no weight, no bias
+  EXPECT_EQ(found.find("x")->second.bytes(), (2 * 20 + 8) * sizeof(float));
+  EXPECT_EQ(found.find("x")->second.row_bytes, 32u);
+  EXPECT_EQ(found.find("y")->second.bytes(), 3 * 8 * sizeof(float));
+  EXPECT_EQ(found.find("y")->second.access, Access::write);
+}
+
+TEST(Operands, GemmPanelsNameTheirOwnRowsAndColumns) {
+  std::byte weight[4096], x[4096];
+  float y[4096], bias[100], residual[4096];
+  const WeightPanel panels[] = {{weight, 32, 48}, {weight + 2048, 48, 53}};
+  GemmParams gemm;
+  gemm.panels = panels;
+  gemm.panel_count = 2;
+  gemm.format = weight_format("bf16");
+  gemm.x = x;
+  gemm.input = prepared_layout(InputKind::bf16, 20, 0);
+  gemm.m = 2;
+  gemm.k = 20;
+  gemm.bias = bias;
+  gemm.residual = residual;
+  gemm.residual_stride = 100;
+  gemm.y = y;
+  gemm.y_stride = 40;
+  gemm.column_origin = 32;
+  std::vector<Operand> list = operands(gemm);
+  ASSERT_EQ(list.size(), 9u);
+  EXPECT_EQ(list[0].bytes(), static_cast<size_t>(2 * gemm.input.stride_bytes));
+  EXPECT_EQ(list[1].bytes(), 16u * 20 * 2);
+  EXPECT_EQ(list[5].data, weight + 2048);
+  EXPECT_EQ(list[5].bytes(), 5u * 20 * 2);
+  EXPECT_EQ(list[6].data, reinterpret_cast<std::byte*>(bias + 48));
+  EXPECT_EQ(list[7].data, reinterpret_cast<std::byte*>(residual + 48));
+  EXPECT_EQ(list[8].data, reinterpret_cast<std::byte*>(y + 16));
+  EXPECT_EQ(list[8].bytes(), (40 + 5) * sizeof(float));
+  EXPECT_EQ(op_flops(gemm), 2.0 * 2 * 20 * 21);
+  gemm.format = weight_format("int4-g64");
+  list = operands(gemm);
+  const size_t tile = packed_layout(format(gemm.format), 20).tile_bytes;
+  EXPECT_EQ(list[1].bytes(), tile);
+  EXPECT_EQ(list[5].bytes(), tile);
+}
+
+TEST(Operands, AttentionReadsThePagesOfItsWindow) {
+  OpChain chain(1, {});
+  std::vector<std::byte> block(chain.content());
+  AttentionParams attention = std::get<AttentionParams>(chain.ops(block.data())[4]);
+  EXPECT_EQ(by_name(attention).count("page"), 3u);
+  EXPECT_EQ(op_flops(attention), 4.0 * 4 * 24 * (31 + 32 + 33 + 1 + 2 + 3 + 4));
+  attention.window = 2;
+  EXPECT_EQ(op_flops(attention), 4.0 * 4 * 24 * (3 * 2 + 1 + 2 + 2 + 2));
+  EXPECT_EQ(by_name(attention).count("page"), 3u);  // key 29 is still on the first page
+  SpanView late{0, 34, 1, attention.spans[0].pages};
+  attention.spans = &late;
+  attention.span_count = 1;
+  const auto found = by_name(attention);
+  ASSERT_EQ(found.count("page"), 1u);
+  EXPECT_EQ(found.find("page")->second.data, late.pages[1]);
+  EXPECT_EQ(found.find("page")->second.bytes(), static_cast<size_t>(attention.layout.page_bytes()));
+}
+
+TEST(Operands, AppendWritesOnlyThePagesOfItsTokens) {
+  OpChain chain(1, {});
+  std::vector<std::byte> block(chain.content());
+  KvAppendParams append = std::get<KvAppendParams>(chain.ops(block.data())[3]);
+  EXPECT_EQ(by_name(append).count("page"), 3u);
+  SpanView late{0, 32, 2, append.spans[0].pages};
+  append.spans = &late;
+  append.span_count = 1;
+  const auto found = by_name(append);
+  ASSERT_EQ(found.count("page"), 1u);
+  EXPECT_EQ(found.find("page")->second.data, late.pages[1]);
+  EXPECT_EQ(found.find("page")->second.access, Access::update);
+}
+
+TEST(Operands, GatherReadsTheRowsItIsToldTo) {
+  float x[100], out[20];
+  const int32_t rows[] = {7, 3};
+  const Op gather = GatherRowsParams{x, 10, rows, 2, 10, out, 10};
+  const std::vector<Operand> list = operands(gather);
+  ASSERT_EQ(list.size(), 3u);
+  EXPECT_EQ(list[0].data, reinterpret_cast<std::byte*>(x + 70));
+  EXPECT_EQ(list[1].data, reinterpret_cast<std::byte*>(x + 30));
+  EXPECT_EQ(list[2].access, Access::write);
+}
+
+TEST(Operands, AllOfTheChainLieInItsBlock) {
+  for (const std::string_view weight : {"fp32", "bf16", "int8", "int4-g64"}) {
+    OpChain chain(2, {weight, "int4", 5});
+    std::vector<std::byte> block(chain.content());
+    for (const Op& op : chain.ops(block.data())) {
+      for (const Operand& operand : operands(op)) {
+        EXPECT_GE(operand.data, block.data()) << op_name(op) << " " << operand.name;
+        EXPECT_LE(operand.data + operand.bytes(), block.data() + block.size())
+            << op_name(op) << " " << operand.name;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace penstock
