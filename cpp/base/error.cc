@@ -116,6 +116,13 @@ std::string escape_for_message(std::string_view text, size_t limit) {
   return out;
 }
 
+std::string quote_for_message(std::string_view text, size_t limit) {
+  std::string quoted(1, '\'');
+  quoted += escape_for_message(text, limit);
+  quoted += '\'';
+  return quoted;
+}
+
 void check(bool condition, std::string_view what) {
   if (!condition) throw Error(ErrorCode::internal, std::string(what));
 }

@@ -51,6 +51,9 @@ class Error : public std::runtime_error {
 // Replaces control characters, quotes and invalid UTF-8 by \xNN and cuts at `limit` bytes: safe for a terminal.
 std::string escape_for_message(std::string_view text, size_t limit = 120);
 
+// The escaped text between single quotes.
+std::string quote_for_message(std::string_view text, size_t limit = 120);
+
 // Invariant check: throws Error(internal) with the text. Never aborts.
 void check(bool condition, std::string_view what);
 

@@ -92,7 +92,8 @@ class Sink final : public JsonPlace {
     for (int i = 0; i < depth_; ++i) {
       const Frame& frame = frames_[i];
       if (frame.count > 0) {
-        text += "/" + (frame.object ? pointer_token(frame.key) : std::to_string(frame.count - 1));
+        text += '/';
+        text += frame.object ? pointer_token(frame.key) : std::to_string(frame.count - 1);
       }
     }
     return text;
@@ -146,7 +147,7 @@ class Sink final : public JsonPlace {
     throw Error(ErrorCode::malformed, why,
                 {.file = file_,
                  .field = "offset " + std::to_string(offset),
-                 .found = "'" + escape_for_message(text_.substr(from - lead, 32)) + "'",
+                 .found = quote_for_message(text_.substr(from - lead, 32)),
                  .allowed = ""});
   }
 
@@ -228,9 +229,7 @@ std::string json_text(const JsonScalar& scalar) {
           std::to_chars(digits, digits + sizeof digits, value, std::chars_format::general);
       return "the float " + std::string(digits, end.ptr);
     }
-    std::string operator()(std::string_view text) const {
-      return "'" + escape_for_message(text) + "'";
-    }
+    std::string operator()(std::string_view text) const { return quote_for_message(text); }
   };
   return std::visit(Writer{}, scalar);
 }

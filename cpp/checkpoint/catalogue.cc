@@ -32,8 +32,6 @@ std::string join(const std::vector<std::string>& names, size_t limit) {
   return text;
 }
 
-std::string quoted(std::string_view name) { return "'" + escape_for_message(name, 512) + "'"; }
-
 [[noreturn]] void refuse_empty_folder(const ModelFolder& folder) {
   for (const char* suffix : {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}) {
     const std::vector<std::string> pickles = folder.with_suffix(suffix);
@@ -141,7 +139,7 @@ void Catalogue::State::add_tensors(const File& file, SafetensorsHeader header) {
       throw Error(ErrorCode::malformed, "the tensor is in two shards",
                   {.file = file.path(),
                    .field = "/" + escape_for_message(at->first),
-                   .found = "also in " + quoted(at->second.location.file->path()),
+                   .found = "also in " + quote_for_message(at->second.location.file->path()),
                    .allowed = "one shard"});
     }
   }
@@ -162,8 +160,9 @@ void Catalogue::State::check_listed(const std::string& index_path, const ShardIn
     throw Error(ErrorCode::malformed, "the tensor is not in the shard that the index names",
                 {.file = index_path,
                  .field = "/weight_map/" + escape_for_message(entry.tensor),
-                 .found = absent ? "in no shard" : "in " + quoted(at->second.location.file->path()),
-                 .allowed = "in " + quoted(index.shards[entry.shard])});
+                 .found = absent ? "in no shard"
+                                 : "in " + quote_for_message(at->second.location.file->path()),
+                 .allowed = "in " + quote_for_message(index.shards[entry.shard])});
   }
 }
 
@@ -230,8 +229,9 @@ bool Catalogue::contains(std::string_view name) const { return state_->rows.cont
 const TensorLocation& Catalogue::find(std::string_view name) const {
   const auto at = state_->rows.find(name);
   if (at == state_->rows.end()) {
-    throw Error(ErrorCode::not_found, "the checkpoint lacks this tensor",
-                {.file = state_->folder, .field = quoted(name), .found = "", .allowed = ""});
+    throw Error(
+        ErrorCode::not_found, "the checkpoint lacks this tensor",
+        {.file = state_->folder, .field = quote_for_message(name), .found = "", .allowed = ""});
   }
   const Row& row = at->second;
   if (!row.dtype->readable) {

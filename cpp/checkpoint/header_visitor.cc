@@ -94,7 +94,7 @@ void HeaderVisitor::start_name(const JsonPlace& place, const std::string& name) 
   metadata_ = name == kMetadata;
   if (metadata_) return;
   if (const std::string fault = tensor_name_fault(name); !fault.empty()) {
-    refuse(place, fault, {"'" + escape_for_message(name) + "'", "1 to 1024 bytes of text"});
+    refuse(place, fault, {quote_for_message(name), "1 to 1024 bytes of text"});
   }
   if (header_.tensors.size() >= kMaxTensors) {
     refuse(place, "too many tensors", {"more", std::to_string(kMaxTensors)});
@@ -111,8 +111,7 @@ void HeaderVisitor::start_field(const JsonPlace& place, const std::string& name)
   const auto* row = std::find_if(std::begin(kFields), std::end(kFields),
                                  [&](const auto& field) { return field.first == name; });
   if (row == std::end(kFields)) {
-    refuse(place, "unknown field",
-           {"'" + escape_for_message(name) + "'", "dtype, shape, data_offsets"});
+    refuse(place, "unknown field", {quote_for_message(name), "dtype, shape, data_offsets"});
   }
   field_ = row->second;
   fields_ |= 1 << static_cast<int>(field_);

@@ -50,7 +50,7 @@ class IndexVisitor : public JsonVisitor {
     key_ = name;
     if (section_ != Section::weight_map) return;
     const std::string fault = tensor_name_fault(name);
-    if (!fault.empty()) refuse(place, fault, "'" + escape_for_message(name) + "'", "");
+    if (!fault.empty()) refuse(place, fault, quote_for_message(name), "");
     if (index_.entries.size() >= kMaxTensors) {
       refuse(place, "too many tensors", "more", std::to_string(kMaxTensors));
     }

@@ -86,7 +86,7 @@ void ModelFolder::check_inside(std::string_view name, const std::string& real) c
   throw Error(ErrorCode::malformed, "the file is a link that leaves the model folder",
               {.file = path_of(name),
                .field = "",
-               .found = "'" + escape_for_message(real, 512) + "'",
+               .found = quote_for_message(real, 512),
                .allowed = "a file in the folder or in the blobs of its hub cache"});
 }
 

@@ -72,7 +72,8 @@ class PackedCache {
   std::unique_ptr<State> state_;
 };
 
-// Throws Error(corrupt) naming file, tensor, block, stored and computed checksum.
+// Throws Error(corrupt) naming file, tensor, block, stored and computed checksum, and removes the
+// file's name, so that the next start packs again.
 void verify_block(const PackedCache& cache, const PackedTensor& tensor, const PackedBlock& block,
                   const void* data);
 

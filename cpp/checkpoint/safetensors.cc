@@ -56,12 +56,11 @@ std::string read_header_text(const File& file, uint64_t length) {
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first == std::string::npos || text[first] != '{') {
     const bool empty = first == std::string::npos;
-    refuse_file(
-        file, "the header is not an object",
-        {.file = "",
-         .field = "offset " + std::to_string(kLengthBytes + (empty ? 0 : first)),
-         .found = empty ? "nothing" : "'" + escape_for_message(text.substr(first, 16)) + "'",
-         .allowed = "'{'"});
+    refuse_file(file, "the header is not an object",
+                {.file = "",
+                 .field = "offset " + std::to_string(kLengthBytes + (empty ? 0 : first)),
+                 .found = empty ? "nothing" : quote_for_message(text.substr(first, 16)),
+                 .allowed = "'{'"});
   }
   return text;
 }
