@@ -1,0 +1,344 @@
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <functional>
+#include <limits>
+#include <map>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "plan/estimate.h"
+#include "plan/layout.h"
+#include "plan/memory_plan.h"
+#include "plan/row_lengths.h"
+
+namespace penstock {
+namespace {
+
+constexpr int kGrid = 64;            // steps of the weight share while searching
+constexpr double kClearlyBetter = 0.99;
+constexpr int kMostSequences = 4096, kMostSweepTokens = 1 << 15;
+constexpr std::array kBatchTokens = {16, 32, 64, 128, 256, 512};
+constexpr int kSmallestBatchTokens = kBatchTokens[0];
+
+// A share of the weights on the grid; the rest is on disk.
+struct GridShare {
+  int device = 0, host = 0;
+  auto operator<=>(const GridShare&) const = default;
+  Shares shares() const {
+    return {device / double{kGrid}, host / double{kGrid}, (kGrid - device - host) / double{kGrid}};
+  }
+};
+
+[[noreturn]] void refuse(const std::string& field, const std::string& why, const std::string& found,
+                         const std::string& allowed) {
+  throw Error(ErrorCode::invalid_argument, why, {"", field, found, allowed});
+}
+
+class Chooser {
+ public:
+  Chooser(const PlanInput& input, const Policy& wanted)
+      : input_(input), wanted_(wanted), lengths_(row_lengths(input)), estimator_(input) {}
+
+  Chosen choose() {
+    validate();
+    base_ = base_policy();
+    start_from_smallest();
+    search();
+    refine();
+    Chosen chosen{best_, memory_plan(input_, best_), ""};
+    check(fits(chosen.memory), "a chosen policy fits the budgets");
+    chosen.why = explain(chosen);
+    return chosen;
+  }
+
+ private:
+  // ---- what the user asked for ----
+
+  void validate() const {
+    const char* home = input_.accelerator ? "device" : "host";
+    const auto check_share = [&](const std::optional<Shares>& shares, const std::string& name) {
+      if (!shares) return;
+      const double wrong = input_.accelerator ? shares->host + shares->disk : shares->device;
+      if (wrong <= 0) return;
+      refuse(name, "not possible on this device", std::to_string(wrong) + " elsewhere",
+             input_.accelerator ? std::string("all on the ") + home : "host and disk");
+    };
+    check_share(wanted_.kv_share, "kv_share");
+    check_share(wanted_.activation_share, "activation_share");
+    if (!input_.accelerator) check_share(wanted_.weight_share, "weight_share");
+    if (wanted_.host_attention && *wanted_.host_attention == input_.accelerator) {
+      refuse("host_attention", "attention runs where the model computes",
+             input_.accelerator ? "true" : "false", input_.accelerator ? "false" : "true");
+    }
+    check_lengths();
+  }
+
+  void check_lengths() const {
+    const auto at_least_one = [](const std::optional<int>& value, const char* field) {
+      if (value && *value < 1) refuse(field, "out of range", std::to_string(*value), "1 or more");
+    };
+    at_least_one(wanted_.micro_batch, "micro_batch");
+    at_least_one(wanted_.micro_batches, "micro_batches");
+    at_least_one(wanted_.prefill_chunk, "prefill_chunk");
+    at_least_one(wanted_.lookahead, "lookahead");
+    at_least_one(wanted_.threads, "threads");
+  }
+
+  ResolvedPolicy base_policy() const {
+    const Shares here = input_.accelerator ? Shares{1, 0, 0} : Shares{0, 1, 0};
+    ResolvedPolicy policy;
+    policy.weights = wanted_.weight_share.value_or(here);
+    policy.kv = wanted_.kv_share.value_or(here);
+    policy.activations = wanted_.activation_share.value_or(here);
+    policy.admission = wanted_.admission.value_or(Admission::continuous);
+    policy.lookahead = 2 * wanted_.lookahead.value_or(1);
+    policy.threads = wanted_.threads.value_or(input_.threads);
+    const bool short_rows = lengths_.longest <= 128 && policy.kv.disk <= 0;
+    policy.page_tokens = short_rows ? 16 : 32;
+    return policy;
+  }
+
+  // A policy for `sequences` in flight, launches of about `rows` rows and about `tokens` a sweep.
+  ResolvedPolicy shape(int sequences, int rows, int64_t tokens) const {
+    ResolvedPolicy policy = base_;
+    policy.max_sequences = sequences;
+    const int batches = wanted_.micro_batches.value_or(0);
+    const int share = batches > 0 ? static_cast<int>(ceil_div(sequences, batches)) : 1;
+    policy.micro_batch_tokens =
+        std::max({rows, share, wanted_.micro_batch.value_or(1), wanted_.prefill_chunk.value_or(1)});
+    policy.micro_batch = wanted_.micro_batch.value_or(
+        batches > 0 ? share : std::min(sequences, policy.micro_batch_tokens));
+    const int64_t needed = std::max(ceil_div(sequences, policy.micro_batch),
+                                    ceil_div(tokens, policy.micro_batch_tokens));
+    policy.micro_batches = batches > 0 ? batches : static_cast<int>(needed);
+    const auto longest = static_cast<int>(std::min<int64_t>(lengths_.longest, 1 << 20));
+    policy.prefill_chunk =
+        wanted_.prefill_chunk.value_or(std::min(policy.micro_batch_tokens, longest));
+    return policy;
+  }
+
+  std::vector<int> sequence_counts() const {
+    const int64_t rows = input_.workload.rows;
+    const auto most = static_cast<int>(std::min<int64_t>(rows > 0 ? rows : kMostSequences, kMostSequences));
+    if (wanted_.micro_batch && wanted_.micro_batches) {
+      const int64_t asked = int64_t{*wanted_.micro_batch} * *wanted_.micro_batches;
+      return {static_cast<int>(std::min<int64_t>(asked, rows > 0 ? rows : 1 << 20))};
+    }
+    std::vector<int> counts;
+    for (int power = 1; power < most; power *= 2) {
+      counts.push_back(power);
+      if (power >= 2 && power / 2 * 3 < most) counts.push_back(power / 2 * 3);
+    }
+    counts.push_back(most);
+    return counts;
+  }
+
+  // ---- does it fit ----
+
+  bool weights_open() const { return !wanted_.weight_share; }
+
+  const WeightSummary& summary(GridShare share) {
+    auto found = summaries_.find(share);
+    if (found == summaries_.end()) {
+      ResolvedPolicy policy = base_;
+      if (weights_open()) policy.weights = share.shares();
+      found = summaries_.emplace(share, summarise(input_, place(input_, policy))).first;
+    }
+    return found->second;
+  }
+
+  MemoryPlan sizes(const ResolvedPolicy& policy, GridShare share) {
+    return lay_out(input_, policy, summary(share));
+  }
+
+  uint64_t budget(Tier tier) const {
+    if (tier == Tier::host) return input_.host_bytes;
+    return tier == Tier::device ? input_.device_bytes : input_.disk_bytes;
+  }
+  bool fits(const MemoryPlan& plan, Tier tier) const {
+    return plan.total[static_cast<int>(tier)] <= budget(tier);
+  }
+  bool fits(const MemoryPlan& plan) const {
+    return fits(plan, Tier::host) && fits(plan, Tier::disk) && fits(plan, Tier::device);
+  }
+
+  // The largest step in [0, most] that fits; -1 when none does.
+  static int largest(int most, const std::function<bool(int)>& fits) {
+    if (fits(most)) return most;
+    if (most == 0 || !fits(0)) return -1;
+    int low = 0, high = most;
+    while (high - low > 1) {
+      const int middle = (low + high) / 2;
+      (fits(middle) ? low : high) = middle;
+    }
+    return low;
+  }
+
+  // As much of the weights as fits, nearest the device first. False when nothing does.
+  bool place_most(const ResolvedPolicy& policy, GridShare* share) {
+    *share = {};
+    if (!weights_open()) return fits(sizes(policy, *share));
+    if (input_.accelerator) {
+      share->device = largest(kGrid, [&](int step) {
+        return fits(sizes(policy, {step, kGrid - step}), Tier::device);
+      });
+      if (share->device < 0) return false;
+    }
+    share->host = largest(kGrid - share->device, [&](int step) {
+      return fits(sizes(policy, {share->device, step}));
+    });
+    return share->host >= 0;
+  }
+
+  // ---- the smallest policy ----
+
+  std::vector<ResolvedPolicy> smallest_policies() const {
+    ResolvedPolicy policy = shape(sequence_counts().front(), kSmallestBatchTokens, 1);
+    policy.ring_slots = 1;  // raised to what one visit needs
+    std::vector<ResolvedPolicy> policies = {policy};
+    if (!wanted_.kv_share && !input_.accelerator && input_.disk_bytes > 0) {
+      policy.kv = {0, 0, 1};
+      policies.push_back(policy);
+    }
+    return policies;
+  }
+
+  std::vector<GridShare> extreme_shares() const {
+    if (!weights_open()) return {{}};
+    if (!input_.accelerator) return {{0, 0}, {0, kGrid}};
+    return {{0, 0}, {0, kGrid}, {kGrid, 0}};
+  }
+
+  // Refuses budgets that no policy fits. Tier by tier, so that each figure is the least for that tier.
+  void start_from_smallest() {
+    std::vector<std::pair<ResolvedPolicy, GridShare>> left;
+    for (const ResolvedPolicy& policy : smallest_policies()) {
+      for (GridShare share : extreme_shares()) left.push_back({policy, share});
+    }
+    for (Tier tier : {Tier::disk, Tier::device, Tier::host}) {
+      uint64_t least = std::numeric_limits<uint64_t>::max();
+      std::vector<std::pair<ResolvedPolicy, GridShare>> fitting;
+      for (const auto& option : left) {
+        const MemoryPlan plan = sizes(option.first, option.second);
+        least = std::min(least, plan.total[static_cast<int>(tier)]);
+        if (fits(plan, tier)) fitting.push_back(option);
+      }
+      if (fitting.empty()) refuse_budget(tier, least);
+      left = std::move(fitting);
+    }
+    for (const auto& [policy, share] : left) consider(policy, share);
+  }
+
+  [[noreturn]] void refuse_budget(Tier tier, uint64_t least) const {
+    const std::string name(tier_name(tier));
+    throw Error(ErrorCode::budget, "the " + name + " memory budget is too small for this model",
+                {"", name + "_memory", std::to_string(budget(tier)) + " bytes",
+                 "at least " + std::to_string(least) + " bytes"});
+  }
+
+  // ---- search ----
+
+  void consider(ResolvedPolicy policy, GridShare share) {
+    if (weights_open()) policy.weights = share.shares();
+    const WeightSummary& weights = summary(share);
+    const MemoryPlan plan = lay_out(input_, policy, weights);
+    const Estimate estimate = estimator_.workload(policy, weights, plan);
+    if (estimate.seconds >= best_seconds_ * kClearlyBetter) return;
+    best_seconds_ = estimate.seconds;
+    best_ = policy;
+    best_share_ = share;
+  }
+
+  std::vector<int64_t> sweep_sizes(int sequences) const {
+    const int64_t rows = sequences;
+    const int64_t steady = rows * (lengths_.prompt + lengths_.fresh) / lengths_.fresh * 5 / 4;
+    const int64_t most = std::min<int64_t>(rows * lengths_.prompt, kMostSweepTokens);
+    std::vector<int64_t> sizes;
+    for (int64_t tokens : {rows, steady, 4 * steady}) {
+      sizes.push_back(std::max(rows, std::min(tokens, most)));
+    }
+    sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+    return sizes;
+  }
+
+  std::vector<Shares> kv_choices() const {
+    if (wanted_.kv_share || input_.accelerator || input_.disk_bytes == 0) return {base_.kv};
+    return {{0, 1, 0}, {0, 0.5, 0.5}, {0, 0, 1}};
+  }
+
+  void search() {
+    for (int sequences : sequence_counts()) {
+      for (int rows : kBatchTokens) {
+        for (int64_t tokens : sweep_sizes(sequences)) try_shape(shape(sequences, rows, tokens));
+      }
+    }
+  }
+
+  void try_shape(ResolvedPolicy policy) {
+    for (const Shares& kv : kv_choices()) {
+      policy.kv = kv;
+      for (int slots : {0, 1}) {  // comfortable, then the fewest
+        policy.ring_slots = slots;
+        GridShare share;
+        if (place_most(policy, &share)) consider(policy, share);
+      }
+    }
+  }
+
+  // Fills what a step of the grid left free.
+  void refine() {
+    if (!weights_open() || best_share_.device + best_share_.host == kGrid) return;
+    double low = best_.weights.host, high = low + 1.0 / kGrid;
+    for (int i = 0; i < 10; ++i) {
+      const double middle = (low + high) / 2;
+      ResolvedPolicy policy = best_;
+      policy.weights.host = middle;
+      policy.weights.disk = 1 - middle - policy.weights.device;
+      const bool ok = fits(lay_out(input_, policy, summarise(input_, place(input_, policy))));
+      if (ok) best_ = policy;
+      (ok ? low : high) = middle;
+    }
+  }
+
+  // ---- words ----
+
+  std::string explain(const Chosen& chosen) const {
+    const WeightSummary weights = summarise(input_, chosen.memory.weights);
+    const Estimate estimate = estimator_.workload(chosen.policy, weights, chosen.memory);
+    int lane = 0;
+    for (int i = 1; i < kLaneKinds; ++i) {
+      if (estimate.cost.seconds[i] > estimate.cost.seconds[lane]) lane = i;
+    }
+    const double total = static_cast<double>(weights.traffic.matrix_bytes);
+    const double read = static_cast<double>(weights.traffic.disk_bytes);
+    char text[320];
+    std::snprintf(text, sizeof text,
+                  "%s bound: with %d sequences in flight a sweep carries %lld tokens, reads %.2f of "
+                  "%.2f GiB of weights and computes for %.2f s (%s busy %.2f s); about %.1f new "
+                  "tokens/s",
+                  lane_name(static_cast<LaneKind>(lane)).c_str(), chosen.policy.max_sequences,
+                  static_cast<long long>(estimate.load.tokens), read / (1 << 30), total / (1 << 30),
+                  estimate.cost.seconds[static_cast<int>(LaneKind::compute)],
+                  lane_name(static_cast<LaneKind>(lane)).c_str(), estimate.cost.seconds[lane],
+                  estimate.tokens_per_second);
+    return text;
+  }
+
+  const PlanInput& input_;
+  const Policy& wanted_;
+  RowLengths lengths_;
+  Estimator estimator_;
+  ResolvedPolicy base_, best_;
+  GridShare best_share_;
+  double best_seconds_ = std::numeric_limits<double>::infinity();
+  std::map<GridShare, WeightSummary> summaries_;
+};
+
+}  // namespace
+
+Chosen choose_policy(const PlanInput& input, const Policy& wanted) {
+  return Chooser(input, wanted).choose();
+}
+
+}  // namespace penstock

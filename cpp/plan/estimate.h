@@ -1,0 +1,40 @@
+// How long a workload takes under a policy: sweeps in the steady state and at the ends, each as long as its busiest lane, longer when
+// the ring is too small for disk and compute to work at the same time.
+#pragma once
+
+#include "plan/cost.h"
+#include "plan/layout.h"
+#include "plan/row_lengths.h"
+
+namespace penstock {
+
+struct Estimate {
+  double seconds = 0;            // the whole workload; per 10^6 rows when their number is unknown
+  double tokens_per_second = 0;  // new tokens, steady state
+  SweepLoad load;                // a sweep of the steady state
+  SweepCost cost;                // and what it takes
+};
+
+class Estimator {
+ public:
+  explicit Estimator(const PlanInput& input)
+      : input_(input), lengths_(row_lengths(input)), model_(input) {}
+
+  // `sizes` is lay_out() of the same policy and weights.
+  Estimate workload(const ResolvedPolicy& policy, const WeightSummary& weights,
+                    const MemoryPlan& sizes) const;
+
+ private:
+  struct Mix {  // of one sweep
+    double tokens = 0, head_rows = 0, keys = 0, sequences = 0;
+  };
+  SweepLoad load(const ResolvedPolicy& policy, const MemoryPlan& sizes, const Mix& mix) const;
+  double seconds(const WeightSummary& weights, const MemoryPlan& sizes,
+                 const SweepCost& cost) const;
+
+  const PlanInput& input_;
+  RowLengths lengths_;
+  CostModel model_;
+};
+
+}  // namespace penstock
