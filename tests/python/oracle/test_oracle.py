@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy
 import pytest
 from penstock import LLM, SamplingParams
-
 from python.oracle.checkpoints import CASES, Case
 from python.oracle.reference import Greedy, Reference, distance, log_softmax
 
