@@ -96,7 +96,19 @@ class Chooser {
     policy.threads = wanted_.threads.value_or(input_.threads);
     const bool short_rows = lengths_.longest <= 128 && policy.kv.disk <= 0;
     policy.page_tokens = short_rows ? 16 : 32;
+    policy.panel_bytes = panel_bytes();
     return policy;
+  }
+
+  // Large matrices travel in larger panels, so that the steps of a sweep stay few.
+  uint64_t panel_bytes() const {
+    int64_t largest = 0;
+    for (const WeightInfo& info : input_.weights->all()) {
+      if (info.kind == WeightKind::matrix && info.layer >= 0) {
+        largest = std::max(largest, info.rows * info.cols * dtype_bytes(input_.spec->dtype));
+      }
+    }
+    return std::clamp<uint64_t>(largest / 32, uint64_t{2} << 20, uint64_t{16} << 20);
   }
 
   // A policy for `sequences` in flight, launches of about `rows` rows and about `tokens` a sweep.

@@ -10,6 +10,7 @@ namespace {
 
 constexpr double kSweepSeconds = 2e-3;      // sampling, building the next sweep
 constexpr double kPrefillKeyReuse = 8;      // rows of a chunk that share one read of a key
+constexpr double kLeastOverlapLoss = 0.1;   // of the shorter of two that run side by side
 constexpr int64_t kManyRows = 1'000'000;
 
 }  // namespace
@@ -46,7 +47,8 @@ double Estimator::seconds(const WeightSummary& weights, const MemoryPlan& sizes,
     const int slots = std::max(sizes.ring_slots, sizes.device_ring_slots);
     overlap = std::clamp(static_cast<double>(slots) / weights.visit_panels - 1, 0.0, 1.0);
   }
-  return std::max(compute, other) + (1 - overlap) * std::min(compute, other) + kSweepSeconds;
+  const double loss = std::max(kLeastOverlapLoss, 1 - overlap);
+  return std::max(compute, other) + loss * std::min(compute, other) + kSweepSeconds;
 }
 
 Estimate Estimator::workload(const ResolvedPolicy& policy, const WeightSummary& weights,
