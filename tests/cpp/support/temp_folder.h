@@ -28,9 +28,11 @@ class TempFolder {
   const std::string& path() const { return path_; }
   std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
 
-  // Writes a whole file and returns its path.
+  // Writes a new file in place of an old one and returns its path.
   std::string write(std::string_view name, std::string_view content) const {
     const std::string path = *this / name;
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);  // truncating would make some file systems flush
     std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
     return path;
   }
