@@ -47,6 +47,7 @@ constexpr std::string_view kIgnored[] = {
     "init_std",
     "initializer_range",
     "is_decoder",
+    "is_llama_config",
     "label2id",
     "layerdrop",
     "length_penalty",
@@ -63,6 +64,7 @@ constexpr std::string_view kIgnored[] = {
     "num_return_sequences",
     "output_attentions",
     "output_hidden_states",
+    "output_projection",
     "output_scores",
     "pad_token_id",
     "prefix",
@@ -82,6 +84,7 @@ constexpr std::string_view kIgnored[] = {
     "top_k",
     "top_p",
     "torchscript",
+    "transformers.js_config",
     "transformers_version",
     "typical_p",
     "unk_token_id",
@@ -94,7 +97,8 @@ constexpr std::string_view kIgnored[] = {
 constexpr FixedKey kFixed[] = {
     {"add_cross_attention", "false"}, {"is_encoder_decoder", "false"},
     {"partial_rotary_factor", "1"},   {"pretraining_tp", "1"},
-    {"pruned_heads", "{}"},           {"tie_encoder_decoder", "false"},
+    {"pruned_heads", "{}"},           {"rope_interleaved", "false"},
+    {"tie_encoder_decoder", "false"}, {"use_mrope", "false"},
 };
 
 template <class Range>

@@ -132,6 +132,38 @@ TEST(Config, HarmlessKeysOfManyVersions) {
   EXPECT_EQ(testing::outcome_of(json.dump()).text, "accepted");
 }
 
+// Keys as published models of each family carry them.
+TEST(Config, PublishedSpellings) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"opt",
+       R"({"_remove_final_layer_norm": false, "activation_dropout": 0.0, "attention_dropout": 0.0,
+        "do_layer_norm_before": true, "dropout": 0.1, "init_std": 0.02, "layerdrop": 0.0, "pad_token_id": 1,
+        "prefix": "</s>", "output_projection": true, "word_embed_proj_dim": 96, "torch_dtype": "float16"})"},
+      {"opt", R"({"learned_embeddings": true, "scale_embeddings": false, "enable_bias": true,
+        "layer_norm_elementwise_affine": true, "activation_function": "gelu"})"},
+      {"llama",
+       R"({"max_sequence_length": 2048, "pad_token_id": -1, "num_key_value_heads": null, "head_dim": null})"},
+      {"llama", R"({"is_llama_config": true, "rope_interleaved": false, "rope_theta": 100000,
+        "transformers.js_config": {"dtype": "q4"}, "unsloth_fixed": true})"},
+      {"llama",
+       R"({"mlp_bias": false, "attention_bias": false, "eos_token_id": [1, 2, 3], "rope_scaling": {
+        "factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0, "original_max_position_embeddings": 8192,
+        "rope_type": "llama3"}})"},
+      {"mistral", R"({"sliding_window": 64, "rope_theta": 1e6})"},
+      {"qwen2", R"({"max_window_layers": 28, "sliding_window": 131072, "use_sliding_window": false,
+        "use_mrope": false, "rope_theta": 1000000.0})"},
+      {"qwen2",
+       R"({"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}})"},
+      {"qwen3", R"({"attention_bias": false, "max_window_layers": 36, "sliding_window": null,
+        "use_sliding_window": false, "rope_scaling": null, "rope_theta": 1000000})"},
+  };
+  for (const auto& [family, patch] : cases) {
+    Json json = small_config(family);
+    json.update(parse_strict_json(patch, "patch"));
+    EXPECT_EQ(testing::outcome_of(json.dump()).text, "accepted") << patch;
+  }
+}
+
 TEST(Config, DTypes) {
   Json json = small_config("llama");
   json["torch_dtype"] = "bfloat16";
