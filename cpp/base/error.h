@@ -26,10 +26,10 @@ enum class ErrorCode {
 std::string_view error_code_name(ErrorCode code);
 
 struct ErrorDetail {
-  std::string file;     // path, or empty
-  std::string field;    // JSON pointer, option name or "offset N", or empty
-  std::string found;    // what was there, escaped (no control characters)
-  std::string allowed;  // what would have been accepted
+  std::string file{};     // path, or empty
+  std::string field{};    // JSON pointer, option name or "offset N", or empty
+  std::string found{};    // what was there, escaped (no control characters)
+  std::string allowed{};  // what would have been accepted
 };
 
 class Error : public std::runtime_error {

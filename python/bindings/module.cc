@@ -4,10 +4,12 @@
 #include <nanobind/stl/string_view.h>
 
 #include "base/version.h"
+#include "register.h"
 
 namespace nb = nanobind;
 
 NB_MODULE(_core, m) {
   m.doc() = "The Penstock engine.";
   m.def("version", &penstock::version, "Version of the engine, as major.minor.patch.");
+  penstock::register_engine(m);
 }

@@ -118,6 +118,5 @@ class Engine {
 // Names accepted by "dummy:NAME", and the config.json text of one.
 std::vector<std::string> dummy_names();
 std::string dummy_config(const std::string& name);
-std::string version();
 
 }  // namespace penstock

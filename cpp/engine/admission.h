@@ -1,0 +1,33 @@
+// When may the next row enter? KV pages are taken as sequences grow, not when they enter, so rows of all ages share the space. A row is
+// admitted when the pages that all rows will hold, projected sweep by sweep to their ends, never exceed the pool. The projection is
+// an estimate (prompts may be read later than assumed); when it was wrong the youngest row is put back and its prompt read again, which
+// changes no result.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "engine/row.h"
+#include "plan/memory_plan.h"
+
+namespace penstock {
+
+class AdmissionRule {
+ public:
+  AdmissionRule(const KvStore& kv, const ResolvedPolicy& policy) : kv_(kv), policy_(policy) {}
+
+  // `active`: the rows in flight, `candidate` the one that asks.
+  bool admits(std::span<const Row* const> active, const Row& candidate) const;
+
+ private:
+  struct Course {  // pages of one row over the sweeps to come
+    int64_t prefill_sweeps, first, last_sweep;
+  };
+  Course course(const Row& row) const;
+  int64_t blocks_at(const Row& row, const Course& course, int64_t sweep) const;
+
+  const KvStore& kv_;
+  const ResolvedPolicy& policy_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,276 @@
+// The public Engine: opens a model, plans, allocates everything once, then hands requests to the generator.
+#include "penstock/engine.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.h"
+#include "base/trace.h"
+#include "base/version.h"
+#include "engine/generator.h"
+#include "engine/host_limits.h"
+#include "engine/model.h"
+#include "plan/memory_plan.h"
+
+namespace penstock {
+
+namespace {
+
+// Runs a call of the public API: our errors become ApiErrors, so nothing internal is in the interface.
+template <class F>
+auto guarded(F f) {
+  try {
+    return f();
+  } catch (const Error& error) {
+    ApiError api(std::string(error_code_name(error.code())), error.what());
+    api.file = error.detail().file;
+    api.field = error.detail().field;
+    api.found = error.detail().found;
+    api.allowed = error.detail().allowed;
+    throw api;
+  } catch (const std::bad_alloc&) {
+    throw ApiError("budget", "the system has no memory left for the engine's own tables");
+  }
+}
+
+EngineOptions with_defaults(EngineOptions options) {
+  if (options.threads == 0) options.threads = usable_cores();
+  if (options.host_memory == 0) options.host_memory = available_host_bytes() / 5 * 4;
+  if (options.device_memory == 0) options.device_memory = uint64_t{1} << 30;
+  if (options.disk.empty() && options.disk_memory > 0) {
+    throw Error(ErrorCode::invalid_argument, "a disk budget needs a folder", {.field = "disk"});
+  }
+  if (!options.disk.empty() && options.disk_memory == 0) {
+    options.disk_memory = free_disk_bytes(options.disk) / 2;
+  }
+  return options;
+}
+
+bool names_accelerator(const std::string& device) { return !device.starts_with("cpu"); }
+
+PlanInput plan_input(const EngineOptions& options, const Model& model) {
+  PlanInput input;
+  input.spec = &model.spec();
+  input.weights = &model.weights();
+  input.program = &model.program();
+  input.formats = model.formats();
+  input.kv = model.kv();
+  input.exact = model.exact();
+  input.accelerator = names_accelerator(options.device);
+  input.threads = options.threads;
+  input.host_bytes = options.host_memory;
+  input.device_bytes = input.accelerator ? options.device_memory : 0;
+  input.disk_bytes = options.disk_memory;
+  input.reserved_host_bytes = options.reserved_host_memory;
+  const int limit = model.spec().max_positions;
+  input.max_context = options.max_context > 0 ? std::min(options.max_context, limit) : limit;
+  input.workload.rows = options.expected_rows;
+  if (options.mean_prompt > 0) input.workload.mean_prompt = options.mean_prompt;
+  if (options.mean_new > 0) input.workload.mean_new = options.mean_new;
+  input.workload.max_prompt = options.max_prompt;
+  input.workload.max_new = options.max_new;
+  return input;
+}
+
+ContextOptions context_options(const EngineOptions& options, int threads) {
+  ContextOptions context;
+  context.host_bytes = options.host_memory;
+  context.device_bytes = names_accelerator(options.device) ? options.device_memory : 0;
+  context.disk_bytes = options.disk_memory;
+  context.reserved_host_bytes = options.reserved_host_memory;
+  context.device.spec = options.device;
+  context.device.threads = threads;
+  context.device.device_memory = options.device_memory;
+  context.device.delay_seed = options.delay_seed;
+  return context;
+}
+
+nlohmann::json shares_json(const Shares& shares) {
+  return {{"device", shares.device}, {"host", shares.host}, {"disk", shares.disk}};
+}
+
+nlohmann::json policy_json(const ResolvedPolicy& policy) {
+  return {{"weight_share", shares_json(policy.weights)},
+          {"kv_share", shares_json(policy.kv)},
+          {"activation_share", shares_json(policy.activations)},
+          {"micro_batch", policy.micro_batch},
+          {"micro_batch_tokens", policy.micro_batch_tokens},
+          {"micro_batches", policy.micro_batches},
+          {"prefill_chunk", policy.prefill_chunk},
+          {"admission", policy.admission == Admission::block ? "block" : "continuous"},
+          {"lookahead", policy.lookahead},
+          {"threads", policy.threads},
+          {"max_sequences", policy.max_sequences},
+          {"page_tokens", policy.page_tokens}};
+}
+
+}  // namespace
+
+struct Engine::State {
+  explicit State(const EngineOptions& given)
+      : options(with_defaults(given)),
+        model(options),
+        input(plan_input(options, model)),
+        chosen(choose_policy(input, options.policy.empty()
+                                        ? Policy{}
+                                        : policy_from_json(options.policy, "policy"))),
+        context(context_options(options, chosen.policy.threads)),
+        packed(model.open_packed(options, chosen.policy.threads, context.host)) {
+    load();
+  }
+
+  void load() {
+    WeightStoreInput weights;
+    weights.list = &model.weights();
+    weights.plan = &chosen.memory.weights;
+    weights.source = &model.source();
+    weights.packed = packed;
+    weights.device = context.device.get();
+    weights.host = &context.host;
+    weights.device_budget = &context.device_memory;
+    store.emplace(weights);
+    load_caches();
+    GeneratorParts parts;
+    parts.max_context = input.max_context;
+    parts.executor = {&context,        &model.spec(),  &model.program(), &model.weights(),
+                      &chosen.memory,  &chosen.policy, &*store,          &*kv,
+                      &*activations,   model.exact()};
+    generator.emplace(parts);
+  }
+
+  void load_caches() {
+    const MemoryPlan& memory = chosen.memory;
+    KvStoreInput kv_input;
+    kv_input.layout = memory.kv;
+    kv_input.layers = static_cast<int>(model.spec().layers.size());
+    kv_input.blocks = memory.kv_blocks;
+    kv_input.disk_bytes = memory.kv_disk_bytes;
+    kv_input.folder = options.disk;
+    kv_input.device = context.device.get();
+    kv_input.memory = &context.compute_memory();
+    kv_input.disk = &context.disk;
+    kv.emplace(kv_input);
+    ActivationStoreInput rows;
+    rows.hidden = model.spec().hidden;
+    rows.memory_tokens = memory.hidden_host_tokens;
+    rows.batch_tokens = chosen.policy.micro_batch_tokens;
+    rows.disk_batches = memory.hidden_disk_tokens / std::max(1, chosen.policy.micro_batch_tokens);
+    rows.slots = memory.activation_slots;
+    rows.folder = options.disk;
+    rows.device = context.device.get();
+    rows.memory = &context.compute_memory();
+    rows.disk = &context.disk;
+    activations.emplace(rows);
+  }
+
+  // Order matters: what is below uses what is above.
+  EngineOptions options;
+  Model model;
+  PlanInput input;
+  Chosen chosen;
+  Context context;
+  const PackedCache* packed = nullptr;
+  std::optional<WeightStore> store;
+  std::optional<KvStore> kv;
+  std::optional<ActivationStore> activations;
+  std::optional<Generator> generator;
+};
+
+Engine::Engine(const EngineOptions& options)
+    : state_(guarded([&] { return std::make_unique<State>(options); })) {}
+Engine::~Engine() = default;
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+
+uint64_t Engine::submit(const Request& request) {
+  return guarded([&] { return state_->generator->submit(request); });
+}
+
+std::vector<Event> Engine::step() {
+  return guarded([&] { return state_->generator->step(); });
+}
+
+bool Engine::idle() const { return state_->generator->idle(); }
+
+void Engine::cancel(uint64_t request) {
+  guarded([&] { state_->generator->cancel(request); });
+}
+
+std::vector<float> Engine::logits(const std::vector<int32_t>& tokens) {
+  return guarded([&] { return state_->generator->logits(tokens); });
+}
+
+Stats Engine::stats() const {
+  const Generator::Counts counts = state_->generator->counts();
+  Context& context = state_->context;
+  Stats stats;
+  stats.seconds = counts.seconds;
+  stats.sweeps = counts.sweeps;
+  stats.prompt_tokens = counts.prompt_tokens;
+  stats.generated_tokens = counts.generated_tokens;
+  stats.active = counts.active;
+  stats.waiting = counts.waiting;
+  for (const LaneId lane : context.lanes.lanes()) {
+    const LaneStats measured = context.lanes.stats(lane);
+    stats.lanes[lane_name(lane.kind)] = {measured.busy_seconds, measured.bytes, measured.tasks};
+    stats.predicted_bytes[lane_name(lane.kind)] = counts.lane_bytes[static_cast<int>(lane.kind)];
+  }
+  for (const Budget* budget : {&context.host, &context.device_memory, &context.disk}) {
+    const std::string tier(tier_name(budget->place().tier));
+    stats.peak_bytes[tier] = budget->peak();
+    stats.budget_bytes[tier] = budget->limit();
+  }
+  for (const auto& [label, bytes] : context.host.peak_by_label()) stats.host_items[label] = bytes;
+  return stats;
+}
+
+std::string Engine::describe() const {
+  const State& state = *state_;
+  const ModelSpec& spec = state.model.spec();
+  nlohmann::json items = nlohmann::json::array();
+  for (const MemoryItem& item : state.chosen.memory.items) {
+    items.push_back({{"tier", tier_name(item.tier)}, {"label", item.label}, {"bytes", item.bytes}});
+  }
+  const int head = state.model.weights().find(Role::head);
+  const WeightPlan& weights = state.chosen.memory.weights;
+  const nlohmann::json result = {
+      {"model", state.options.model},
+      {"family", spec.family},
+      {"parameters", state.model.weights().parameters()},
+      {"dtype", dtype_name(spec.dtype)},
+      {"weights", format(state.model.formats().at(head)).name},
+      {"kv", format(state.model.kv()).name},
+      {"compute", state.options.compute},
+      {"device", state.context.device->info().name},
+      {"isa", state.context.device->info().isa},
+      {"version", version()},
+      {"layers", spec.layers.size()},
+      {"hidden", spec.hidden},
+      {"vocab", spec.vocab},
+      {"max_context", state.input.max_context},
+      {"bos", spec.bos},
+      {"eos", spec.eos},
+      {"policy", policy_json(state.chosen.policy)},
+      {"why", state.chosen.why},
+      {"resident_bytes", weights.resident_bytes[static_cast<int>(Tier::host)]},
+      {"streamed_bytes", weights.streamed_bytes},
+      {"memory", items},
+      {"warnings", state.model.warnings()},
+      {"packed_now", state.packed != nullptr && state.packed->packed_now()}};
+  return result.dump();
+}
+
+int Engine::vocab() const { return state_->model.spec().vocab; }
+int Engine::max_context() const { return state_->input.max_context; }
+void Engine::record_trace(bool on) { state_->context.lanes.record_events(on); }
+
+std::string Engine::take_trace() { return chrome_trace(state_->context.lanes.take_events()); }
+
+std::vector<std::string> dummy_names() { return shape_names(); }
+
+std::string dummy_config(const std::string& name) {
+  return guarded([&] { return shape_config(name); });
+}
+
+}  // namespace penstock

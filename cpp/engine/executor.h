@@ -1,0 +1,78 @@
+// Walks a schedule: binds each step to addresses and submits it to its lane after the tickets of the steps it follows. Decides nothing.
+// run() returns when the sweep's results can be read; prefetches for the next sweep stay in flight.
+#pragma once
+
+#include <unordered_map>
+#include <vector>
+
+#include "engine/binding.h"
+#include "engine/context.h"
+#include "engine/staging.h"
+#include "engine/visit_runner.h"
+#include "store/activation_store.h"
+
+namespace penstock {
+
+struct ExecutorParts {
+  Context* context = nullptr;
+  const ModelSpec* spec = nullptr;
+  const Program* program = nullptr;
+  const WeightList* weights = nullptr;
+  const MemoryPlan* memory = nullptr;
+  const ResolvedPolicy* policy = nullptr;
+  WeightStore* store = nullptr;
+  KvStore* kv = nullptr;
+  ActivationStore* activations = nullptr;
+  bool exact = false;
+};
+
+class Executor {
+ public:
+  explicit Executor(const ExecutorParts& parts);
+  ~Executor();  // waits for everything in flight; errors are dropped
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  // Performs one sweep. `sweep` must live until the call returns. Throws the first error of any lane; unusable afterwards.
+  void run(const SweepPlan& sweep, const Schedule& schedule);
+  // What the builder must know of a sweep.
+  std::vector<BatchShape> shapes(const SweepPlan& sweep) const;
+  BuildOptions build_options() const;
+  uint64_t kv_staging_bytes(const BatchPlan& plan) const;
+
+  // Results of the last sweep, valid until the next: logits [vocab] of a row, score state by index.
+  const float* logits(int64_t row) const;
+  const ScoreState& score(int64_t index) const { return staging_.host_states()[index]; }
+
+ private:
+  LaneTask task(const Step& step) const;
+  std::vector<Ticket> tickets_of(const Step& step) const;
+  Ticket submit(const Step& step);
+  Ticket read_panel(const Step& step);
+  Ticket upload_panel(const Step& step);
+  Ticket gather(const Step& step);
+  Ticket upload_gathered(const Step& step);
+  Ticket read_kv(const Step& step);
+  Ticket write_kv(const Step& step);
+  Ticket move_activations(const Step& step, bool write);
+  Ticket compute(const Step& step);
+  Ticket download_logits(const Step& step);
+
+  void bind_panels(const Step& step);
+  float* hidden(const Step& step) const;
+  int layer(const Step& step) const;
+  std::byte* slot(const Step& step, SlotKind kind) const;
+  const Panel& panel(const Step& step) const;
+  Ticket poison_released(const Step& step, Ticket ticket);
+  void finish(const Schedule& schedule);
+
+  ExecutorParts parts_;
+  Staging staging_;
+  VisitRunner runner_;
+  SweepBinding binding_;
+  std::unordered_map<uint64_t, Ticket> tickets_;
+  std::vector<std::vector<std::vector<WeightPanel>>> panels_;  // [visit][matrix of the module][panel]
+  uint64_t previous_first_id_ = 0;
+};
+
+}  // namespace penstock

@@ -1,0 +1,302 @@
+#include "engine/generator.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace penstock {
+
+namespace {
+
+[[noreturn]] void refuse(const char* field, const std::string& found, const std::string& allowed,
+                         const char* what) {
+  throw Error(ErrorCode::invalid_argument, what,
+              {.field = field, .found = found, .allowed = allowed});
+}
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+Generator::Generator(const GeneratorParts& parts)
+    : parts_(parts),
+      executor_(parts.executor),
+      planner_(*parts.executor.memory, *parts.executor.policy, executor_),
+      admission_(*parts.executor.kv, *parts.executor.policy),
+      sampler_(parts.executor.spec->vocab) {}
+
+void Generator::check_request(const Request& request) const {
+  const int vocab = parts_.executor.spec->vocab;
+  const auto length = static_cast<int64_t>(request.tokens.size());
+  if (request.tokens.empty()) refuse("prompt", "no tokens", "at least one", "empty prompt");
+  for (const int32_t token : request.tokens) {
+    if (token >= 0 && token < vocab) continue;
+    refuse("prompt", std::to_string(token), "0 to " + std::to_string(vocab - 1),
+           "token id outside the vocabulary");
+  }
+  const bool generates = !request.score && !request.all_logits;
+  if (generates) check_sampling(request.sampling, vocab);
+  const int64_t total = length + (generates ? request.sampling.max_tokens : 0);
+  if (total > parts_.max_context) {
+    refuse("prompt",
+           std::to_string(length) + " prompt tokens" +
+               (generates ? " + max_tokens " + std::to_string(request.sampling.max_tokens) : ""),
+           "together at most " + std::to_string(parts_.max_context), "row is too long for the context");
+  }
+}
+
+uint64_t Generator::submit(const Request& request) {
+  check_request(request);
+  RowPointer row = make_row(request);
+  const int64_t blocks = parts_.executor.kv->blocks_for(row->final_cached(), false);
+  const bool disk_possible = parts_.executor.policy->kv.disk > 0;
+  if (!disk_possible && blocks > parts_.executor.kv->blocks()) {
+    refuse("prompt", std::to_string(blocks) + " KV pages",
+           "at most " + std::to_string(parts_.executor.kv->blocks()),
+           "row needs more KV memory than the budget leaves");
+  }
+  const uint64_t id = row->id;
+  waiting_.push_back(std::move(row));
+  return id;
+}
+
+Generator::RowPointer Generator::make_row(const Request& request) {
+  auto row = std::make_unique<Row>();
+  row->id = next_id_++;
+  row->request = request;
+  row->tokens = request.tokens;
+  row->prompt_tokens = static_cast<int64_t>(request.tokens.size());
+  return row;
+}
+
+void Generator::cancel(uint64_t id) {
+  const auto same = [&](const RowPointer& row) { return row->id == id; };
+  std::erase_if(waiting_, same);
+  for (const RowPointer& row : active_) {
+    if (same(row)) parts_.executor.kv->close(row->kv);
+  }
+  active_.remove_if(same);
+}
+
+std::vector<Event> Generator::step() {
+  admit();
+  if (active_.empty()) return {};
+  const double begin = seconds_now();
+  std::vector<Row*> rows = rows_in_service();
+  reserve_pages(rows);
+  std::vector<int64_t> taken;
+  const SweepPlan sweep = planner_.plan(rows, taken);
+  check(!sweep.batches.empty(), "every sweep carries a row");
+  run(sweep, ends_here(rows, taken));
+  std::vector<Event> events = collect(rows, taken, sweep);
+  remove_finished();
+  counts_.seconds += seconds_now() - begin;
+  return events;
+}
+
+void Generator::admit() {
+  const bool block = parts_.executor.policy->admission == Admission::block;
+  if (block && !active_.empty()) return;
+  while (!waiting_.empty() && enter(waiting_.front())) {
+    active_.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+}
+
+bool Generator::enter(RowPointer& row) {
+  const double owed = disk_share_owed_ + parts_.executor.policy->kv.disk;
+  row->kv_on_disk = owed >= 1.0 - 1e-9;
+  std::vector<const Row*> active;
+  for (const RowPointer& each : active_) active.push_back(each.get());
+  if (!active.empty() && !admission_.admits(active, *row)) return false;
+  if (!parts_.executor.kv->open(row->kv, row->kv_on_disk, row->final_length())) {
+    check(!active.empty(), "a row that was accepted has room when it is alone");
+    return false;
+  }
+  disk_share_owed_ = owed - (row->kv_on_disk ? 1.0 : 0.0);
+  return true;
+}
+
+// Decoding rows first: each is one token and must not wait; then prompts in the order of admission.
+std::vector<Row*> Generator::rows_in_service() const {
+  std::vector<Row*> rows;
+  for (const RowPointer& row : active_) {
+    if (row->pending() == 1) rows.push_back(row.get());
+  }
+  for (const RowPointer& row : active_) {
+    if (row->pending() != 1) rows.push_back(row.get());
+  }
+  return rows;
+}
+
+// Pages for what each row may read in this sweep. When the pool runs dry the youngest row is put back.
+void Generator::reserve_pages(std::vector<Row*>& rows) {
+  const ResolvedPolicy& policy = *parts_.executor.policy;
+  const int64_t limit = std::max(1, std::min(policy.prefill_chunk, policy.micro_batch_tokens));
+  for (size_t i = 0; i < rows.size();) {
+    Row& row = *rows[i];
+    if (parts_.executor.kv->grow(row.kv, row.cached + std::min(row.pending(), limit))) {
+      ++i;
+      continue;
+    }
+    check(active_.size() > 1, "a row that was accepted fits when it is alone");
+    std::erase(rows, active_.back().get());
+    put_back_youngest();
+  }
+}
+
+void Generator::put_back_youngest() {
+  RowPointer row = std::move(active_.back());
+  active_.pop_back();
+  parts_.executor.kv->close(row->kv);
+  row->cached = 0;
+  row->prompt_logprobs.clear();
+  row->logits.clear();
+  waiting_.push_front(std::move(row));
+}
+
+// No row will be left after this sweep, whatever is sampled.
+bool Generator::ends_here(const std::vector<Row*>& rows, const std::vector<int64_t>& taken) const {
+  if (!waiting_.empty()) return false;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = *rows[i];
+    if (taken[i] < row.pending()) return false;
+    if (row.generates() && row.generated() + 1 < row.request.sampling.max_tokens) return false;
+  }
+  return true;
+}
+
+void Generator::run(const SweepPlan& sweep, bool last) {
+  BuildOptions options = executor_.build_options();
+  options.last_sweep = last;
+  Built built = build_sweep(parts_.executor.memory->weights.visits, *parts_.executor.program,
+                            executor_.shapes(sweep), options, carry_);
+  executor_.run(sweep, built.schedule);
+  carry_ = std::move(built.carry);
+  for (const Step& step : built.schedule.steps) {
+    counts_.lane_bytes[static_cast<int>(step.lane.kind)] += step.bytes;
+  }
+  ++counts_.sweeps;
+}
+
+std::vector<Event> Generator::collect(const std::vector<Row*>& rows,
+                                      const std::vector<int64_t>& taken, const SweepPlan& sweep) {
+  std::vector<Event> events;
+  std::vector<const SpanPlan*> spans;
+  for (const BatchPlan& batch : sweep.batches) {
+    for (const SpanPlan& span : batch.spans) spans.push_back(&span);
+  }
+  size_t next = 0;
+  int64_t logits_row = 0, score = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (taken[i] == 0) continue;
+    Row& row = *rows[i];
+    const SpanPlan& span = *spans.at(next++);
+    row.cached += taken[i];
+    row.kv.length = row.cached;
+    counts_.prompt_tokens += std::max<int64_t>(
+        0, std::min(taken[i], row.prompt_tokens - (row.cached - taken[i])));
+    collect_scores(row, span, score);
+    Event event{.request = row.id};
+    if (row.request.all_logits) collect_logits(row, span, logits_row);
+    if (span.want == Want::last) sample(row, logits_row, event);
+    logits_row += span.logits_rows();
+    score += static_cast<int64_t>(span.targets.size());
+    const bool read = row.cached >= row.prompt_tokens;
+    if (read && row.scores() && !row.prompt_logprobs.empty()) {
+      event.prompt_logprobs.swap(row.prompt_logprobs);
+    }
+    if (!row.generates() && read) finish(row, event, row.request.score ? "score" : "length");
+    if (event.finished || !event.tokens.empty() || !event.prompt_logprobs.empty()) {
+      events.push_back(std::move(event));
+    }
+  }
+  return events;
+}
+
+void Generator::collect_scores(Row& row, const SpanPlan& span, int64_t first_score) const {
+  if (!row.scores()) return;
+  if (span.position == 0) row.prompt_logprobs.assign(1, 0.0f);
+  for (size_t i = 0; i < span.targets.size(); ++i) {
+    const ScoreState& state = executor_.score(first_score + static_cast<int64_t>(i));
+    row.prompt_logprobs.push_back(state.target - (state.max + std::log(state.sum)));
+  }
+}
+
+void Generator::collect_logits(Row& row, const SpanPlan& span, int64_t first_logits) const {
+  const float* first = executor_.logits(first_logits);
+  row.logits.insert(row.logits.end(), first, first + span.logits_rows() * parts_.executor.spec->vocab);
+}
+
+std::span<const int32_t> Generator::end_tokens(const Row& row) {
+  end_tokens_ = row.request.sampling.stop_token_ids;
+  if (!row.request.sampling.ignore_eos) {
+    const auto& eos = parts_.executor.spec->eos;
+    end_tokens_.insert(end_tokens_.end(), eos.begin(), eos.end());
+  }
+  return end_tokens_;
+}
+
+void Generator::sample(Row& row, int64_t logits_row, Event& event) {
+  const std::span<const int32_t> all = row.tokens;
+  SamplerInput input;
+  input.sampling = &row.request.sampling;
+  input.prompt = all.first(row.prompt_tokens);
+  input.generated = all.subspan(row.prompt_tokens);
+  input.end_tokens = end_tokens(row);
+  TokenChoice choice = sampler_.choose(executor_.logits(logits_row), input);
+  const int32_t token = choice.token;
+  row.tokens.push_back(token);
+  ++counts_.generated_tokens;
+  event.tokens.push_back(std::move(choice));
+  const bool ended = std::find(end_tokens_.begin(), end_tokens_.end(), token) != end_tokens_.end();
+  if (ended) {
+    finish(row, event, "stop");
+  } else if (row.generated() >= row.request.sampling.max_tokens) {
+    finish(row, event, "length");
+  }
+}
+
+void Generator::finish(Row& row, Event& event, const char* reason) {
+  event.finished = true;
+  event.finish_reason = reason;
+  finished_.push_back(row.id);
+}
+
+void Generator::remove_finished() {
+  for (const uint64_t id : finished_) {
+    const auto row = std::find_if(active_.begin(), active_.end(),
+                                  [&](const RowPointer& each) { return each->id == id; });
+    parts_.executor.kv->close((*row)->kv);
+    if (!(*row)->request.all_logits) active_.erase(row);
+  }
+  finished_.clear();
+}
+
+std::vector<float> Generator::logits(const std::vector<int32_t>& tokens) {
+  if (!idle()) refuse("tokens", "requests in flight", "an idle engine", "logits() runs on its own");
+  Request request;
+  request.tokens = tokens;
+  request.all_logits = true;
+  submit(request);
+  for (;;) {
+    const std::vector<Event> events = step();
+    if (!events.empty() && events.front().finished) break;
+  }
+  std::vector<float> result = std::move(active_.front()->logits);
+  active_.clear();
+  return result;
+}
+
+Generator::Counts Generator::counts() const {
+  Counts counts = counts_;
+  counts.active = active_.size();
+  counts.waiting = waiting_.size();
+  return counts;
+}
+
+}  // namespace penstock

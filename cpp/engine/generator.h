@@ -1,0 +1,76 @@
+// Rows in, tokens out: admission, one sweep after another, sampling, stopping. Reads from top to bottom as step() does:
+// admit, plan, build, run, collect. Rows never wait for each other, and no row's result depends on its company.
+#pragma once
+
+#include <deque>
+#include <list>
+#include <memory>
+#include <vector>
+
+#include "engine/admission.h"
+#include "engine/executor.h"
+#include "engine/sampler.h"
+#include "engine/sweep_planner.h"
+
+namespace penstock {
+
+struct GeneratorParts {
+  ExecutorParts executor;
+  int max_context = 0;
+};
+
+class Generator {
+ public:
+  explicit Generator(const GeneratorParts& parts);
+
+  // Throws Error(invalid_argument | budget) and is unchanged then.
+  uint64_t submit(const Request& request);
+  std::vector<Event> step();
+  void cancel(uint64_t id);
+  bool idle() const { return active_.empty() && waiting_.empty(); }
+  // Logits of every position, row-major [tokens, vocab]; only when idle.
+  std::vector<float> logits(const std::vector<int32_t>& tokens);
+
+  struct Counts {
+    uint64_t sweeps = 0, prompt_tokens = 0, generated_tokens = 0, active = 0, waiting = 0;
+    double seconds = 0;
+    uint64_t lane_bytes[kLaneKinds] = {};  // as the schedules say
+  };
+  Counts counts() const;
+
+ private:
+  using RowPointer = std::unique_ptr<Row>;
+  void check_request(const Request& request) const;
+  RowPointer make_row(const Request& request);
+  void admit();
+  bool enter(RowPointer& row);
+  std::vector<Row*> rows_in_service() const;
+  void reserve_pages(std::vector<Row*>& rows);
+  void put_back_youngest();
+  bool ends_here(const std::vector<Row*>& rows, const std::vector<int64_t>& taken) const;
+  void run(const SweepPlan& sweep, bool last);
+  std::vector<Event> collect(const std::vector<Row*>& rows, const std::vector<int64_t>& taken,
+                             const SweepPlan& sweep);
+  void collect_scores(Row& row, const SpanPlan& span, int64_t first_score) const;
+  void collect_logits(Row& row, const SpanPlan& span, int64_t first_logits) const;
+  void sample(Row& row, int64_t logits_row, Event& event);
+  void finish(Row& row, Event& event, const char* reason);
+  void remove_finished();
+  std::span<const int32_t> end_tokens(const Row& row);
+
+  GeneratorParts parts_;
+  Executor executor_;
+  SweepPlanner planner_;
+  AdmissionRule admission_;
+  Sampler sampler_;
+  Carry carry_;
+  std::deque<RowPointer> waiting_;
+  std::list<RowPointer> active_;  // in order of admission
+  std::vector<uint64_t> finished_;
+  std::vector<int32_t> end_tokens_;
+  uint64_t next_id_ = 1;
+  double disk_share_owed_ = 0;    // of KV sequences that belong on disk
+  Counts counts_;
+};
+
+}  // namespace penstock

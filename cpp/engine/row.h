@@ -1,0 +1,34 @@
+// A request on its way through the engine.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "penstock/engine.h"
+#include "store/kv_store.h"
+
+namespace penstock {
+
+struct Row {
+  uint64_t id = 0;
+  Request request;
+  std::vector<int32_t> tokens;         // prompt, then what was generated
+  int64_t prompt_tokens = 0;
+  int64_t cached = 0;                  // tokens whose keys and values are stored
+  bool kv_on_disk = false;
+  KvSequence kv;
+  std::vector<float> prompt_logprobs;  // filled as chunks are read
+  std::vector<float> logits;           // all_logits: row-major, filled as chunks are read
+
+  bool generates() const { return !request.score && !request.all_logits; }
+  bool scores() const { return request.score || request.prompt_logprobs; }
+  int64_t pending() const { return static_cast<int64_t>(tokens.size()) - cached; }
+  int64_t generated() const { return static_cast<int64_t>(tokens.size()) - prompt_tokens; }
+  int64_t final_length() const {
+    return prompt_tokens + (generates() ? request.sampling.max_tokens : 0);
+  }
+  // The last token of a row is never read back, so its keys and values are not stored.
+  int64_t final_cached() const { return generates() ? final_length() - 1 : final_length(); }
+};
+
+}  // namespace penstock

@@ -1,0 +1,45 @@
+// From a row of logits to a token. Order: allowed tokens and bias, end tokens held back until min_tokens, repetition, frequency and
+// presence penalties, temperature, min_p, top_k, top_p, draw. Ties go to the lower id. Log-probabilities are those of the model's own
+// logits, before any of this.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "penstock/engine.h"
+
+namespace penstock {
+
+struct SamplerInput {
+  const Sampling* sampling = nullptr;
+  std::span<const int32_t> prompt, generated;  // for the penalties
+  std::span<const int32_t> end_tokens;         // not chosen before min_tokens
+};
+
+class Sampler {
+ public:
+  explicit Sampler(int vocab) : vocab_(vocab) {}
+
+  // logits: [vocab]. Throws Error(internal) when no token is left or the logits are not numbers.
+  TokenChoice choose(const float* logits, const SamplerInput& input);
+
+ private:
+  void adjust(const SamplerInput& input);
+  void penalise(const SamplerInput& input);
+  int32_t greedy() const;
+  int32_t draw(const SamplerInput& input);
+  void add_logprobs(const float* logits, int count, TokenChoice& choice) const;
+
+  int vocab_;
+  std::vector<float> scores_;
+  std::vector<int32_t> order_;
+};
+
+// Throws Error(invalid_argument) naming the field, what was found and what is allowed.
+void check_sampling(const Sampling& sampling, int vocab);
+
+// log(sum(exp(logits))) in double precision, in ascending order.
+double log_sum_exp(const float* logits, int vocab);
+
+}  // namespace penstock

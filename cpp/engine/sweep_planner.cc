@@ -1,0 +1,119 @@
+#include "engine/sweep_planner.h"
+
+#include <algorithm>
+
+namespace penstock {
+
+struct SweepPlanner::Open {
+  SweepPlan sweep;
+  int64_t tokens = 0;         // of the sweep
+  int64_t memory_tokens = 0;  // rows of the residual stream in memory
+  int64_t disk_batches = 0;
+
+  BatchPlan& batch() { return sweep.batches.back(); }
+};
+
+namespace {
+
+SpanPlan make_span(Row& row, int64_t count) {
+  SpanPlan span;
+  span.kv = &row.kv;
+  span.position = static_cast<int32_t>(row.cached);
+  span.tokens.assign(row.tokens.begin() + row.cached, row.tokens.begin() + row.cached + count);
+  const bool complete = count == row.pending();
+  if (row.request.all_logits) {
+    span.want = Want::all;
+  } else if (row.generates() && complete) {
+    span.want = Want::last;
+  }
+  if (!row.scores()) return span;
+  const int64_t last = std::min(row.cached + count, row.prompt_tokens - 1);
+  for (int64_t p = row.cached; p < last; ++p) span.targets.push_back(row.tokens[p + 1]);
+  return span;
+}
+
+}  // namespace
+
+// Tokens of the row that the limits of the sweep and of one micro-batch allow.
+int64_t SweepPlanner::chunk(const Open& open, const Row& row) const {
+  const int64_t head_left = memory_.head_rows - open.sweep.head_rows;
+  const int64_t logits_left = memory_.logit_rows - open.sweep.logits_rows;
+  int64_t count = std::min({row.pending(), memory_.sweep_tokens - open.tokens,
+                            static_cast<int64_t>(policy_.micro_batch_tokens)});
+  if (row.pending() > 1) count = std::min<int64_t>(count, policy_.prefill_chunk);
+  if (row.request.all_logits) count = std::min({count, head_left, logits_left});
+  if (row.scores()) count = std::min(count, head_left - 1);
+  if (row.generates() && count == row.pending() && (head_left < 1 || logits_left < 1)) --count;
+  return std::max<int64_t>(count, 0);
+}
+
+bool SweepPlanner::start_batch(Open& open) const {
+  const int64_t disk_limit = memory_.hidden_disk_tokens / std::max(1, policy_.micro_batch_tokens);
+  const bool memory = open.memory_tokens + policy_.micro_batch_tokens <= memory_.hidden_host_tokens;
+  if (!memory && open.disk_batches >= disk_limit) return false;
+  if (static_cast<int>(open.sweep.batches.size()) >= policy_.micro_batches) return false;
+  BatchPlan& batch = open.sweep.batches.emplace_back();
+  if (memory) {
+    batch.first_token = open.memory_tokens;
+  } else {
+    batch.activation_unit = open.disk_batches++;
+  }
+  return true;
+}
+
+// A micro-batch in memory keeps only the rows it uses, so more of them fit.
+void SweepPlanner::close_batch(Open& open) const {
+  if (!open.sweep.batches.empty() && open.batch().activation_unit < 0) {
+    open.memory_tokens = open.batch().first_token + open.batch().tokens;
+  }
+}
+
+bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
+  const auto full = [&](const BatchPlan& batch) {
+    return static_cast<int>(batch.spans.size()) >= policy_.micro_batch ||
+           batch.tokens + tokens > policy_.micro_batch_tokens;
+  };
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (open.sweep.batches.empty() || attempt == 1 || full(open.batch())) {
+      close_batch(open);
+      if (!start_batch(open)) return false;
+    }
+    BatchPlan& batch = open.batch();
+    batch.spans.push_back(make_span(row, tokens));
+    if (row.kv_on_disk && executor_.kv_staging_bytes(batch) > memory_.kv_staging_bytes) {
+      batch.spans.pop_back();
+      if (batch.spans.empty()) return false;
+      continue;
+    }
+    const SpanPlan& span = batch.spans.back();
+    const auto scores = static_cast<int64_t>(span.targets.size());
+    batch.tokens += tokens;
+    batch.logits_rows += span.logits_rows();
+    batch.score_rows += scores;
+    open.tokens += tokens;
+    open.sweep.logits_rows += span.logits_rows();
+    open.sweep.score_rows += scores;
+    open.sweep.head_rows += span.logits_rows() + scores;
+    return true;
+  }
+  return false;
+}
+
+SweepPlan SweepPlanner::plan(std::span<Row* const> rows, std::vector<int64_t>& taken) const {
+  Open open;
+  taken.assign(rows.size(), 0);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    int64_t count = chunk(open, *rows[i]);
+    // A prompt takes what is left of the micro-batch in progress rather than leaving a hole.
+    if (!open.sweep.batches.empty() && rows[i]->pending() > 1 &&
+        static_cast<int>(open.batch().spans.size()) < policy_.micro_batch) {
+      const int64_t room = policy_.micro_batch_tokens - open.batch().tokens;
+      if (room >= policy_.micro_batch_tokens / 4) count = std::min(count, room);
+    }
+    if (count > 0 && place(open, *rows[i], count)) taken[i] = count;
+  }
+  if (!open.sweep.batches.empty() && open.batch().spans.empty()) open.sweep.batches.pop_back();
+  return std::move(open.sweep);
+}
+
+}  // namespace penstock

@@ -1,0 +1,32 @@
+// Forms the micro-batches of a sweep: every decoding row gives one token, entering rows a chunk of their prompt, within the limits of the
+// memory plan. No row waits for another: what does not fit into this sweep rides in the next.
+#pragma once
+
+#include <span>
+
+#include "engine/executor.h"
+#include "engine/row.h"
+
+namespace penstock {
+
+class SweepPlanner {
+ public:
+  SweepPlanner(const MemoryPlan& memory, const ResolvedPolicy& policy, const Executor& executor)
+      : memory_(memory), policy_(policy), executor_(executor) {}
+
+  // Rows in the order of service. taken[i]: tokens of rows[i] that ride, 0 when it does not. spans follow the order of rows taken.
+  SweepPlan plan(std::span<Row* const> rows, std::vector<int64_t>& taken) const;
+
+ private:
+  struct Open;  // the sweep being formed
+  int64_t chunk(const Open& open, const Row& row) const;
+  bool place(Open& open, Row& row, int64_t tokens) const;
+  bool start_batch(Open& open) const;
+  void close_batch(Open& open) const;
+
+  const MemoryPlan& memory_;
+  const ResolvedPolicy& policy_;
+  const Executor& executor_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,100 @@
+#include "store/row_source.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/error.h"
+
+namespace penstock {
+
+namespace {
+
+class FileSource final : public RowSource {
+ public:
+  explicit FileSource(const Catalogue& catalogue) : catalogue_(catalogue) {}
+
+  DType dtype(const WeightInfo& weight) const override {
+    return catalogue_.find(weight.name).dtype;
+  }
+
+  void read_raw(const WeightInfo& weight, int64_t begin, int64_t end, void* out) const override {
+    const TensorLocation& location = catalogue_.find(weight.name);
+    const uint64_t row_bytes = weight.cols * dtype_bytes(location.dtype);
+    location.file->read_unaligned(out, (end - begin) * row_bytes,
+                                  location.offset + begin * row_bytes);
+  }
+
+  const TensorLocation* location(const WeightInfo& weight) const override {
+    return &catalogue_.find(weight.name);
+  }
+
+  std::string fingerprint() const override { return catalogue_.fingerprint(); }
+
+ private:
+  const Catalogue& catalogue_;
+};
+
+uint64_t mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15ull;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+  return x ^ (x >> 31);
+}
+
+class RandomSource final : public RowSource {
+ public:
+  RandomSource(DType dtype, uint64_t seed) : dtype_(dtype), seed_(seed) {}
+
+  DType dtype(const WeightInfo&) const override { return dtype_; }
+
+  void read_raw(const WeightInfo& weight, int64_t begin, int64_t end, void* out) const override {
+    const bool norm = weight.kind == WeightKind::vector && !weight.bias;
+    const float centre = norm ? 1.0f : 0.0f;
+    const float spread = weight.kind == WeightKind::vector ? 0.02f : 0.0346f;  // uniform: std 0.02
+    for (int64_t row = begin; row < end; ++row) {
+      const uint64_t key = mix(seed_ ^ mix(uint64_t(weight.id) << 32 ^ uint64_t(row)));
+      for (int64_t i = 0; i < weight.cols; ++i) {
+        const uint64_t bits = mix(key + uint64_t(i));
+        const float unit = float(bits >> 40) * (2.0f / 16777216.0f) - 1.0f;
+        store_from_float(out, dtype_, (row - begin) * weight.cols + i, centre + spread * unit);
+      }
+    }
+  }
+
+  const TensorLocation* location(const WeightInfo&) const override { return nullptr; }
+
+  std::string fingerprint() const override { return "random-" + std::to_string(seed_); }
+
+ private:
+  DType dtype_;
+  uint64_t seed_;
+};
+
+}  // namespace
+
+void RowSource::read_floats(const WeightInfo& weight, int64_t begin, int64_t end,
+                            float* out) const {
+  constexpr int64_t kChunkBytes = int64_t{1} << 18;
+  const DType type = dtype(weight);
+  const int64_t row_bytes = weight.cols * dtype_bytes(type);
+  const int64_t step = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, row_bytes));
+  std::vector<std::byte> raw(std::min(step, end - begin) * row_bytes);
+  for (int64_t row = begin; row < end; row += step) {
+    const int64_t stop = std::min(end, row + step);
+    read_raw(weight, row, stop, raw.data());
+    const int64_t count = (stop - row) * weight.cols;
+    for (int64_t i = 0; i < count; ++i) {
+      out[(row - begin) * weight.cols + i] = load_as_float(raw.data(), type, i);
+    }
+  }
+}
+
+std::unique_ptr<RowSource> make_file_source(const Catalogue& catalogue) {
+  return std::make_unique<FileSource>(catalogue);
+}
+
+std::unique_ptr<RowSource> make_random_source(DType dtype, uint64_t seed) {
+  return std::make_unique<RandomSource>(dtype, seed);
+}
+
+}  // namespace penstock

@@ -1,0 +1,35 @@
+#include "store/spill_file.h"
+
+#include "base/crc32c.h"
+#include "base/error.h"
+
+namespace penstock {
+
+SpillFile::SpillFile(const std::string& folder, uint64_t unit_bytes, uint64_t units, Budget& disk,
+                     const std::string& what, const FaultSeam* seam)
+    : paid_(disk.reserve(unit_bytes * units, what)),
+      what_(what),
+      unit_bytes_(unit_bytes),
+      crc_(units) {
+  check(unit_bytes % kIoAlignment == 0, "spill units are aligned");
+  if (units > 0) file_ = File::anonymous(folder, unit_bytes * units, true, seam);
+}
+
+void SpillFile::seal(uint64_t unit, const std::byte* data) {
+  crc_.at(unit) = {crc32c(static_cast<uint32_t>(unit), data, unit_bytes_), true};
+}
+
+void SpillFile::verify(uint64_t unit, const std::byte* data) const {
+  const Seal& seal = crc_.at(unit);
+  const uint32_t found = crc32c(static_cast<uint32_t>(unit), data, unit_bytes_);
+  if (seal.written && seal.crc == found) return;
+  throw Error(ErrorCode::corrupt, "spilled bytes changed on disk",
+              {.file = file_.path(),
+               .field = what_ + " unit " + std::to_string(unit),
+               .found = std::to_string(found),
+               .allowed = seal.written ? std::to_string(seal.crc) : "nothing was written here"});
+}
+
+void SpillFile::forget(uint64_t unit) { crc_.at(unit) = {}; }
+
+}  // namespace penstock
