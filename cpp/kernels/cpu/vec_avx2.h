@@ -147,6 +147,7 @@ inline void vtranspose(vf (&v)[8]) {
 }
 
 // ---- Integer dot products: codes of 8 rows x 4 k against 4 int8 activations ----
+typedef int Dots __attribute__((vector_size(32)));
 using Codes = vi;
 inline Codes vload_codes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
@@ -167,13 +168,13 @@ inline Inputs8 inputs8(int32_t four) {
   return {_mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), _mm256_srai_epi16(x, 8)};
 }
 inline Inputs4 inputs4(int32_t four) { return _mm256_set1_epi32(four); }
-inline vi dot8(vi sum, const Weights8& w, const Inputs8& x) {
-  return _mm256_add_epi32(_mm256_add_epi32(sum, _mm256_madd_epi16(w.even, x.even)),
-                          _mm256_madd_epi16(w.odd, x.odd));
+inline Dots dot8(Dots sum, const Weights8& w, const Inputs8& x) {
+  return sum + (Dots)_mm256_madd_epi16(w.even, x.even) + (Dots)_mm256_madd_epi16(w.odd, x.odd);
 }
-inline vi dot4(vi sum, Codes w, Inputs4 x) {  // 2 * 15 * 127 fits into 16 bits
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
+inline Dots dot4(Dots sum, Codes w, Inputs4 x) {  // 2 * 15 * 127 fits into 16 bits
+  return sum + (Dots)_mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
 }
+inline vf dots_to_float(Dots sum) { return _mm256_cvtepi32_ps((__m256i)sum); }
 inline Codes low_nibbles(Codes c) { return _mm256_and_si256(c, _mm256_set1_epi8(15)); }
 inline Codes high_nibbles(Codes c) {
   return _mm256_and_si256(_mm256_srli_epi32(c, 4), _mm256_set1_epi8(15));
@@ -182,6 +183,6 @@ inline vi offsets_for(vi zeros) {
   return _mm256_and_si256(_mm256_sub_epi32(_mm256_setzero_si256(), zeros),
                           _mm256_set1_epi32(0xffff));
 }
-inline vi offset_term(vi offsets, int32_t sum) {
-  return _mm256_madd_epi16(offsets, _mm256_set1_epi32(sum));
+inline Dots offset_term(vi offsets, int32_t sum) {
+  return (Dots)_mm256_madd_epi16(offsets, _mm256_set1_epi32(sum));
 }

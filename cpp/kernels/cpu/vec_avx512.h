@@ -127,6 +127,9 @@ inline void vtranspose(vf (&v)[16]) {
 }
 
 // ---- Integer dot products: codes of 16 rows x 4 k against 4 int8 activations ----
+// Running sums have the element type of the instruction: GCC 12 spills the sums of a loop that are
+// cast at every step.
+typedef int Dots __attribute__((vector_size(64)));
 using Codes = vi;
 inline Codes vload_codes(const void* p) { return _mm512_loadu_si512(p); }
 using Weights8 = vi;
@@ -135,8 +138,11 @@ using Inputs4 = vi;
 inline Weights8 weights8(Codes codes) { return codes; }
 inline Inputs8 inputs8(int32_t four) { return _mm512_set1_epi32(four); }
 inline Inputs4 inputs4(int32_t four) { return _mm512_set1_epi32(four); }
-inline vi dot8(vi sum, Weights8 w, Inputs8 x) { return _mm512_dpbusd_epi32(sum, w, x); }
-inline vi dot4(vi sum, Codes w, Inputs4 x) { return _mm512_dpbusd_epi32(sum, w, x); }
+inline Dots dot8(Dots sum, Weights8 w, Inputs8 x) {
+  return (Dots)_mm512_dpbusd_epi32((__m512i)sum, w, x);
+}
+inline Dots dot4(Dots sum, Codes w, Inputs4 x) { return dot8(sum, w, x); }
+inline vf dots_to_float(Dots sum) { return _mm512_cvtepi32_ps((__m512i)sum); }
 inline Codes low_nibbles(Codes c) { return _mm512_and_si512(c, _mm512_set1_epi8(15)); }
 inline Codes high_nibbles(Codes c) {
   return _mm512_and_si512(_mm512_srli_epi32(c, 4), _mm512_set1_epi8(15));
@@ -146,6 +152,6 @@ inline vi offsets_for(vi zeros) {
   return _mm512_and_si512(_mm512_sub_epi32(_mm512_setzero_si512(), zeros),
                           _mm512_set1_epi32(0xffff));
 }
-inline vi offset_term(vi offsets, int32_t sum) {
-  return _mm512_madd_epi16(offsets, _mm512_set1_epi32(sum));
+inline Dots offset_term(vi offsets, int32_t sum) {
+  return (Dots)_mm512_madd_epi16(offsets, _mm512_set1_epi32(sum));
 }

@@ -150,6 +150,7 @@ inline void vtranspose(vf (&v)[4]) {
 }
 
 // ---- Integer dot products: codes of 4 rows x 4 k against 4 int8 activations ----
+using Dots = vi;
 using Codes = vi;
 inline Codes vload_codes(const void* p) {
   vi x;
@@ -178,11 +179,12 @@ inline vi add_pairs(vshort products) {
   const vsigned low = reinterpret_cast<vsigned>(reinterpret_cast<vi>(products) << 16);
   return reinterpret_cast<vi>((both >> 16) + (low >> 16));
 }
-inline vi dot8(vi sum, const Weights8& w, const Inputs8& x) {
+inline Dots dot8(Dots sum, const Weights8& w, const Inputs8& x) {
   return sum + add_pairs(w.even * x.even) + add_pairs(w.odd * x.odd);
 }
-inline vi dot4(vi sum, Codes w, const Inputs4& x) { return dot8(sum, weights8(w), x); }
+inline Dots dot4(Dots sum, Codes w, const Inputs4& x) { return dot8(sum, weights8(w), x); }
+inline vf dots_to_float(Dots sum) { return vto_float(sum); }
 inline Codes low_nibbles(Codes c) { return c & vset_i(0x0f0f0f0f); }
 inline Codes high_nibbles(Codes c) { return (c >> 4) & vset_i(0x0f0f0f0f); }
 inline vi offsets_for(vi zeros) { return vi{} - zeros; }
-inline vi offset_term(vi offsets, int32_t sum) { return offsets * vset_i(sum); }
+inline Dots offset_term(vi offsets, int32_t sum) { return offsets * vset_i(sum); }

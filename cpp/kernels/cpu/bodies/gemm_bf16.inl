@@ -7,8 +7,8 @@ struct LoadPairs {
 };
 
 template <int kRows>
-void multiply_pairs(const float* w, const std::byte* x, int64_t x_stride, int64_t pairs,
-                    float* sums) {
+__attribute__((noinline)) void multiply_pairs(const float* w, const std::byte* x, int64_t x_stride,
+                                              int64_t pairs, float* sums) {
   vf acc[kRows][kRowVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {

@@ -3,8 +3,9 @@
 
 // sums[i][n] += sum over d of x[i][d] * w[d][n], d ascending, one multiply-add per step.
 template <int kRows>
-void multiply_tile(const float* w, int64_t w_stride, const float* x, int64_t x_stride,
-                   int64_t depth, float* sums, int64_t sums_stride) {
+__attribute__((noinline)) void multiply_tile(const float* w, int64_t w_stride, const float* x,
+                                             int64_t x_stride, int64_t depth, float* sums,
+                                             int64_t sums_stride) {
   vf acc[kRows][kRowVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {

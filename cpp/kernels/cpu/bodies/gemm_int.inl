@@ -14,65 +14,68 @@ struct WeightBlock {
   vi offsets[kRowVectors];
 };
 
-// dots[i][v] += codes of one block x inputs of row i.
+// One K block for kRows input rows. Everything lives in registers, so it is one function that is
+// never inlined.
 template <int kRows, int kBits>
-inline void dot_block(const WeightBlock& w, const std::byte* x, int64_t x_stride, int64_t block,
-                      vi (&dots)[kRows][kRowVectors]) {
+__attribute__((noinline)) void multiply_block(const WeightBlock& w, const std::byte* x,
+                                              const PreparedLayout& input, int64_t block,
+                                              float* sums) {
   constexpr int kWord = kBits == 8 ? 4 : 8;
-  for (int64_t k = 0; k < block; k += kWord) {
-    const int64_t at = k / kWord * (kTileRows * 4);
+  const int64_t stride = input.stride_bytes;
+  const std::byte* scales_at = x + input.scales_offset + block * 4;
+  Dots dots[kRows][kRowVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    const int32_t code_sum = four_codes(scales_at + i * stride + input.blocks * 4);
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v) dots[i][v] = offset_term(w.offsets[v], code_sum);
+  }
+  const std::byte* codes_at[kRowVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kRowVectors; ++v) codes_at[v] = w.codes[v];
+  const std::byte* at = x + block * input.block;
+  for (const std::byte* end = at + input.block; at < end; at += kWord) {
+    Codes codes[kRowVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v) {
+      codes[v] = vload_codes(codes_at[v]);
+      codes_at[v] += kTileRows * 4;
+    }
     if constexpr (kBits == 8) {
       Weights8 weights[kRowVectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < kRowVectors; ++v) weights[v] = weights8(vload_codes(w.codes[v] + at));
+      for (int v = 0; v < kRowVectors; ++v) weights[v] = weights8(codes[v]);
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
-        const Inputs8 inputs = inputs8(four_codes(x + i * x_stride + k));
+        const Inputs8 inputs = inputs8(four_codes(at + i * stride));
 #pragma GCC unroll 4
         for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot8(dots[i][v], weights[v], inputs);
       }
     } else {
-      Codes low[kRowVectors], high[kRowVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kRowVectors; ++v) {
-        const Codes codes = vload_codes(w.codes[v] + at);
-        low[v] = low_nibbles(codes);
-        high[v] = high_nibbles(codes);
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const Inputs4 first = inputs4(four_codes(x + i * x_stride + k));
-        const Inputs4 second = inputs4(four_codes(x + i * x_stride + k + 4));
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        Codes weights[kRowVectors];
 #pragma GCC unroll 4
         for (int v = 0; v < kRowVectors; ++v) {
-          dots[i][v] = dot4(dot4(dots[i][v], low[v], first), high[v], second);
+          weights[v] = half == 0 ? low_nibbles(codes[v]) : high_nibbles(codes[v]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < kRows; ++i) {
+          const Inputs4 inputs = inputs4(four_codes(at + i * stride + half * 4));
+#pragma GCC unroll 4
+          for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot4(dots[i][v], weights[v], inputs);
         }
       }
     }
   }
-}
-
-template <int kRows, int kBits>
-void multiply_block(const WeightBlock& w, const std::byte* x, const PreparedLayout& input,
-                    int64_t block, float* sums) {
-  vi dots[kRows][kRowVectors];
-  float scales[kRows];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
-    const std::byte* at = x + i * input.stride_bytes + input.scales_offset + block * 4;
-    int32_t code_sum;
-    __builtin_memcpy(&scales[i], at, 4);
-    __builtin_memcpy(&code_sum, at + input.blocks * 4, 4);
-#pragma GCC unroll 4
-    for (int v = 0; v < kRowVectors; ++v) dots[i][v] = offset_term(w.offsets[v], code_sum);
-  }
-  dot_block<kRows, kBits>(w, x + block * input.block, input.stride_bytes, input.block, dots);
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
+    float scale;
+    __builtin_memcpy(&scale, scales_at + i * stride, 4);
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
       float* sum = sums + i * kTileWidth + v * kLanes;
-      vstore(sum, vfma(vmul(vset(scales[i]), w.scales[v]), vto_float(dots[i][v]), vload(sum)));
+      vstore(sum, vfma(vmul(vset(scale), w.scales[v]), dots_to_float(dots[i][v]), vload(sum)));
     }
   }
 }
