@@ -13,9 +13,9 @@ namespace penstock {
 
 inline constexpr uint16_t kNanBf16 = 0x7fc0;
 
-// Smallest bf16 >= value, for value >= 0. A value that underflowed to 0 stays 0.
+// Smallest bf16 >= value, for value >= 0 (also -0). A value that underflowed to 0 stays 0.
 inline uint16_t bf16_round_up(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t bits = std::bit_cast<uint32_t>(value) & 0x7fffffffu;
   if (bits > 0x7f800000u) return kNanBf16;
   return static_cast<uint16_t>((bits + 0xffffu) >> 16);
 }
@@ -30,8 +30,9 @@ inline uint16_t bf16_round_down(float value) {
 
 // The scale of a range `span` (>= 0) over `steps` code steps; never 0 for a span that is not 0.
 inline uint16_t scale_for(float span, float steps) {
+  if (span == 0) return 0;  // -0 too
   const uint16_t scale = bf16_round_up(span / steps);
-  return scale == 0 && span > 0 ? uint16_t{1} : scale;
+  return scale == 0 ? uint16_t{1} : scale;
 }
 
 // Round to nearest even for |value| < 2^22; adding and subtracting vectorises without SSE4.1.
