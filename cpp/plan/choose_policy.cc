@@ -15,7 +15,7 @@
 namespace penstock {
 namespace {
 
-constexpr int kGrid = 64;            // steps of the weight share while searching
+constexpr int kGrid = 64;  // steps of the weight share while searching
 constexpr double kClearlyBetter = 0.99;
 constexpr int kMostSequences = 4096, kMostSweepTokens = 1 << 15;
 constexpr std::array kBatchTokens = {16, 32, 64, 128, 256, 512};
@@ -132,7 +132,8 @@ class Chooser {
 
   std::vector<int> sequence_counts() const {
     const int64_t rows = input_.workload.rows;
-    const auto most = static_cast<int>(std::min<int64_t>(rows > 0 ? rows : kMostSequences, kMostSequences));
+    const auto most =
+        static_cast<int>(std::min<int64_t>(rows > 0 ? rows : kMostSequences, kMostSequences));
     if (wanted_.micro_batch && wanted_.micro_batches) {
       const int64_t asked = int64_t{*wanted_.micro_batch} * *wanted_.micro_batches;
       return {static_cast<int>(std::min<int64_t>(asked, rows > 0 ? rows : 1 << 20))};
@@ -192,14 +193,12 @@ class Chooser {
     *share = {};
     if (!weights_open()) return fits(sizes(policy, *share));
     if (input_.accelerator) {
-      share->device = largest(kGrid, [&](int step) {
-        return fits(sizes(policy, {step, kGrid - step}), Tier::device);
-      });
+      share->device = largest(
+          kGrid, [&](int step) { return fits(sizes(policy, {step, kGrid - step}), Tier::device); });
       if (share->device < 0) return false;
     }
-    share->host = largest(kGrid - share->device, [&](int step) {
-      return fits(sizes(policy, {share->device, step}));
-    });
+    share->host = largest(kGrid - share->device,
+                          [&](int step) { return fits(sizes(policy, {share->device, step})); });
     return share->host >= 0;
   }
 
@@ -222,7 +221,8 @@ class Chooser {
     return {{0, 0}, {0, kGrid}, {kGrid, 0}};
   }
 
-  // Refuses budgets that no policy fits. Tier by tier, so that each figure is the least for that tier.
+  // Refuses budgets that no policy fits. Tier by tier, so that each figure is the least for that
+  // tier.
   void start_from_smallest() {
     std::vector<std::pair<ResolvedPolicy, GridShare>> left;
     for (const ResolvedPolicy& policy : smallest_policies()) {
@@ -325,15 +325,16 @@ class Chooser {
     const double total = static_cast<double>(weights.traffic.matrix_bytes);
     const double read = static_cast<double>(weights.traffic.disk_bytes);
     char text[320];
-    std::snprintf(text, sizeof text,
-                  "%s bound: with %d sequences in flight a sweep carries %lld tokens, reads %.2f of "
-                  "%.2f GiB of weights and computes for %.2f s (%s busy %.2f s); about %.1f new "
-                  "tokens/s",
-                  lane_name(static_cast<LaneKind>(lane)).c_str(), chosen.policy.max_sequences,
-                  static_cast<long long>(estimate.load.tokens), read / (1 << 30), total / (1 << 30),
-                  estimate.cost.seconds[static_cast<int>(LaneKind::compute)],
-                  lane_name(static_cast<LaneKind>(lane)).c_str(), estimate.cost.seconds[lane],
-                  estimate.tokens_per_second);
+    std::snprintf(
+        text, sizeof text,
+        "%s bound: with %d sequences in flight a sweep carries %lld tokens, reads %.2f of "
+        "%.2f GiB of weights and computes for %.2f s (%s busy %.2f s); about %.1f new "
+        "tokens/s",
+        lane_name(static_cast<LaneKind>(lane)).c_str(), chosen.policy.max_sequences,
+        static_cast<long long>(estimate.load.tokens), read / (1 << 30), total / (1 << 30),
+        estimate.cost.seconds[static_cast<int>(LaneKind::compute)],
+        lane_name(static_cast<LaneKind>(lane)).c_str(), estimate.cost.seconds[lane],
+        estimate.tokens_per_second);
     return text;
   }
 

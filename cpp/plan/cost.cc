@@ -41,7 +41,8 @@ CostModel::CostModel(const PlanInput& input) : input_(input) {
 double CostModel::compute_seconds(const WeightTraffic& weights, const SweepLoad& load) const {
   const Machine& machine = input_.machine;
   const auto tokens = static_cast<double>(load.tokens), batches = static_cast<double>(load.batches);
-  const double flops = token_flops_ * tokens + head_row_flops_ * static_cast<double>(load.head_rows) +
+  const double flops = token_flops_ * tokens +
+                       head_row_flops_ * static_cast<double>(load.head_rows) +
                        token_other_flops_ * tokens / kVectorFlopsShare;
   const double key_bytes = key_values_ * static_cast<double>(load.key_positions) * kv_value_bytes_;
   uint64_t weight_bytes = weights.matrix_bytes;
@@ -58,9 +59,9 @@ SweepCost CostModel::sweep(const WeightTraffic& weights, const SweepLoad& load) 
   const auto attentions = static_cast<uint64_t>(weights.attention_visits);
   const uint64_t hidden = passes * load.activation_bytes + load.activation_head_bytes;
   SweepCost cost;
-  cost.bytes[index(LaneKind::disk_read)] = weights.disk_bytes - (head ? 0 : weights.head_disk_bytes) +
-                                           load.gather_disk_bytes +
-                                           attentions * load.kv_read_bytes + hidden;
+  cost.bytes[index(LaneKind::disk_read)] =
+      weights.disk_bytes - (head ? 0 : weights.head_disk_bytes) + load.gather_disk_bytes +
+      attentions * load.kv_read_bytes + hidden;
   cost.bytes[index(LaneKind::disk_write)] = attentions * load.kv_write_bytes + hidden;
   cost.bytes[index(LaneKind::h2d)] =
       weights.upload_bytes - (head ? 0 : weights.head_upload_bytes) + load.gather_upload_bytes;

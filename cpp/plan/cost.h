@@ -1,5 +1,6 @@
-// The closed-form cost of one sweep, lane by lane. Bytes are those of the built schedule, exactly (summed over sweeps: prefetching
-// moves some of them to the sweep before); seconds are a model, good enough to choose between policies.
+// The closed-form cost of one sweep, lane by lane. Bytes are those of the built schedule, exactly
+// (summed over sweeps: prefetching moves some of them to the sweep before); seconds are a model,
+// good enough to choose between policies.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +15,12 @@ namespace penstock {
 struct SweepLoad {
   int64_t batches = 1;
   int64_t tokens = 0, head_rows = 0;
-  int64_t key_positions = 0;               // one layer: keys that all tokens attend to
+  int64_t key_positions = 0;  // one layer: keys that all tokens attend to
   uint64_t gather_disk_bytes = 0, gather_upload_bytes = 0;
   uint64_t kv_read_bytes = 0, kv_write_bytes = 0;  // one layer
-  uint64_t activation_bytes = 0;           // hidden rows of the micro-batches that live on disk
-  uint64_t activation_head_bytes = 0;      // of those, of the micro-batches with head rows
-  uint64_t logits_bytes = 0;               // accelerator: downloaded
+  uint64_t activation_bytes = 0;       // hidden rows of the micro-batches that live on disk
+  uint64_t activation_head_bytes = 0;  // of those, of the micro-batches with head rows
+  uint64_t logits_bytes = 0;           // accelerator: downloaded
 };
 
 struct SweepCost {
@@ -42,7 +43,7 @@ class CostModel {
   const PlanInput& input_;
   double token_flops_ = 0, head_row_flops_ = 0;  // matrix products
   double token_other_flops_ = 0;
-  double key_values_ = 0;                        // K and V elements read per key position, all layers
+  double key_values_ = 0;  // K and V elements read per key position, all layers
   double kv_value_bytes_ = 0;
 };
 

@@ -8,9 +8,9 @@
 namespace penstock {
 namespace {
 
-constexpr double kSweepSeconds = 2e-3;      // sampling, building the next sweep
-constexpr double kPrefillKeyReuse = 8;      // rows of a chunk that share one read of a key
-constexpr double kLeastOverlapLoss = 0.1;   // of the shorter of two that run side by side
+constexpr double kSweepSeconds = 2e-3;     // sampling, building the next sweep
+constexpr double kPrefillKeyReuse = 8;     // rows of a chunk that share one read of a key
+constexpr double kLeastOverlapLoss = 0.1;  // of the shorter of two that run side by side
 constexpr int64_t kManyRows = 1'000'000;
 
 }  // namespace
@@ -60,7 +60,8 @@ Estimate Estimator::workload(const ResolvedPolicy& policy, const WeightSummary& 
   const double row_sweeps = prefills + fresh - 1, row_tokens = prompt + fresh - 1;
   const double decode_keys = (fresh - 1) * (prompt + fresh / 2);
   const double prefill_keys = prompt * prompt / 2 / kPrefillKeyReuse;
-  const double rate = std::min(policy.max_sequences / row_sweeps, limit / row_tokens);  // rows a sweep
+  const double rate =
+      std::min(policy.max_sequences / row_sweeps, limit / row_tokens);  // rows a sweep
 
   const auto take = [&](const Mix& mix) {
     return seconds(weights, sizes, model_.sweep(weights.traffic, load(policy, sizes, mix)));

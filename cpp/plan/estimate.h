@@ -1,5 +1,6 @@
-// How long a workload takes under a policy: sweeps in the steady state and at the ends, each as long as its busiest lane, longer when
-// the ring is too small for disk and compute to work at the same time.
+// How long a workload takes under a policy: sweeps in the steady state and at the ends, each as
+// long as its busiest lane, longer when the ring is too small for disk and compute to work at the
+// same time.
 #pragma once
 
 #include "plan/cost.h"

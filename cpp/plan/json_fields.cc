@@ -34,7 +34,8 @@ void JsonFields::refuse(std::string_view name, std::string_view why,
   const std::string separator = field_.empty() || name.empty() ? "" : ".";
   const std::string field = field_ + separator + escape_for_message(name);
   const std::string found = value == nullptr ? "" : escape_for_message(value->dump());
-  throw Error(ErrorCode::invalid_argument, std::string(why), {file_, field, found, std::string(allowed)});
+  throw Error(ErrorCode::invalid_argument, std::string(why),
+              {file_, field, found, std::string(allowed)});
 }
 
 void JsonFields::allow_only(std::initializer_list<std::string_view> names) const {

@@ -1,5 +1,6 @@
-// Typed reads from a JSON object that people write (a policy, a machine). Every field is optional, unknown ones are refused. Every
-// refusal is Error(invalid_argument) with the file, the field, what was found and what is allowed.
+// Typed reads from a JSON object that people write (a policy, a machine). Every field is optional,
+// unknown ones are refused. Every refusal is Error(invalid_argument) with the file, the field, what
+// was found and what is allowed.
 #pragma once
 
 #include <initializer_list>

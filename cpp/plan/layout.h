@@ -1,4 +1,5 @@
-// The two halves of memory_plan(), apart so that a search can place the weights once and size everything else many times.
+// The two halves of memory_plan(), apart so that a search can place the weights once and size
+// everything else many times.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,8 @@
 
 namespace penstock {
 
-// Bytes that the weights of one sweep move, and how many visits there are. `head_*`: the part of the head's visits.
+// Bytes that the weights of one sweep move, and how many visits there are. `head_*`: the part of
+// the head's visits.
 struct WeightTraffic {
   uint64_t disk_bytes = 0, head_disk_bytes = 0;
   uint64_t upload_bytes = 0, head_upload_bytes = 0;
@@ -19,10 +21,10 @@ struct WeightTraffic {
 struct WeightSummary {
   uint64_t resident_bytes[kTiers] = {};  // each segment rounded up to 64
   uint64_t max_panel_bytes = 0;
-  int visit_panels = 0;                  // most panels of one visit that need a slot
-  int visit_disk_panels = 0;             // of those, from disk
-  int layer_panels = 0;                  // most panels of two visits in a row
-  int64_t panels = 0;                    // that need a slot, in a sweep
+  int visit_panels = 0;       // most panels of one visit that need a slot
+  int visit_disk_panels = 0;  // of those, from disk
+  int layer_panels = 0;       // most panels of two visits in a row
+  int64_t panels = 0;         // that need a slot, in a sweep
   int64_t head_columns = 0;
   WeightTraffic traffic;
 };

@@ -1,4 +1,5 @@
-// What a machine can do, as numbers. Defaults are modest figures of a small host; a probe replaces them.
+// What a machine can do, as numbers. Defaults are modest figures of a small host; a probe replaces
+// them.
 #pragma once
 
 #include <string>
@@ -12,8 +13,8 @@ struct Machine {
   double host_copy_bytes_per_second = 10e9;
   double h2d_bytes_per_second = 10e9;
   double d2h_bytes_per_second = 10e9;
-  double gemm_flops_per_second = 2e11;        // many rows, compute device
-  double attention_bytes_per_second = 8e9;    // KV bytes read by decode attention
+  double gemm_flops_per_second = 2e11;      // many rows, compute device
+  double attention_bytes_per_second = 8e9;  // KV bytes read by decode attention
 };
 
 Machine machine_from_json(std::string_view text, const std::string& file);

@@ -13,8 +13,8 @@ namespace {
 
 constexpr int64_t kPage = 4096, kLine = 64;
 constexpr int kGatherSlots = 2, kKvStagingSlots = 3, kActivationSlots = 3;
-constexpr int kSpareRingSlots = 4;          // reads in flight while a visit's slots are given back
-constexpr int64_t kScoreStateBytes = 32;    // running log-sum-exp of one row, at most
+constexpr int kSpareRingSlots = 4;        // reads in flight while a visit's slots are given back
+constexpr int64_t kScoreStateBytes = 32;  // running log-sum-exp of one row, at most
 constexpr int64_t kScratchBytes = int64_t{2} << 20;  // of one compute thread
 constexpr int64_t kEngineBytes = int64_t{1} << 20;
 constexpr int64_t kStepBytes = 384, kSlotUseBytes = 16, kSequenceBytes = 4096, kBlockBytes = 64;
@@ -67,14 +67,16 @@ class Layout {
                                              : comfortable_ring_slots(weights_, policy_.lookahead);
     const int least = smallest_ring_slots(weights_);
     const int ring = std::max(slots, least);
-    plan_.ring_slot_bytes = round_up(static_cast<int64_t>(weights_.max_panel_bytes), kPage) + 2 * kPage;
+    plan_.ring_slot_bytes =
+        round_up(static_cast<int64_t>(weights_.max_panel_bytes), kPage) + 2 * kPage;
     plan_.ring_slots = compute_ == Tier::host || weights_.visit_disk_panels > 0 ? ring : 0;
     plan_.device_ring_slots = compute_ == Tier::device ? ring : 0;
   }
 
   int64_t pages(int64_t tokens) const { return ceil_div(tokens, policy_.page_tokens); }
 
-  // Pages of one layer that `sequences` rows hold, at least those of the longest. `whole`: their final lengths count.
+  // Pages of one layer that `sequences` rows hold, at least those of the longest. `whole`: their
+  // final lengths count.
   int64_t pages_of(int64_t sequences, bool whole) const {
     if (sequences == 0) return 0;
     const int64_t longest = pages(lengths_.longest);
@@ -87,7 +89,8 @@ class Layout {
   }
 
   void kv_counts() {
-    plan_.kv = {input_.kv, spec().attention.kv_heads, spec().attention.head_dim, policy_.page_tokens};
+    plan_.kv = {input_.kv, spec().attention.kv_heads, spec().attention.head_dim,
+                policy_.page_tokens};
     const int64_t rows = input_.workload.rows, sequences = policy_.max_sequences;
     const int64_t on_disk = std::llround(policy_.kv.disk * static_cast<double>(sequences));
     const bool together = rows > 0 && rows <= sequences;
@@ -140,8 +143,9 @@ class Layout {
       }
       return bytes;
     };
-    const int64_t registers = std::max({sum({Reg::embedded}), sum({Reg::normed, Reg::gate, Reg::up}),
-                                        sum({Reg::normed, Reg::q, Reg::k, Reg::v, Reg::attended})});
+    const int64_t registers =
+        std::max({sum({Reg::embedded}), sum({Reg::normed, Reg::gate, Reg::up}),
+                  sum({Reg::normed, Reg::q, Reg::k, Reg::v, Reg::attended})});
     int64_t prepared = 0;
     for (const WeightInfo& info : input_.weights->all()) {
       if (info.kind != WeightKind::matrix) continue;

@@ -1,9 +1,11 @@
-// Every byte the engine will hold, item by item, before it exists. The policy search asks this; the engine allocates exactly these
-// sizes under these labels. What does not fit is refused here, with the smallest budget that works.
+// Every byte the engine will hold, item by item, before it exists. The policy search asks this; the
+// engine allocates exactly these sizes under these labels. What does not fit is refused here, with
+// the smallest budget that works.
 //
-// Labels, by tier (C: where the device computes, host for the CPU): C vectors, C work, C head, C hidden, C kv, C activation slots;
-// host and device weights, ring, gather, logits; host kv staging, kernel scratch, engine (tables, queues, steps), reserved.
-// Every item is a multiple of 4096 bytes, items of zero bytes are left out.
+// Labels, by tier (C: where the device computes, host for the CPU): C vectors, C work, C head, C
+// hidden, C kv, C activation slots; host and device weights, ring, gather, logits; host kv staging,
+// kernel scratch, engine (tables, queues, steps), reserved. Every item is a multiple of 4096 bytes,
+// items of zero bytes are left out.
 #pragma once
 
 #include <cstdint>
@@ -24,14 +26,15 @@ struct PlanInput {
   const ModelSpec* spec = nullptr;
   const WeightList* weights = nullptr;
   const Program* program = nullptr;
-  std::vector<FormatId> formats;    // by weight id
+  std::vector<FormatId> formats;  // by weight id
   FormatId kv = 0;
-  bool exact = false;               // compute="exact"
-  bool accelerator = false;         // operands must be in device memory
+  bool exact = false;        // compute="exact"
+  bool accelerator = false;  // operands must be in device memory
   int threads = 1;
-  uint64_t host_bytes = 0, device_bytes = 0, disk_bytes = 0;  // budgets; device_bytes only for accelerators
+  uint64_t host_bytes = 0, device_bytes = 0,
+           disk_bytes = 0;           // budgets; device_bytes only for accelerators
   uint64_t reserved_host_bytes = 0;  // already spoken for (tokenizer, driver)
-  int max_context = 0;              // tokens a row may have
+  int max_context = 0;               // tokens a row may have
   Workload workload;
   Machine machine;
 };
@@ -39,16 +42,17 @@ struct PlanInput {
 // A complete policy: every number the builder and the engine need.
 struct ResolvedPolicy {
   Shares weights{0, 1, 0}, kv{0, 1, 0}, activations{0, 1, 0};
-  int micro_batch = 0;        // sequences
-  int micro_batch_tokens = 0; // rows a kernel launch may have: sizes work registers
-  int micro_batches = 0;      // sweep_tokens = micro_batches * micro_batch_tokens at most
+  int micro_batch = 0;         // sequences
+  int micro_batch_tokens = 0;  // rows a kernel launch may have: sizes work registers
+  int micro_batches = 0;       // sweep_tokens = micro_batches * micro_batch_tokens at most
   int prefill_chunk = 0;
   Admission admission = Admission::continuous;
-  int lookahead = 2;          // visits (modules) whose panels may be loading beyond the current one
+  int lookahead = 2;  // visits (modules) whose panels may be loading beyond the current one
   int threads = 1;
-  int max_sequences = 0;      // in flight
+  int max_sequences = 0;  // in flight
   int page_tokens = 32;
-  int ring_slots = 0;         // staging slots for panels; 0: two of the largest visits and what lookahead adds
+  int ring_slots =
+      0;  // staging slots for panels; 0: two of the largest visits and what lookahead adds
   uint64_t panel_bytes = uint64_t{2} << 20;
 };
 
@@ -64,21 +68,22 @@ struct MemoryPlan {
   std::vector<MemoryItem> items;
   uint64_t total[kTiers] = {};
   // Sizes the engine needs to lay things out; all bytes are multiples of 64.
-  uint64_t ring_slot_bytes = 0;   // a panel plus alignment room; streaming from disk
-  int ring_slots = 0;             // host ring
-  int device_ring_slots = 0;      // accelerator: slots of the same size in device memory
+  uint64_t ring_slot_bytes = 0;  // a panel plus alignment room; streaming from disk
+  int ring_slots = 0;            // host ring
+  int device_ring_slots = 0;     // accelerator: slots of the same size in device memory
   int64_t sweep_tokens = 0;
-  int64_t logit_rows = 0;         // rows of the logits buffer [logit_rows, vocab] for sampling
-  int64_t head_rows = 0;          // rows of one sweep that may want logits or a score (picked, projected)
-  int64_t head_columns = 0;       // widest head chunk: scoring works on [micro_batch_tokens, head_columns]
-  int64_t kv_blocks = 0;          // pages in memory (host, or device for accelerators)
-  int64_t kv_disk_sequences = 0;  // of max_sequences, those whose pages live on disk
-  uint64_t kv_disk_bytes = 0;     // spill file for KV
-  int kv_staging_slots = 0;       // host buffers for disk-resident KV
-  uint64_t kv_staging_bytes = 0;  // each
-  int64_t hidden_host_tokens = 0; // rows of the residual stream kept in memory
-  int64_t hidden_disk_tokens = 0; // rows that live in the spill file between visits
-  int activation_slots = 0;       // host buffers [micro_batch_tokens, hidden] for those
+  int64_t logit_rows = 0;  // rows of the logits buffer [logit_rows, vocab] for sampling
+  int64_t head_rows = 0;   // rows of one sweep that may want logits or a score (picked, projected)
+  int64_t head_columns =
+      0;                  // widest head chunk: scoring works on [micro_batch_tokens, head_columns]
+  int64_t kv_blocks = 0;  // pages in memory (host, or device for accelerators)
+  int64_t kv_disk_sequences = 0;   // of max_sequences, those whose pages live on disk
+  uint64_t kv_disk_bytes = 0;      // spill file for KV
+  int kv_staging_slots = 0;        // host buffers for disk-resident KV
+  uint64_t kv_staging_bytes = 0;   // each
+  int64_t hidden_host_tokens = 0;  // rows of the residual stream kept in memory
+  int64_t hidden_disk_tokens = 0;  // rows that live in the spill file between visits
+  int activation_slots = 0;        // host buffers [micro_batch_tokens, hidden] for those
 };
 
 // The plan of a complete policy: no search, no refusal. total[] may exceed the budgets.
@@ -90,8 +95,9 @@ struct Chosen {
   std::string why;  // one sentence: the bottleneck and the numbers
 };
 
-// The built-in greedy policy: fills what `wanted` leaves open and fits the budgets. Throws Error(budget) naming the tier, what was
-// given and the smallest figure that works; Error(invalid_argument) for a field that cannot hold on this device.
+// The built-in greedy policy: fills what `wanted` leaves open and fits the budgets. Throws
+// Error(budget) naming the tier, what was given and the smallest figure that works;
+// Error(invalid_argument) for a field that cannot hold on this device.
 Chosen choose_policy(const PlanInput& input, const Policy& wanted);
 
 }  // namespace penstock

@@ -1,4 +1,5 @@
-// The decision variables of a run, as people write them: every field optional, the planner fills the rest.
+// The decision variables of a run, as people write them: every field optional, the planner fills
+// the rest.
 #pragma once
 
 #include <optional>
@@ -15,17 +16,17 @@ enum class Admission { block, continuous };
 
 struct Policy {
   std::optional<Shares> weight_share, kv_share, activation_share;
-  std::optional<int> micro_batch;      // sequences a kernel launch serves
-  std::optional<int> micro_batches;    // launches that share one weight visit
-  std::optional<int> prefill_chunk;    // tokens of one prompt per sweep
+  std::optional<int> micro_batch;    // sequences a kernel launch serves
+  std::optional<int> micro_batches;  // launches that share one weight visit
+  std::optional<int> prefill_chunk;  // tokens of one prompt per sweep
   std::optional<Admission> admission;
   std::optional<bool> host_attention;
-  std::optional<int> lookahead;        // layers staged ahead
+  std::optional<int> lookahead;  // layers staged ahead
   std::optional<int> threads;
 };
 
-// JSON with the field names above; unknown fields, wrong types, shares that do not sum to 1 (within 1e-6) or values out of range
-// are refused: Error(invalid_argument) naming file and field.
+// JSON with the field names above; unknown fields, wrong types, shares that do not sum to 1 (within
+// 1e-6) or values out of range are refused: Error(invalid_argument) naming file and field.
 Policy policy_from_json(std::string_view text, const std::string& file);
 std::string policy_to_json(const Policy& policy);
 

@@ -108,7 +108,8 @@ class SweepBuilder {
   void add_position(int index, bool ahead) {
     const Visit& visit = visits_[index];
     const bool head = program_.modules[visit.module].kind == ModuleKind::head;
-    if (ahead && (head || static_cast<int>(positions_.size()) >= running_ + options_.lookahead)) return;
+    if (ahead && (head || static_cast<int>(positions_.size()) >= running_ + options_.lookahead))
+      return;
     Position position;
     position.visit = index;
     position.ahead = ahead;

@@ -1,5 +1,5 @@
-// Lifetimes of slots -> exact peak use per slot kind and the bytes each lane moves. The planner sizes from this, the tests compare it
-// with what the arenas and lanes counted, as integers.
+// Lifetimes of slots -> exact peak use per slot kind and the bytes each lane moves. The planner
+// sizes from this, the tests compare it with what the arenas and lanes counted, as integers.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace penstock {
 
 struct SlotPeaks {
-  int peak[kSlotKinds] = {};            // slots live at once in submission order
+  int peak[kSlotKinds] = {};             // slots live at once in submission order
   uint64_t lane_bytes[kLaneKinds] = {};  // bytes moved per lane kind
 };
 

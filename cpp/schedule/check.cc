@@ -1,0 +1,420 @@
+#include "schedule/check.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "schedule/order.h"
+
+namespace penstock {
+namespace {
+
+const char* slot_name(SlotKind kind) {
+  constexpr const char* kNames[] = {"no", "host ring", "device ring", "gather", "device gather",
+                                    "KV", "activation"};
+  return kNames[static_cast<int>(kind)];
+}
+
+LaneKind lane_of(StepKind kind) {
+  switch (kind) {
+    case StepKind::panel_upload:
+    case StepKind::embed_upload:
+      return LaneKind::h2d;
+    case StepKind::kv_write:
+    case StepKind::activation_write:
+      return LaneKind::disk_write;
+    case StepKind::compute:
+      return LaneKind::compute;
+    case StepKind::logits_download:
+      return LaneKind::d2h;
+    default:
+      return LaneKind::disk_read;
+  }
+}
+
+// What is in a slot from its filling to its release.
+struct Stay {
+  const Step* filler = nullptr;
+  std::vector<uint64_t> users;  // the filler first
+  bool live = false;
+};
+
+using VisitBatch = std::pair<int, int>;
+
+// What one sweep has done so far.
+struct SweepState {
+  std::map<VisitBatch, uint64_t> computed;
+  std::map<VisitBatch, bool> kv_used;       // attention visits
+  std::map<int, const Step*> hidden_write;  // by batch: last activation_write
+  std::set<int> hidden_on_disk;             // batches whose embedding went to an activation slot
+  std::map<int, uint64_t> kv_written;       // by visit: last kv_write
+  int last_visit = -1;
+};
+
+class Checker {
+ public:
+  Checker(const std::vector<Visit>& visits, const Program& program, const BuildOptions& options,
+          uint64_t first_id)
+      : visits_(visits),
+        program_(program),
+        options_(options),
+        next_id_(first_id),
+        order_(first_id) {}
+
+  std::vector<Finding> run(const std::vector<const Schedule*>& sweeps) {
+    for (sweep_ = 0; sweep_ < static_cast<int>(sweeps.size()); ++sweep_) {
+      state_ = {};
+      sweep_begin_ = next_id_;
+      for (const Step& one : sweeps[sweep_]->steps) {
+        if (!step(one)) return findings_;
+      }
+      finish_sweep();
+    }
+    finish();
+    return findings_;
+  }
+
+ private:
+  void report(const Step& step, const std::string& what) { findings_.push_back({step.id, what}); }
+  void expect(bool ok, const Step& step, const std::string& what) {
+    if (!ok) report(step, what);
+  }
+
+  Tier compute_tier() const { return options_.accelerator ? Tier::device : Tier::host; }
+  ModuleKind module_kind(int visit) const { return program_.modules[visits_[visit].module].kind; }
+
+  bool step(const Step& one) {
+    if (one.id != next_id_) {
+      report(one, "ids do not follow each other");
+      return false;
+    }
+    ++next_id_;
+    order_.add(one);
+    for (uint64_t id : one.after) expect(id < one.id, one, "follows a step that comes later");
+    expect(one.lane == LaneId{lane_of(one.kind), 0}, one, "is on the wrong lane");
+    if (one.visit < 0 || one.visit >= static_cast<int>(visits_.size())) {
+      report(one, "names no visit");
+      return false;
+    }
+    for (const SlotUse& use : one.slots) use_slot(one, use);
+    meaning(one);
+    return true;
+  }
+
+  void meaning(const Step& one) {
+    switch (one.kind) {
+      case StepKind::panel_read:
+        return panel_read(one);
+      case StepKind::panel_upload:
+        return panel_upload(one);
+      case StepKind::embed_gather:
+        return needs_fill(one, SlotKind::gather);
+      case StepKind::embed_upload:
+        return embed_upload(one);
+      case StepKind::kv_read:
+        return kv_read(one);
+      case StepKind::kv_write:
+        return kv_write(one);
+      case StepKind::activation_read:
+        return activation_read(one);
+      case StepKind::activation_write:
+        return activation_write(one);
+      case StepKind::compute:
+        return compute(one);
+      case StepKind::logits_download:
+        return logits_download(one);
+    }
+  }
+
+  // ---- slots ----
+
+  int slots(SlotKind kind) const {
+    switch (kind) {
+      case SlotKind::none:
+        return 0;
+      case SlotKind::host_ring:
+        return options_.host_ring_slots;
+      case SlotKind::device_ring:
+        return options_.device_ring_slots;
+      case SlotKind::gather:
+      case SlotKind::device_gather:
+        return options_.gather_slots;
+      case SlotKind::kv:
+        return options_.kv_slots;
+      case SlotKind::activation:
+        return options_.activation_slots;
+    }
+    return 0;
+  }
+
+  Stay& stay(const SlotUse& use) { return stays_[{use.kind, use.index}]; }
+
+  void use_slot(const Step& one, const SlotUse& use) {
+    const std::string slot =
+        std::string(slot_name(use.kind)) + " slot " + std::to_string(use.index);
+    if (use.index < 0 || use.index >= slots(use.kind)) {
+      return report(one, slot + " does not exist");
+    }
+    Stay& now = stay(use);
+    if (use.write) {
+      expect(!now.live, one, slot + " is filled before it was given back");
+      for (uint64_t user : now.users) {
+        if (!order_.before(user, one.id)) {
+          report(one, slot + " is filled while step " + std::to_string(user) + " may use it");
+        }
+      }
+      now = {&one, {one.id}, true};
+    } else if (!now.live) {
+      return report(one, slot + " holds nothing");
+    } else {
+      expect(order_.before(now.filler->id, one.id), one, slot + " may not be filled yet");
+      now.users.push_back(one.id);
+    }
+    if (use.release) release(one, slot, &now);
+  }
+
+  void release(const Step& one, const std::string& slot, Stay* now) {
+    for (uint64_t user : now->users) {
+      if (user != one.id && !order_.before(user, one.id)) {
+        report(one, slot + " is given back while step " + std::to_string(user) + " may use it");
+      }
+    }
+    now->live = false;
+  }
+
+  const SlotUse* find_use(const Step& one, SlotKind kind) const {
+    for (const SlotUse& use : one.slots) {
+      if (use.kind == kind) return &use;
+    }
+    return nullptr;
+  }
+
+  // The step that filled the slot of this kind which the step uses; null when it uses none.
+  const Step* filler(const Step& one, SlotKind kind) {
+    const SlotUse* use = find_use(one, kind);
+    return use != nullptr ? stay(*use).filler : nullptr;
+  }
+
+  void needs_fill(const Step& one, SlotKind kind) {
+    const SlotUse* use = find_use(one, kind);
+    expect(use != nullptr && use->write, one, std::string("fills no ") + slot_name(kind) + " slot");
+  }
+
+  void needs_filler(const Step& one, SlotKind slot, StepKind kind) {
+    const Step* from = filler(one, slot);
+    const bool same = from != nullptr && (from == &one || from->kind == kind) &&
+                      from->visit == one.visit && from->batch == one.batch;
+    expect(same, one, std::string("finds something else in its ") + slot_name(slot) + " slot");
+  }
+
+  // ---- panels ----
+
+  using PanelKey = std::tuple<int, int, int>;  // sweep, visit, panel
+  PanelKey key(const Step& one, int panel) const {
+    return {sweep_ + (one.ahead ? 1 : 0), one.visit, panel};
+  }
+
+  // The panel of a step, null (and reported) when there is none that has to travel.
+  const Panel* panel_of(const Step& one) {
+    const std::vector<Panel>& panels = visits_[one.visit].panels;
+    const bool known = one.panel >= 0 && one.panel < static_cast<int>(panels.size());
+    if (!known || !is_streamed(panels[one.panel], compute_tier())) {
+      report(one, "moves a panel that is not streamed");
+      return nullptr;
+    }
+    expect(one.bytes == panels[one.panel].bytes, one,
+           "moves another number of bytes than its panel");
+    return &panels[one.panel];
+  }
+
+  void panel_read(const Step& one) {
+    const Panel* panel = panel_of(one);
+    if (panel == nullptr) return;
+    expect(panel->home == Tier::disk, one, "reads a panel that is not on disk");
+    needs_fill(one, SlotKind::host_ring);
+    auto& loads = options_.accelerator ? staged_ : loaded_;
+    expect(loads.emplace(key(one, one.panel), &one).second, one, "reads a panel again");
+  }
+
+  void panel_upload(const Step& one) {
+    const Panel* panel = panel_of(one);
+    if (panel == nullptr) return;
+    expect(options_.accelerator, one, "uploads where there is no accelerator");
+    needs_fill(one, SlotKind::device_ring);
+    expect(loaded_.emplace(key(one, one.panel), &one).second, one, "uploads a panel again");
+    if (panel->home != Tier::disk) return;
+    const auto read = staged_.find(key(one, one.panel));
+    expect(read != staged_.end() && filler(one, SlotKind::host_ring) == read->second, one,
+           "uploads something else than its panel");
+  }
+
+  void needs_panels(const Step& one) {
+    const std::vector<Panel>& panels = visits_[one.visit].panels;
+    const SlotKind ring = options_.accelerator ? SlotKind::device_ring : SlotKind::host_ring;
+    size_t next = 0;
+    for (int p = 0; p < static_cast<int>(panels.size()); ++p) {
+      if (!is_streamed(panels[p], compute_tier())) continue;
+      const auto load = loaded_.find(key(one, p));
+      const bool there = load != loaded_.end() && next < one.slots.size() &&
+                         one.slots[next].kind == ring &&
+                         stay(one.slots[next]).filler == load->second;
+      expect(there, one, "panel " + std::to_string(p) + " is not where it is used");
+      ++next;
+    }
+  }
+
+  // ---- embeddings ----
+
+  void embed_upload(const Step& one) {
+    needs_fill(one, SlotKind::device_gather);
+    needs_filler(one, SlotKind::gather, StepKind::embed_gather);
+  }
+
+  // ---- KV pages ----
+
+  // The layer's pages, written by the sweeps before, are on disk and may be read or changed.
+  void after_old_pages(const Step& one) {
+    const auto written = kv_written_.find(one.visit);
+    if (written == kv_written_.end()) return;
+    expect(order_.before(written->second, one.id), one,
+           "KV pages may still be written by step " + std::to_string(written->second));
+  }
+
+  void kv_read(const Step& one) {
+    needs_fill(one, SlotKind::kv);
+    after_old_pages(one);
+  }
+
+  void kv_write(const Step& one) {
+    needs_filler(one, SlotKind::kv, StepKind::kv_read);
+    needs_computed(one);
+    state_.kv_written[one.visit] = one.id;
+  }
+
+  void needs_computed(const Step& one) {
+    const auto computed = state_.computed.find({one.visit, one.batch});
+    expect(computed != state_.computed.end() && order_.before(computed->second, one.id), one,
+           "its micro-batch may not be computed yet");
+  }
+
+  // ---- activations ----
+
+  void activation_read(const Step& one) {
+    needs_fill(one, SlotKind::activation);
+    const auto write = state_.hidden_write.find(one.batch);
+    const bool written = write != state_.hidden_write.end() &&
+                         write->second->visit == one.visit - 1 &&
+                         order_.before(write->second->id, one.id);
+    expect(written, one, "the rows of the visit before may not be written yet");
+  }
+
+  void activation_write(const Step& one) {
+    needs_filler(one, SlotKind::activation, StepKind::activation_read);
+    needs_computed(one);
+    state_.hidden_write[one.batch] = &one;
+  }
+
+  void needs_hidden(const Step& one) {
+    const ModuleKind kind = module_kind(one.visit);
+    const bool uses = find_use(one, SlotKind::activation) != nullptr;
+    if (kind == ModuleKind::embed && uses) state_.hidden_on_disk.insert(one.batch);
+    const bool passes = kind != ModuleKind::head || visits_[one.visit].first_chunk;
+    expect(uses == (passes && state_.hidden_on_disk.contains(one.batch)), one,
+           uses ? "takes hidden rows from disk that are elsewhere" : "misses its hidden rows");
+    if (uses) needs_filler(one, SlotKind::activation, StepKind::activation_read);
+  }
+
+  // ---- compute ----
+
+  void compute(const Step& one) {
+    expect(state_.computed.emplace(VisitBatch{one.visit, one.batch}, one.id).second, one,
+           "is computed again");
+    expect(one.visit >= state_.last_visit, one, "comes after a later visit");
+    state_.last_visit = std::max(state_.last_visit, one.visit);
+    expect(one.batch >= 0 && !one.ahead, one, "computes no micro-batch of this sweep");
+    needs_panels(one);
+    needs_hidden(one);
+    const ModuleKind kind = module_kind(one.visit);
+    if (kind == ModuleKind::embed) {
+      const bool device = options_.accelerator;
+      needs_filler(one, device ? SlotKind::device_gather : SlotKind::gather,
+                   device ? StepKind::embed_upload : StepKind::embed_gather);
+    }
+    if (kind == ModuleKind::attention) attend(one);
+  }
+
+  void attend(const Step& one) {
+    const bool uses = find_use(one, SlotKind::kv) != nullptr;
+    state_.kv_used[{one.visit, one.batch}] = uses;
+    if (!uses) return;
+    needs_filler(one, SlotKind::kv, StepKind::kv_read);
+    after_old_pages(one);
+  }
+
+  void logits_download(const Step& one) {
+    expect(module_kind(one.visit) == ModuleKind::head, one, "downloads logits of another module");
+    needs_computed(one);
+  }
+
+  // ---- ends ----
+
+  void finish_sweep() {
+    std::set<int> batches, head_batches;
+    for (const auto& [which, id] : state_.computed) {
+      batches.insert(which.second);
+      if (module_kind(which.first) == ModuleKind::head) head_batches.insert(which.second);
+    }
+    const uint64_t last = next_id_ - 1;
+    if (batches.empty()) findings_.push_back({last, "a sweep computes nothing"});
+    for (int v = 0; v < static_cast<int>(visits_.size()); ++v) {
+      for (int b : module_kind(v) == ModuleKind::head ? head_batches : batches) {
+        if (state_.computed.contains({v, b})) continue;
+        findings_.push_back(
+            {last, "visit " + std::to_string(v) + " misses micro-batch " + std::to_string(b)});
+      }
+    }
+    std::map<int, std::set<bool>> kv;
+    for (const auto& [which, used] : state_.kv_used) kv[which.second].insert(used);
+    for (const auto& [batch, used] : kv) {
+      if (used.size() > 1)
+        findings_.push_back(
+            {last, "only some layers have the KV pages of micro-batch " + std::to_string(batch)});
+    }
+    for (const auto& [visit, id] : state_.kv_written) kv_written_[visit] = id;
+  }
+
+  void finish() {
+    for (const auto& [slot, now] : stays_) {
+      const bool for_later = now.live && now.filler->ahead && now.filler->id >= sweep_begin_;
+      if (!now.live || for_later) continue;
+      report(*now.filler,
+             std::string("its ") + slot_name(slot.first) + " slot is never given back");
+    }
+  }
+
+  const std::vector<Visit>& visits_;
+  const Program& program_;
+  const BuildOptions& options_;
+  uint64_t next_id_;
+  StepOrder order_;
+  int sweep_ = 0;
+  uint64_t sweep_begin_ = 0;  // id of its first step
+  SweepState state_;
+  std::map<std::pair<SlotKind, int>, Stay> stays_;
+  std::map<PanelKey, const Step*> staged_,
+      loaded_;                          // in a host slot of an accelerator; ready for use
+  std::map<int, uint64_t> kv_written_;  // by visit: last kv_write of the sweeps before
+  std::vector<Finding> findings_;
+};
+
+}  // namespace
+
+std::vector<Finding> check_schedules(const std::vector<const Schedule*>& sweeps,
+                                     const std::vector<Visit>& visits, const Program& program,
+                                     const BuildOptions& options) {
+  if (sweeps.empty()) return {};
+  return Checker(visits, program, options, sweeps.front()->first_id).run(sweeps);
+}
+
+}  // namespace penstock
