@@ -6,6 +6,12 @@
 namespace penstock {
 namespace {
 
+struct Named {
+  const char* name;
+  const void* data;
+  Access access = Access::read;
+};
+
 // Collects the operands of one op.
 class Lister {
  public:
@@ -15,50 +21,50 @@ class Lister {
     const size_t bytes = size(p.m) * size(p.dim) * dtype_bytes(p.dtype);
     add({.name = "rows", .data = at(p.rows), .row_bytes = bytes});
     if (p.add) add({.name = "add", .data = at(p.add), .row_bytes = bytes});
-    matrix("out", p.out, p.m, p.dim, p.out_stride, Access::write);
+    matrix({"out", p.out, Access::write}, p.m, p.dim, p.out_stride);
   }
 
   void operator()(const NormParams& p) {
-    matrix("x", p.x, p.m, p.dim, p.x_stride);
-    if (p.weight) matrix("weight", p.weight, 1, p.dim, 0);
-    if (p.bias) matrix("bias", p.bias, 1, p.dim, 0);
-    matrix("y", p.y, p.m, p.dim, p.y_stride, Access::write);
+    matrix({"x", p.x}, p.m, p.dim, p.x_stride);
+    if (p.weight) vector({"weight", p.weight}, p.dim);
+    if (p.bias) vector({"bias", p.bias}, p.dim);
+    matrix({"y", p.y, Access::write}, p.m, p.dim, p.y_stride);
   }
 
   void operator()(const PrepareParams& p) {
-    matrix("x", p.x, p.m, p.layout.k, p.x_stride);
-    prepared("out", p.out, p.m, p.layout, Access::write);
+    matrix({"x", p.x}, p.m, p.layout.k, p.x_stride);
+    prepared({"out", p.out, Access::write}, p.m, p.layout);
   }
 
   void operator()(const GemmParams& p) {
-    prepared("x", p.x, p.m, p.input, Access::read);
+    prepared({"x", p.x}, p.m, p.input);
     for (int i = 0; i < p.panel_count; ++i) {
       const WeightPanel& panel = p.panels[i];
       const int64_t begin = panel.row_begin, rows = panel.row_end - panel.row_begin;
       add({.name = "weight", .data = panel.data, .row_bytes = weight_bytes(p, rows)});
-      if (p.bias) matrix("bias", p.bias + begin, 1, rows, 0);
-      if (p.residual) matrix("residual", p.residual + begin, p.m, rows, p.residual_stride);
-      matrix("y", p.y + (begin - p.column_origin), p.m, rows, p.y_stride, Access::write);
+      if (p.bias) vector({"bias", p.bias + begin}, rows);
+      if (p.residual) matrix({"residual", p.residual + begin}, p.m, rows, p.residual_stride);
+      matrix({"y", p.y + (begin - p.column_origin), Access::write}, p.m, rows, p.y_stride);
     }
   }
 
   void operator()(const GatedParams& p) {
-    matrix("gate", p.gate, p.m, p.dim, p.stride);
-    matrix("up", p.up, p.m, p.dim, p.stride);
-    matrix("out", p.out, p.m, p.dim, p.out_stride, Access::write);
+    matrix({"gate", p.gate}, p.m, p.dim, p.stride);
+    matrix({"up", p.up}, p.m, p.dim, p.stride);
+    matrix({"out", p.out, Access::write}, p.m, p.dim, p.out_stride);
   }
 
   void operator()(const RotaryParams& p) {
-    matrix("x", p.x, p.m, int64_t{p.heads} * p.head_dim, p.x_stride, Access::update);
-    matrix("inv_freq", p.inv_freq, 1, p.rotary_dim / 2, 0);
+    matrix({"x", p.x, Access::update}, p.m, int64_t{p.heads} * p.head_dim, p.x_stride);
+    vector({"inv_freq", p.inv_freq}, p.rotary_dim / 2);
   }
 
   void operator()(const KvAppendParams& p) {
     const int64_t width = int64_t{p.layout.kv_heads} * p.layout.head_dim;
     for (int32_t i = 0; i < p.span_count; ++i) {
       const SpanView& span = p.spans[i];
-      matrix("k", p.k + span.first_row * p.k_stride, span.count, width, p.k_stride);
-      matrix("v", p.v + span.first_row * p.v_stride, span.count, width, p.v_stride);
+      matrix({"k", p.k + span.first_row * p.k_stride}, span.count, width, p.k_stride);
+      matrix({"v", p.v + span.first_row * p.v_stride}, span.count, width, p.v_stride);
       pages(p.layout, span, span.position, Access::update);
     }
   }
@@ -67,21 +73,21 @@ class Lister {
     const int64_t width = int64_t{p.heads} * p.layout.head_dim;
     for (int32_t i = 0; i < p.span_count; ++i) {
       const SpanView& span = p.spans[i];
-      matrix("q", p.q + span.first_row * p.q_stride, span.count, width, p.q_stride);
+      matrix({"q", p.q + span.first_row * p.q_stride}, span.count, width, p.q_stride);
       pages(p.layout, span, p.window > 0 ? std::max(0, span.position - p.window + 1) : 0,
             Access::read);
-      matrix("out", p.out + span.first_row * p.out_stride, span.count, width, p.out_stride,
-             Access::write);
+      matrix({"out", p.out + span.first_row * p.out_stride, Access::write}, span.count, width,
+             p.out_stride);
     }
   }
 
   void operator()(const GatherRowsParams& p) {
-    for (int64_t i = 0; i < p.m; ++i) matrix("x", p.x + p.rows[i] * p.x_stride, 1, p.dim, 0);
-    matrix("out", p.out, p.m, p.dim, p.out_stride, Access::write);
+    for (int64_t i = 0; i < p.m; ++i) vector({"x", p.x + p.rows[i] * p.x_stride}, p.dim);
+    matrix({"out", p.out, Access::write}, p.m, p.dim, p.out_stride);
   }
 
   void operator()(const ScoreParams& p) {
-    matrix("logits", p.logits, p.m, p.columns, p.stride);
+    matrix({"logits", p.logits}, p.m, p.columns, p.stride);
     add({.name = "states",
          .data = at(p.states),
          .row_bytes = size(p.m) * sizeof(ScoreState),
@@ -102,22 +108,26 @@ class Lister {
     if (operand.bytes() > 0) found_.push_back(operand);
   }
 
-  void matrix(const char* name, const float* data, int64_t rows, int64_t columns, int64_t stride,
-              Access access = Access::read) {
-    add({.name = name,
-         .data = at(data),
+  void matrix(Named named, int64_t rows, int64_t columns, int64_t stride) {
+    add({.name = named.name,
+         .data = at(named.data),
          .row_bytes = size(columns) * sizeof(float),
          .rows = size(rows),
          .stride_bytes = size(stride) * sizeof(float),
-         .access = access});
+         .access = named.access});
   }
 
-  void prepared(const char* name, const std::byte* data, int64_t rows, const PreparedLayout& layout,
-                Access access) {
-    add({.name = name,
-         .data = data,
-         .row_bytes = size(rows) * size(layout.stride_bytes),
-         .access = access});
+  void vector(Named named, int64_t count) { matrix(named, 1, count, 0); }
+
+  // Without the unused end of each row.
+  void prepared(Named named, int64_t rows, const PreparedLayout& layout) {
+    const bool scaled = layout.kind == InputKind::int8;
+    add({.name = named.name,
+         .data = at(named.data),
+         .row_bytes = size(scaled ? layout.scales_offset + layout.blocks * 8 : layout.row_bytes),
+         .rows = size(rows),
+         .stride_bytes = size(layout.stride_bytes),
+         .access = named.access});
   }
 
   // The pages of a span from the one that holds `first` on.

@@ -261,7 +261,7 @@ TEST_F(VirtualDeviceTest, CopiesStayOnTheirSides) {
 
 // Moves each operand of each op out of the device's memory in turn, by leaving a hole in the block
 // where it lies.
-TEST_F(VirtualDeviceTest, EveryOperandMustBeInside) {
+TEST_F(VirtualDeviceTest, HostMemoryIsRefusedByEveryOp) {
   OpChain chain(9, {"int8", "int8", 0});
   std::vector<std::byte> host_block(chain.content());
   for (const Op& op : chain.ops(host_block.data())) {

@@ -68,7 +68,7 @@ TEST(Operands, GemmPanelsNameTheirOwnRowsAndColumns) {
   gemm.column_origin = 32;
   std::vector<Operand> list = operands(gemm);
   ASSERT_EQ(list.size(), 9u);
-  EXPECT_EQ(list[0].bytes(), static_cast<size_t>(2 * gemm.input.stride_bytes));
+  EXPECT_EQ(list[0].bytes(), static_cast<size_t>(gemm.input.stride_bytes + gemm.input.row_bytes));
   EXPECT_EQ(list[1].bytes(), 16u * 20 * 2);
   EXPECT_EQ(list[5].data, weight + 2048);
   EXPECT_EQ(list[5].bytes(), 5u * 20 * 2);

@@ -1,0 +1,89 @@
+// The operands of an op are all it reads and all it writes: shown by running the kernels with
+// everything else poisoned.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "device/device.h"
+#include "device/op_chain.h"
+#include "device/operands.h"
+#include "kernels/cpu/table.h"
+
+namespace penstock {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+// 1 for every byte of the block at `base` that belongs to an operand of the wanted kind.
+std::vector<char> mask_of(const Op& op, const std::byte* base, size_t bytes, Access unwanted) {
+  std::vector<char> mask(bytes, 0);
+  for (const Operand& operand : operands(op)) {
+    if (operand.access == unwanted) continue;
+    for (size_t row = 0; row < operand.rows; ++row) {
+      const size_t begin = operand.data - base + row * operand.stride_bytes;
+      std::fill_n(mask.begin() + begin, operand.row_bytes, 1);
+    }
+  }
+  return mask;
+}
+
+class OperandsComplete : public testing::TestWithParam<ChainFormats> {
+ protected:
+  // The block after `op` has run on `before`.
+  Bytes run(const Op& op, const Bytes& before) {
+    std::memcpy(block_.data(), before.data(), before.size());
+    device_->wait(device_->run(op, {}));
+    return {block_.data(), block_.data() + before.size()};
+  }
+
+  Bytes expect_complete(const Op& op, const Bytes& before) {
+    const std::vector<char> read = mask_of(op, block_.data(), before.size(), Access::write);
+    const std::vector<char> written = mask_of(op, block_.data(), before.size(), Access::read);
+    Bytes poisoned(before);
+    for (size_t i = 0; i < poisoned.size(); ++i) {
+      if (!read[i]) poisoned[i] = std::byte{0xff};
+    }
+    const Bytes after = run(op, before), after_poison = run(op, poisoned);
+    for (size_t i = 0; i < before.size(); ++i) {
+      EXPECT_EQ(after_poison[i], written[i] ? after[i] : poisoned[i]) << op_name(op) << " at " << i;
+      EXPECT_EQ(after[i], written[i] ? after[i] : before[i]) << op_name(op) << " wrote at " << i;
+      if (HasFailure()) return after;
+    }
+    EXPECT_NE(after, before) << op_name(op) << " did nothing";
+    return after;
+  }
+
+  Budget host_{{Tier::host, 0}, 1 << 28};
+  std::unique_ptr<LaneSet> lanes_;
+  std::unique_ptr<Device> device_;
+  Buffer block_;
+};
+
+TEST_P(OperandsComplete, NothingElseIsReadOrWritten) {
+  for (const std::string_view isa : supported_isas()) {
+    OpChain chain(31, GetParam());
+    lanes_ = std::make_unique<LaneSet>();
+    DeviceOptions options;
+    options.spec = "cpu:" + std::string(isa);
+    device_ = open_device(options, *lanes_, host_);
+    block_ = device_->allocate(chain.content().size(), host_, "block");
+    Bytes state = chain.content();
+    for (const Op& op : chain.ops(block_.data())) {
+      state = expect_complete(op, state);
+      ASSERT_FALSE(HasFailure()) << isa;
+    }
+    device_.reset();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, OperandsComplete,
+                         testing::Values(ChainFormats{"fp32", "fp32", 0},
+                                         ChainFormats{"bf16", "bf16", 0},
+                                         ChainFormats{"fp16", "fp16", 2},
+                                         ChainFormats{"int8", "int8", 0},
+                                         ChainFormats{"int4-g64", "int4", 3}));
+
+}  // namespace
+}  // namespace penstock
