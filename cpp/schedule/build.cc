@@ -240,7 +240,7 @@ class SweepBuilder {
     const SlotRing::Taken taken = device_ring_.take();
     Step step = make_step(StepKind::panel_upload, LaneKind::h2d, load_position_, -1);
     step.panel = panel;
-    step.bytes = what.bytes;
+    step.bytes = what.upload_bytes;
     if (from_disk) {
       step.slots.push_back({SlotKind::host_ring, staged.slot, false, true});
       host_ring_.release(staged.slot, step.id);

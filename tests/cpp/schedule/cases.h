@@ -1,0 +1,132 @@
+// Random sweeps for the schedule tests: visits with invented panels, micro-batches of every kind.
+#pragma once
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+#include "schedule/build.h"
+
+namespace penstock {
+
+class Dice {
+ public:
+  explicit Dice(uint64_t seed) : engine_(seed) {}
+  int between(int low, int high) { return std::uniform_int_distribution(low, high)(engine_); }
+  bool one_in(int n) { return between(1, n) == 1; }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+struct Case {
+  Program program;
+  std::vector<Visit> visits;
+  BuildOptions options;
+  std::vector<std::vector<BatchShape>> sweeps;
+
+  Tier compute() const { return options.accelerator ? Tier::device : Tier::host; }
+  int streamed(const Visit& visit) const {
+    return static_cast<int>(
+        std::count_if(visit.panels.begin(), visit.panels.end(),
+                      [&](const Panel& p) { return is_streamed(p, compute()); }));
+  }
+  int most_streamed() const {
+    int most = 0;
+    for (const Visit& visit : visits) most = std::max(most, streamed(visit));
+    return most;
+  }
+  bool head(const Visit& visit) const {
+    return program.modules[visit.module].kind == ModuleKind::head;
+  }
+};
+
+inline std::vector<Panel> random_panels(Dice& dice, bool accelerator, int most) {
+  std::vector<Panel> panels(dice.between(0, most));
+  for (Panel& panel : panels) {
+    panel.weight = dice.between(0, 5);
+    panel.row_end = 16;
+    panel.bytes = 64 * dice.between(1, 99);
+    panel.home = dice.one_in(4) ? Tier::host : Tier::disk;
+    if (accelerator && dice.one_in(4)) panel.home = Tier::device;
+  }
+  return panels;
+}
+
+inline BatchShape random_batch(Dice& dice, bool accelerator) {
+  BatchShape batch;
+  batch.tokens = dice.between(1, 40);
+  batch.head_rows = dice.one_in(4) ? 0 : dice.between(1, 40);
+  batch.gather_disk_bytes = dice.one_in(3) ? 0 : 64 * dice.between(1, 40);
+  if (accelerator) {
+    batch.gather_upload_bytes = 64 * dice.between(1, 40);
+    batch.logits_bytes = batch.head_rows * 64;
+    return batch;
+  }
+  batch.kv_on_disk = !dice.one_in(3);
+  if (batch.kv_on_disk && !dice.one_in(4)) batch.kv_read_bytes = 4096 * dice.between(1, 9);
+  if (batch.kv_on_disk && dice.one_in(2)) batch.kv_write_bytes = 4096 * dice.between(1, 9);
+  batch.activations_on_disk = dice.one_in(2);
+  batch.activation_bytes = batch.activations_on_disk ? 4096 * dice.between(1, 9) : 0;
+  return batch;
+}
+
+inline Case random_case(uint64_t seed) {
+  Dice dice(seed);
+  Case made;
+  made.options.accelerator = dice.one_in(3);
+  const bool accelerator = made.options.accelerator;
+  const auto add = [&](ModuleKind kind, int chunks) {
+    made.program.modules.push_back({.kind = kind, .layer = 0, .ops = {}, .matrices = {}});
+    for (int c = 0; c < chunks; ++c) {
+      Visit visit;
+      visit.module = static_cast<int>(made.program.modules.size()) - 1;
+      visit.panels = random_panels(dice, accelerator, kind == ModuleKind::embed ? 1 : 5);
+      visit.first_chunk = c == 0;
+      visit.last_chunk = c + 1 == chunks;
+      made.visits.push_back(visit);
+    }
+  };
+  add(ModuleKind::embed, 1);
+  for (int layer = dice.between(1, 4); layer > 0; --layer) {
+    add(ModuleKind::attention, 1);
+    add(ModuleKind::mlp, 1);
+  }
+  add(ModuleKind::head, dice.between(1, 3));
+  made.options.host_ring_slots = std::max(1, made.most_streamed()) + dice.between(0, 7);
+  if (accelerator) {
+    made.options.device_ring_slots = std::max(1, made.most_streamed()) + dice.between(0, 7);
+    made.options.host_ring_slots = dice.between(1, 6);
+  }
+  made.options.gather_slots = dice.between(1, 3);
+  made.options.kv_slots = dice.between(1, 4);
+  made.options.activation_slots = dice.between(1, 4);
+  made.options.lookahead = dice.between(1, 6);
+  made.sweeps.resize(dice.between(1, 3));
+  for (auto& batches : made.sweeps) {
+    batches.resize(dice.between(1, 5));
+    for (BatchShape& batch : batches) batch = random_batch(dice, accelerator);
+  }
+  return made;
+}
+
+inline std::vector<Schedule> build_all(const Case& made) {
+  std::vector<Schedule> schedules;
+  Carry carry;
+  for (size_t s = 0; s < made.sweeps.size(); ++s) {
+    BuildOptions options = made.options;
+    options.last_sweep = s + 1 == made.sweeps.size();
+    Built built = build_sweep(made.visits, made.program, made.sweeps[s], options, carry);
+    schedules.push_back(std::move(built.schedule));
+    carry = std::move(built.carry);
+  }
+  return schedules;
+}
+
+inline std::vector<const Schedule*> pointers(const std::vector<Schedule>& schedules) {
+  std::vector<const Schedule*> all;
+  for (const Schedule& schedule : schedules) all.push_back(&schedule);
+  return all;
+}
+
+}  // namespace penstock
