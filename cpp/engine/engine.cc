@@ -2,6 +2,7 @@
 #include "penstock/engine.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -137,6 +138,7 @@ struct Engine::State {
                       &chosen.memory,  &chosen.policy, &*store,          &*kv,
                       &*activations,   model.exact()};
     generator.emplace(parts);
+    for (const LaneId lane : context.lanes.lanes()) before[lane.kind] = context.lanes.stats(lane);
   }
 
   void load_caches() {
@@ -175,6 +177,7 @@ struct Engine::State {
   std::optional<KvStore> kv;
   std::optional<ActivationStore> activations;
   std::optional<Generator> generator;
+  std::map<LaneKind, LaneStats> before;  // what loading did on the lanes
 };
 
 Engine::Engine(const EngineOptions& options)
@@ -212,8 +215,9 @@ Stats Engine::stats() const {
   stats.active = counts.active;
   stats.waiting = counts.waiting;
   for (const LaneId lane : context.lanes.lanes()) {
-    const LaneStats measured = context.lanes.stats(lane);
-    stats.lanes[lane_name(lane.kind)] = {measured.busy_seconds, measured.bytes, measured.tasks};
+    const LaneStats now = context.lanes.stats(lane), before = state_->before.at(lane.kind);
+    stats.lanes[lane_name(lane.kind)] = {now.busy_seconds - before.busy_seconds,
+                                         now.bytes - before.bytes, now.tasks - before.tasks};
     stats.predicted_bytes[lane_name(lane.kind)] = counts.lane_bytes[static_cast<int>(lane.kind)];
   }
   for (const Budget* budget : {&context.host, &context.device_memory, &context.disk}) {

@@ -52,16 +52,30 @@ void Generator::check_request(const Request& request) const {
 uint64_t Generator::submit(const Request& request) {
   check_request(request);
   RowPointer row = make_row(request);
-  const int64_t blocks = parts_.executor.kv->blocks_for(row->final_cached(), false);
-  const bool disk_possible = parts_.executor.policy->kv.disk > 0;
-  if (!disk_possible && blocks > parts_.executor.kv->blocks()) {
-    refuse("prompt", std::to_string(blocks) + " KV pages",
-           "at most " + std::to_string(parts_.executor.kv->blocks()),
-           "row needs more KV memory than the budget leaves");
-  }
+  check_room(*row);
   const uint64_t id = row->id;
   waiting_.push_back(std::move(row));
   return id;
+}
+
+// A row must fit when it is alone, wherever its pages may be put.
+void Generator::check_room(const Row& row) const {
+  const MemoryPlan& memory = *parts_.executor.memory;
+  const KvStore& kv = *parts_.executor.kv;
+  const auto require = [](int64_t pages, int64_t limit, const char* where) {
+    if (pages <= limit) return;
+    refuse("prompt", std::to_string(pages) + " KV pages", "at most " + std::to_string(limit),
+           where);
+  };
+  if (memory.kv_disk_sequences < parts_.executor.policy->max_sequences) {
+    require(kv.blocks_for(row.final_cached(), false), kv.blocks(),
+            "row needs more KV memory than the budget leaves");
+  }
+  if (memory.kv_disk_sequences > 0) {
+    const int64_t units = memory.kv_disk_bytes / kv.unit_bytes();
+    require(kv.blocks_for(row.final_length(), false), units,
+            "row needs more KV space than the disk budget leaves");
+  }
 }
 
 Generator::RowPointer Generator::make_row(const Request& request) {
@@ -108,7 +122,9 @@ void Generator::admit() {
 }
 
 bool Generator::enter(RowPointer& row) {
-  const double owed = disk_share_owed_ + parts_.executor.policy->kv.disk;
+  const double share = static_cast<double>(parts_.executor.memory->kv_disk_sequences) /
+                       std::max(1, parts_.executor.policy->max_sequences);
+  const double owed = disk_share_owed_ + share;
   row->kv_on_disk = owed >= 1.0 - 1e-9;
   std::vector<const Row*> active;
   for (const RowPointer& each : active_) active.push_back(each.get());
@@ -201,7 +217,8 @@ std::vector<Event> Generator::collect(const std::vector<Row*>& rows,
     counts_.prompt_tokens += std::max<int64_t>(
         0, std::min(taken[i], row.prompt_tokens - (row.cached - taken[i])));
     collect_scores(row, span, score);
-    Event event{.request = row.id};
+    Event event;
+    event.request = row.id;
     if (row.request.all_logits) collect_logits(row, span, logits_row);
     if (span.want == Want::last) sample(row, logits_row, event);
     logits_row += span.logits_rows();

@@ -41,6 +41,7 @@ class Generator {
  private:
   using RowPointer = std::unique_ptr<Row>;
   void check_request(const Request& request) const;
+  void check_room(const Row& row) const;
   RowPointer make_row(const Request& request);
   void admit();
   bool enter(RowPointer& row);

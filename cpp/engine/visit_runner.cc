@@ -26,7 +26,7 @@ struct VisitRunner::Call {
   const Module& module;
   std::span<const Ticket> after;
   int64_t tag;
-  Ticket last;
+  Ticket last{};
   Reg prepared = Reg::none;
   InputKind prepared_kind = InputKind::f32;
   int64_t prepared_block = 0;

@@ -155,7 +155,8 @@ class Placer {
     for (const Segment& s : plan_.placements[m.info->id].segments) {
       const int64_t from = std::max(begin, s.begin), to = std::min(end, s.end);
       if (from >= to) continue;
-      const Panel whole{m.info->id, from, to, s.place.tier, bytes_of(m, from, to)};
+      const uint64_t bytes = bytes_of(m, from, to);
+      const Panel whole{m.info->id, from, to, s.place.tier, bytes, bytes};
       if (!streamed(whole)) {
         visit->panels.push_back(whole);
       } else if (m.packed()) {
@@ -175,6 +176,7 @@ class Placer {
       const bool travels_whole = panel.home == Tier::disk;
       panel.bytes = travels_whole ? bytes_of(m, block, std::min(m.info->rows, block + rows))
                                   : bytes_of(m, panel.row_begin, panel.row_end);
+      panel.upload_bytes = bytes_of(m, panel.row_begin, panel.row_end);
       visit->panels.push_back(panel);
     }
   }
@@ -190,7 +192,8 @@ class Placer {
       int64_t end = whole.row_begin + rows * i / pieces;
       if (tiles && i < pieces) end = round_down(end, kRawTileRows);
       if (end <= begin) continue;
-      visit->panels.push_back({whole.weight, begin, end, whole.home, bytes_of(m, begin, end)});
+      const uint64_t bytes = bytes_of(m, begin, end);
+      visit->panels.push_back({whole.weight, begin, end, whole.home, bytes, bytes});
       begin = end;
     }
   }
@@ -251,7 +254,7 @@ class Placer {
       ++count;
       plan_.max_panel_bytes = std::max(plan_.max_panel_bytes, panel.bytes);
       if (panel.home == Tier::disk) plan_.streamed_bytes += panel.bytes;
-      if (options_.compute == Tier::device) plan_.uploaded_bytes += panel.bytes;
+      if (options_.compute == Tier::device) plan_.uploaded_bytes += panel.upload_bytes;
     }
     plan_.max_visit_streamed_panels = std::max(plan_.max_visit_streamed_panels, count);
     plan_.head_columns = std::max(plan_.head_columns, visit.row_end - visit.row_begin);
