@@ -4,8 +4,9 @@
 #include <charconv>
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <unordered_set>
 #include <vector>
+
+#include "base/name_set.h"
 
 namespace penstock {
 namespace {
@@ -42,30 +43,19 @@ class Cursor {
 // allocation.
 struct Frame {
   bool object = false;
-  int64_t count = 0;  // members begun
-  std::string key;    // of the member at hand
-  std::vector<std::string> few;
-  std::unordered_set<std::string> many;
+  int64_t elements = 0;  // of an array: begun
+  NameSet keys;
 
   void open(bool is_object) {
     object = is_object;
-    count = 0;
-    many.clear();
+    elements = 0;
+    keys.clear();
   }
-
-  bool add(const std::string& name) {
-    constexpr int64_t kFew = 8;
-    const auto used = few.begin() + std::min(count, kFew);
-    if (std::find(few.begin(), used, name) != used) return false;
-    key = name;
-    if (count >= kFew) return ++count, many.insert(name).second;
-    if (static_cast<int64_t>(few.size()) == count) few.emplace_back();
-    few[count++] = name;
-    return true;
-  }
+  bool started() const { return object ? keys.size() > 0 : elements > 0; }
+  std::string token() const;  // of the member at hand in a JSON pointer
 };
 
-std::string pointer_token(const std::string& key) {
+std::string pointer_token(std::string_view key) {
   std::string token;
   for (const char c : key) {
     if (c == '~') {
@@ -79,6 +69,10 @@ std::string pointer_token(const std::string& key) {
   return escape_for_message(token);
 }
 
+std::string Frame::token() const {
+  return object ? pointer_token(keys.last()) : std::to_string(elements - 1);
+}
+
 // The parser's sink: checks what plain JSON would let pass, then forwards.
 class Sink final : public JsonPlace {
  public:
@@ -90,11 +84,9 @@ class Sink final : public JsonPlace {
   std::string pointer() const override {
     std::string text;
     for (int i = 0; i < depth_; ++i) {
-      const Frame& frame = frames_[i];
-      if (frame.count > 0) {
-        text += '/';
-        text += frame.object ? pointer_token(frame.key) : std::to_string(frame.count - 1);
-      }
+      if (!frames_[i].started()) continue;
+      text += '/';
+      text += frames_[i].token();
     }
     return text;
   }
@@ -125,7 +117,7 @@ class Sink final : public JsonPlace {
   bool key(std::string& name) {
     refuse_nul(name);
     count();
-    if (!frames_[depth_ - 1].add(name)) {
+    if (!frames_[depth_ - 1].keys.insert(name)) {
       fail("the key '" + escape_for_message(name) + "' appears twice in one object", offset());
     }
     visitor_.key(*this, name);
@@ -162,7 +154,7 @@ class Sink final : public JsonPlace {
 
   void enter_value() {
     count();
-    if (depth_ > 0 && !frames_[depth_ - 1].object) ++frames_[depth_ - 1].count;
+    if (depth_ > 0) ++frames_[depth_ - 1].elements;
   }
 
   bool scalar(const JsonScalar& value) {

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 
@@ -51,9 +50,8 @@ void rename_durably(const std::string& from, const std::string& to, const FaultS
 
 void write_file_atomically(const std::string& path, std::string_view content,
                            const FaultSeam* seam) {
-  static std::atomic<uint64_t> counter{0};
-  const std::string temp =
-      path + "." + std::to_string(::getpid()) + "-" + std::to_string(++counter) + ".tmp";
+  const std::string writer = std::to_string(::getpid()) + "-" + std::to_string(::gettid());
+  const std::string temp = path + "." + writer + ".tmp";
   ::unlink(temp.c_str());
   const File file = File::create(temp, seam);
   try {
