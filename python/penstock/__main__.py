@@ -1,4 +1,4 @@
-"""``python -m penstock``."""
+"""``penstock`` and ``python -m penstock``."""
 
 import sys
 
@@ -6,12 +6,13 @@ from penstock._cmake import cmakedir
 
 
 def main() -> int:
-    """Answer ``--cmakedir``; everything else is refused with a usage line."""
+    """Answers ``--cmakedir``; everything else is the command line's."""
     if sys.argv[1:] == ["--cmakedir"]:
         print(cmakedir())
         return 0
-    print("usage: python -m penstock --cmakedir", file=sys.stderr)
-    return 2
+    from penstock.cli import main as run
+
+    return run()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.childprocess import module_command
-from penstock.errors import InvalidArgumentError, NotFoundError
+from penstock.errors import InvalidArgumentError, NotFoundError, PenstockError
 from penstock.model_folder import chat_template, special_token_texts, tokenizer_config
 
 SECONDS_TO_START = 30.0
@@ -70,6 +70,8 @@ class ChatTemplate:
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
             answer = json.loads(self._read_line(process, seconds))
+        except PenstockError:
+            raise
         except (OSError, ValueError):
             self.close()
             raise self._refuse("its process died") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import signal
 import sys
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _RUN = (
@@ -24,3 +25,11 @@ def module_command(module: str) -> list[str]:
 def die_with_parent() -> None:
     """Asks the kernel to kill this process when its parent's thread ends, however that happens."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+def first_to_be_killed() -> None:
+    """When the machine runs out of memory, let this process go and not the one that keeps files."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+    except OSError:
+        return

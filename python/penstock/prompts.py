@@ -55,8 +55,11 @@ class PromptEncoder:
 
     def text(self, text: str) -> list[int]:
         """Token ids of a text prompt. An empty one is allowed where the tokenizer adds BOS."""
-        if "\0" in text:
-            raise InvalidArgumentError("prompt: holds the character U+0000", field="prompt")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            found = f"a lone surrogate at character {error.start}"
+            raise InvalidArgumentError(f"prompt: {found}", field="prompt", found=found) from None
         ids = self.tokenizer.encode(text)
         if not ids:
             message = "prompt: empty, and the model has no beginning-of-text token"

@@ -26,9 +26,10 @@ def _no_constant(name: str) -> None:
 
 def _depth(value: Any) -> int:
     level, depth = [value], 0
-    while level and depth <= MAX_DEPTH:
+    while containers := [v for v in level if isinstance(v, dict | list)]:
         depth += 1
-        containers = [v for v in level if isinstance(v, dict | list)]
+        if depth > MAX_DEPTH:
+            break
         level = [c for v in containers for c in (v.values() if isinstance(v, dict) else v)]
     return depth
 
@@ -46,7 +47,7 @@ def loads(raw: bytes, what: str) -> Any:
         raise MalformedError(f"{what}: nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:
         raise MalformedError(f"{what}: not JSON: {error}") from None
-    if text.count("[") + text.count("{") >= MAX_DEPTH and _depth(value) > MAX_DEPTH + 1:
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise MalformedError(f"{what}: nested deeper than {MAX_DEPTH}")
     return value
 

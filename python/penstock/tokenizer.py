@@ -30,8 +30,8 @@ def _guard(refusal: MalformedError | InvalidArgumentError) -> Iterator[None]:
         raise
     except BaseException as error:  # the library's PanicException is no Exception
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        told = {**refusal.record(), "message": ""}
-        raise type(refusal)(f"{refusal}: {reason}", **told) from None
+        details = {k: v for k, v in refusal.record().items() if k != "message"}
+        raise type(refusal)(f"{refusal}: {reason}", **details) from None
 
 
 class Tokenizer:

@@ -1,0 +1,171 @@
+"""Options that several commands share, as dataclasses that Typer sees as plain parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import json
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from penstock.errors import InvalidArgumentError
+from penstock.sampling import SamplingParams
+from penstock.settings import EngineSettings
+
+_MEMORY, _NUMBERS, _CHOICE = "Memory", "Formats and compute", "Choosing tokens"
+
+
+def _option(help_text: str, panel: str, *names: str) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=panel)
+
+
+@dataclass(frozen=True)
+class EngineArgs:
+    """The engine's options; names are those of :class:`penstock.LLM`."""
+
+    host_memory: Annotated[
+        str,
+        _option("Ceiling on the engine's RAM, as 4GiB. Default: most of what is free.", _MEMORY),
+    ] = ""
+    device: Annotated[
+        str, _option("cpu, cpu:avx2, cpu:avx512, cpu:portable, or virtual.", _NUMBERS)
+    ] = "cpu"
+    device_memory: Annotated[str, _option("Ceiling on an accelerator's memory.", _MEMORY)] = ""
+    disk: Annotated[str, _option("Folder for spilled KV and activations.", _MEMORY)] = ""
+    disk_memory: Annotated[str, _option("Ceiling on spilled bytes.", _MEMORY)] = ""
+    weights: Annotated[
+        str, _option("auto (as published), fp32, fp16, bf16, int8, int4, int4-g32, ...", _NUMBERS)
+    ] = "auto"
+    kv: Annotated[str, _option("auto, fp32, fp16, bf16, int8 or int4.", _NUMBERS)] = "auto"
+    compute: Annotated[
+        str, _option("fast, or exact: quantised weights with fp32 activations.", _NUMBERS)
+    ] = "fast"
+    policy: Annotated[str, _option("auto, JSON text, or a JSON file.", _MEMORY)] = "auto"
+    cache: Annotated[str, _option("Folder for packed weights. Default: in MODEL.", _MEMORY)] = ""
+    threads: Annotated[int, _option("0: one per core.", _NUMBERS)] = 0
+    max_context: Annotated[
+        int, _option("Tokens a row may have; 0: the model's limit.", _MEMORY)
+    ] = 0
+    seed: Annotated[int, _option("Seed of all sampling.", _CHOICE)] = 0
+    special_tokens: Annotated[
+        bool,
+        _option("Prompts may contain special tokens as text.", _CHOICE, "--special-tokens"),
+    ] = False
+
+    def settings(self, model: str) -> EngineSettings:
+        """The checked settings."""
+        return EngineSettings.make(model, **vars(self))
+
+
+@dataclass(frozen=True)
+class SamplingArgs:
+    """Sampling parameters for rows that do not set their own."""
+
+    max_tokens: Annotated[int | None, _option("Default 16.", _CHOICE)] = None
+    min_tokens: Annotated[int | None, _option("No end before that many.", _CHOICE)] = None
+    temperature: Annotated[float | None, _option("0: greedy. Default 1.", _CHOICE)] = None
+    top_k: Annotated[int | None, _option("0: off.", _CHOICE)] = None
+    top_p: Annotated[float | None, _option("1: off.", _CHOICE)] = None
+    min_p: Annotated[float | None, _option("0: off.", _CHOICE)] = None
+    n: Annotated[int | None, _option("Completions per row.", _CHOICE, "--n")] = None
+    stop: Annotated[list[str] | None, _option("Ends the text; repeatable.", _CHOICE)] = None
+    stop_token_ids: Annotated[
+        list[int] | None, _option("Token id that ends the text; repeatable.", _CHOICE)
+    ] = None
+    ignore_eos: Annotated[
+        bool | None, _option("Go on after the end-of-text token.", _CHOICE, "--ignore-eos")
+    ] = None
+    logprobs: Annotated[int | None, _option("Also of the k most likely.", _CHOICE)] = None
+    prompt_logprobs: Annotated[
+        bool | None, _option("Of each prompt token.", _CHOICE, "--prompt-logprobs")
+    ] = None
+    presence_penalty: Annotated[float | None, _option("-2 to 2.", _CHOICE)] = None
+    frequency_penalty: Annotated[float | None, _option("-2 to 2.", _CHOICE)] = None
+    repetition_penalty: Annotated[float | None, _option("1: off.", _CHOICE)] = None
+    logit_bias: Annotated[
+        str | None, _option('JSON: {"token id": added to its logit}.', _CHOICE)
+    ] = None
+    allowed_token_ids: Annotated[
+        list[int] | None, _option("Only these may be chosen; repeatable.", _CHOICE)
+    ] = None
+
+    def params(self) -> SamplingParams:
+        """The checked parameters."""
+        given = {name: value for name, value in vars(self).items() if value not in (None, [])}
+        if "logit_bias" in given:
+            try:
+                given["logit_bias"] = json.loads(given["logit_bias"])
+            except ValueError as error:
+                message = f"logit_bias: not JSON: {error}"
+                raise InvalidArgumentError(message, field="logit_bias") from None
+        return SamplingParams().merged(given)
+
+
+@dataclass(frozen=True)
+class WorkloadArgs:
+    """Prompt and output lengths of made-up rows."""
+
+    rows: Annotated[int, typer.Option(min=1, max=1 << 24, help="Rows.")] = 64
+    prompt_len: Annotated[int, typer.Option(min=1, help="Prompt tokens a row.")] = 32
+    new: Annotated[int, typer.Option(min=1, help="Generated tokens a row.")] = 32
+
+
+@dataclass(frozen=True)
+class JobArgs:
+    """Files of ``penstock run``."""
+
+    input: Annotated[Path, typer.Option(help="JSONL file of rows.")]
+    output: Annotated[Path, typer.Option(help="JSONL file of records; rerun to continue it.")]
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew; the old output is dropped.")
+    ] = False
+    report: Annotated[Path | None, typer.Option(help="Write the report as JSON.")] = None
+    trace: Annotated[Path | None, typer.Option(help="Write a trace that Perfetto opens.")] = None
+
+
+def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose dataclass parameters are replaced by their fields, for Typer to read."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    groups: dict[str, type[Any]] = {}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if dataclasses.is_dataclass(hints[name]):
+            groups[name] = typing.cast("type[Any]", hints[name])
+            parameters += _fields(groups[name])
+        else:
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(parameter.replace(annotation=hints[name], kind=kind))
+
+    @functools.wraps(function)
+    def call(**given: Any) -> Any:
+        built = {
+            name: group(**{f.name: given.pop(f.name) for f in dataclasses.fields(group)})
+            for name, group in groups.items()
+        }
+        return function(**given, **built)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    del call.__wrapped__
+    return call
+
+
+def _fields(group: type[Any]) -> list[inspect.Parameter]:
+    hints = typing.get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=(
+                inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+            ),
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(group)
+    ]

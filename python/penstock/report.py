@@ -1,0 +1,98 @@
+"""What a run cost: a JSON object, and the same as tables for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from penstock.memory import peak_resident_bytes
+from penstock.outputfile import write_atomically
+from penstock.progress import ProgressState
+from penstock.sizes import format_size
+
+
+def make_report(
+    state: ProgressState, describe: dict[str, Any], engine_peak_rss: int, exit_code: int
+) -> dict[str, Any]:
+    """The report of a run. Bytes and seconds; rates are per second of this run."""
+    seconds = state.seconds
+    return {
+        "rows": {
+            "total": state.rows,
+            "done": state.rows_done,
+            "errors": state.rows_failed,
+            "done_before": state.rows_before,
+        },
+        "seconds": seconds,
+        "generated_tokens": state.tokens,
+        "prompt_tokens": int(state.stats.get("prompt_tokens", 0)),
+        "tokens_per_second": state.tokens / seconds,
+        "engine": describe,
+        "stats": state.stats,
+        "peak_rss_bytes": {"engine": engine_peak_rss, "parent": peak_resident_bytes()},
+        "exit_code": exit_code,
+    }
+
+
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Writes it as JSON, atomically."""
+    write_atomically(path, json.dumps(report, indent=1).encode() + b"\n")
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Prints summary, lanes and memory."""
+    from rich.console import Console
+
+    console = Console()
+    rows = report["rows"]
+    console.print(
+        f"{rows['done']} of {rows['total']} rows ({rows['errors']} errors), "
+        f"{report['generated_tokens']} tokens in {report['seconds']:.1f} s: "
+        f"[bold]{report['tokens_per_second']:.1f} tokens/s[/bold]",
+        highlight=False,
+    )
+    stats = report["stats"]
+    if stats.get("lanes"):
+        console.print(_lane_table(stats))
+    if stats.get("peak_bytes"):
+        console.print(_memory_table(stats, report["peak_rss_bytes"]))
+
+
+def _table(title: str, *columns: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", no_wrap=True)
+    return table
+
+
+def _lane_table(stats: dict[str, Any]) -> Any:
+    table = _table("Lanes", "lane", "busy s", "busy", "bytes", "predicted", "GB/s")
+    seconds = stats["seconds"] or 1.0
+    for name, lane in stats["lanes"].items():
+        if not lane["tasks"]:
+            continue
+        busy, moved = lane["busy_seconds"], lane["bytes"]
+        predicted = stats["predicted_bytes"].get(name)
+        rate = f"{moved / busy / 1e9:.2f}" if moved and busy else ""
+        table.add_row(
+            *(name, f"{busy:.2f}", f"{busy / seconds:.0%}", format_size(moved) if moved else ""),
+            *(format_size(predicted) if predicted else "", rate),
+        )
+    return table
+
+
+def _memory_table(stats: dict[str, Any], rss: dict[str, int]) -> Any:
+    table = _table("Memory", "tier", "peak", "budget", "used")
+    for tier, peak in stats["peak_bytes"].items():
+        budget = stats["budget_bytes"].get(tier, 0)
+        if peak or budget:
+            share = f"{peak / budget:.0%}" if budget else ""
+            limit = format_size(budget) if budget else "none"
+            table.add_row(tier, format_size(peak), limit, share)
+    if rss.get("engine"):
+        table.add_row("resident (engine process)", format_size(rss["engine"]), "", "")
+    return table

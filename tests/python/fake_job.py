@@ -1,0 +1,34 @@
+"""``penstock run`` with the pretended engine: MODEL INPUT OUTPUT [POLICY-JSON] [MAX-TOKENS]."""
+
+import sys
+from pathlib import Path
+
+from penstock import exitcodes
+from penstock.errors import PenstockError
+from penstock.job import JobHooks, JobOptions, run_job
+from penstock.sampling import SamplingParams
+from penstock.settings import EngineSettings
+
+FAKE_WORKER = [sys.executable, str(Path(__file__).parent / "fake_worker.py")]
+
+
+def main(model, source, output, policy="", max_tokens="16"):
+    options = JobOptions(
+        input=Path(source),
+        output=Path(output),
+        settings=EngineSettings.make(model, policy=policy, seed=7),
+        sampling=SamplingParams(max_tokens=int(max_tokens)),
+    )
+    hooks = JobHooks(tell=lambda text: print(text, file=sys.stderr), worker_command=FAKE_WORKER)
+    try:
+        result = run_job(options, hooks)
+    except PenstockError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return exitcodes.of_refusal(error)
+    if result.error is not None:
+        print(f"error: {result.error}", file=sys.stderr)
+    return result.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
