@@ -110,8 +110,8 @@ void score_step(const PairTile& t, int64_t first, KeyRange keys, float* scores) 
   for (int64_t i = 0; i < t.count(); ++i) {
     for (int v = 0; v < kRowVectors; ++v) vstore(scores + i * kScoreStride + v * kLanes, vzero());
   }
-  multiply_rows(s.keys, kTileWidth, s.query, s.width, t.count(), t.view.head_dim, scores,
-                kScoreStride);
+  multiply_rows({s.keys, kTileWidth, s.query, s.width, t.view.head_dim, scores, kScoreStride},
+                t.count());
 }
 
 // Scores of keys [begin, end) of one pair become exp(scale * score - max); relative to the segment,
@@ -137,33 +137,35 @@ AttentionState softmax_segment(float* scores, float scale, int64_t begin, int64_
   return state;
 }
 
-// partial += sum over `keys` of weight * value for `count` pairs from `i`, keys ascending.
-void add_values(const PairTile& t, int64_t i, int64_t count, int64_t first, int64_t segment,
-                KeyRange keys) {
+// partial += sum over `keys` (all in one step) of weight * value for `count` pairs from `i`, keys
+// ascending.
+void add_values(const PairTile& t, int64_t i, int64_t count, KeyRange keys) {
   if (keys.begin >= keys.end) return;
   const AttentionScratch& s = t.scratch;
+  const float* values = s.rows + keys.begin % kKeyStep * s.width;
+  const float* weights = s.scores + i * kScoreStride + keys.begin % kAttentionSegment;
   for (int64_t d = 0; d < s.width; d += kTileWidth) {
-    multiply_rows(s.rows + (keys.begin - first) * s.width + d, s.width,
-                  s.scores + i * kScoreStride + (keys.begin - segment), kScoreStride, count,
-                  keys.end - keys.begin, s.partial + i * s.width + d, s.width);
+    multiply_rows({values + d, s.width, weights, kScoreStride, keys.end - keys.begin,
+                   s.partial + i * s.width + d, s.width},
+                  count);
   }
 }
 
 // Pairs whose keys differ at an edge of the mask are taken one by one there and together in
 // between: no pair ever multiplies a value it must not see, not even by zero.
-void value_step(const PairTile& t, int64_t first, int64_t segment, KeyRange step) {
+void value_step(const PairTile& t, KeyRange step) {
   for (int64_t i = 0; i < t.count(); i += kMaxRows) {
     const int64_t count = at_most(kMaxRows, t.count() - i);
     const KeyRange low = overlap(step, t.keys(i)), high = overlap(step, t.keys(i + count - 1));
     const KeyRange common = {high.begin, at_least(high.begin, low.end)};  // both ends ascend
     for (int64_t j = i; j < i + count; ++j) {
       const KeyRange own = overlap(step, t.keys(j));
-      add_values(t, j, 1, first, segment, {own.begin, at_most(own.end, common.begin)});
+      add_values(t, j, 1, {own.begin, at_most(own.end, common.begin)});
     }
-    add_values(t, i, count, first, segment, common);
+    add_values(t, i, count, common);
     for (int64_t j = i; j < i + count; ++j) {
       const KeyRange own = overlap(step, t.keys(j));
-      add_values(t, j, 1, first, segment, {at_least(own.begin, common.end), own.end});
+      add_values(t, j, 1, {at_least(own.begin, common.end), own.end});
     }
   }
 }
@@ -197,7 +199,7 @@ void attend_segment(const PairTile& t, int64_t segment, AttentionState* states) 
   for (int64_t first = step_begin; first < inside.end; first += kKeyStep) {
     const KeyRange step = overlap(inside, {first, first + kKeyStep});
     load_rows(t, true, first, step);
-    value_step(t, first, segment, step);
+    value_step(t, step);
   }
   for (int64_t i = 0; i < t.count(); ++i) {
     const KeyRange own = overlap(inside, t.keys(i));

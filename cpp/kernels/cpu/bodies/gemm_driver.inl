@@ -2,7 +2,8 @@
 // tiles of kTileWidth weight rows. A kernel type K gives
 //   int64_t depth()                                  K values per chunk, a multiple of kTileK
 //   void begin(const Chunk&)                         once per chunk and run of input rows
-//   void tile(const Chunk&, const TileRows&, float*) adds the chunk to sums [rows][kTileWidth]
+//   void tile(const Chunk&, const TileRows&, const NextTile&, float*)
+//                                                    adds the chunk to sums [rows][kTileWidth]
 // Every sum is carried in fp32 from chunk to chunk in ascending k, so cutting K, N or M changes no
 // bit.
 
@@ -44,6 +45,32 @@ struct TileRows {
   const std::byte* panel;
   int64_t begin;  // in the panel
   int64_t count;
+};
+
+// What the task reads after a tile; the last tile names itself.
+struct NextTile {
+  TileRows rows;
+  int64_t k_begin;
+};
+
+// Raw weight rows that will be needed next, asked for a little with each step of the current tile,
+// so that memory and arithmetic overlap. A step covers `wide` elements.
+class Ahead {
+ public:
+  Ahead(const NextTile& next, int64_t row_bytes, int64_t element_bytes, int64_t wide = 1)
+      : step_bytes_(kTileWidth * element_bytes * wide) {
+    for (int i = 0; i < kTileWidth; ++i) {
+      const int64_t row = next.rows.begin + at_most(i, next.rows.count - 1);
+      rows_[i] = next.rows.panel + row * row_bytes + next.k_begin * element_bytes;
+    }
+  }
+  void touch(int64_t step) const {
+    __builtin_prefetch(rows_[step % kTileWidth] + step / kTileWidth * step_bytes_, 0, 2);
+  }
+
+ private:
+  const std::byte* rows_[kTileWidth];
+  int64_t step_bytes_;
 };
 
 template <int kRows>
@@ -99,34 +126,50 @@ inline BlockRows find_block(const GemmParams& p, int64_t width, int64_t index) {
   return {p.panels, 0, 0};
 }
 
+// The order in which a task visits tiles and chunks: tiles inside chunks, in groups of tiles that
+// go through all of K.
+struct Visit {
+  int64_t tiles, group, chunks;
+  int64_t tile(int64_t i) const { return i / (group * chunks) * group + i % group; }
+  int64_t chunk(int64_t i) const { return i / group % chunks; }
+  int64_t count() const { return tiles * chunks; }
+};
+
+inline TileRows tile_rows(const BlockRows& block, int64_t tile) {
+  const int64_t begin = block.begin + tile * kTileWidth;
+  return {block.panel->data, begin, at_most(kTileWidth, block.end - begin)};
+}
+
+void finish_block(const Chunk& chunk, const BlockRows& block) {
+  const float* sums = chunk.scratch.sums;
+  for (int64_t t = 0; t < blocks_of(block.end - block.begin, kTileWidth); ++t) {
+    const TileRows rows = tile_rows(block, t);
+    for (int64_t i = 0; i < chunk.rows(); ++i, sums += kTileWidth) {
+      finish_tile(chunk.p, sums, chunk.row_begin + i, block.panel->row_begin + rows.begin,
+                  rows.count);
+    }
+  }
+}
+
 template <class K>
 void run_block(K kernel, Chunk chunk, const BlockRows& block) {
-  const int64_t tiles = blocks_of(block.end - block.begin, kTileWidth);
+  const int64_t k = chunk.p.k, tiles = blocks_of(block.end - block.begin, kTileWidth);
   const int64_t tile_sums = chunk.rows() * kTileWidth;
   __builtin_memset(chunk.scratch.sums, 0, static_cast<size_t>(tiles * tile_sums) * sizeof(float));
-  const int64_t k_end = chunk.k_end;
   // Few input rows: the weights come straight from memory, so read each tile's rows to their end
   // before the next tile.
-  const int64_t group = chunk.rows() <= 4 ? 1 : tiles;
-  for (int64_t first = 0; first < tiles; first += group) {
-    for (int64_t k = 0; k < k_end; k += kernel.depth()) {
-      chunk.k_begin = k;
-      chunk.k_end = at_most(k_end, k + kernel.depth());
+  const Visit visit{tiles, chunk.rows() <= 4 ? 1 : tiles, blocks_of(k, kernel.depth())};
+  for (int64_t i = 0; i < visit.count(); ++i) {
+    const int64_t tile = visit.tile(i), next = at_most(i + 1, visit.count() - 1);
+    if (i % visit.group == 0) {
+      chunk.k_begin = visit.chunk(i) * kernel.depth();
+      chunk.k_end = at_most(k, chunk.k_begin + kernel.depth());
       kernel.begin(chunk);
-      for (int64_t t = first; t < first + group; ++t) {
-        const int64_t begin = block.begin + t * kTileWidth;
-        const TileRows rows{block.panel->data, begin, at_most(kTileWidth, block.end - begin)};
-        kernel.tile(chunk, rows, chunk.scratch.sums + t * tile_sums);
-      }
     }
+    const NextTile after{tile_rows(block, visit.tile(next)), visit.chunk(next) * kernel.depth()};
+    kernel.tile(chunk, tile_rows(block, tile), after, chunk.scratch.sums + tile * tile_sums);
   }
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t begin = block.begin + t * kTileWidth;
-    for (int64_t i = 0; i < chunk.rows(); ++i) {
-      finish_tile(chunk.p, chunk.scratch.sums + t * tile_sums + i * kTileWidth, chunk.row_begin + i,
-                  block.panel->row_begin + begin, at_most(kTileWidth, block.end - begin));
-    }
-  }
+  finish_block(chunk, block);
 }
 
 template <class K>

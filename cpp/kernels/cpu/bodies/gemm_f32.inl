@@ -1,18 +1,33 @@
 // fp32 multiply-adds: weights of any format as a fp32 tile [depth][kTileWidth], inputs fp32 (or
 // bf16, widened).
 
-// sums[i][n] += sum over d of x[i][d] * w[d][n], d ascending, one multiply-add per step.
-template <int kRows>
-__attribute__((noinline)) void multiply_tile(const float* w, int64_t w_stride, const float* x,
-                                             int64_t x_stride, int64_t depth, float* sums,
-                                             int64_t sums_stride) {
+// sums[i][n] += sum over d of x[i][d] * w[d][n], d ascending, one multiply-add per step. Strides in
+// floats.
+struct Product {
+  const float* w;
+  int64_t w_stride;
+  const float* x;
+  int64_t x_stride;
+  int64_t depth;
+  float* sums;
+  int64_t sums_stride;
+};
+
+// Rows first + [0, kRows) of a product.
+template <int kRows, bool kAhead>
+__attribute__((noinline)) void multiply_tile(const Product& p, int64_t first, const Ahead* ahead) {
+  const float* w = p.w;
+  const float* x = p.x + first * p.x_stride;
+  float* sums = p.sums + first * p.sums_stride;
+  const int64_t w_stride = p.w_stride, x_stride = p.x_stride, sums_stride = p.sums_stride;
   vf acc[kRows][kRowVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) acc[i][v] = vload(sums + i * sums_stride + v * kLanes);
   }
-  for (int64_t d = 0; d < depth; ++d) {
+  for (int64_t d = 0, depth = p.depth; d < depth; ++d) {
+    if constexpr (kAhead) ahead->touch(d);
     vf weights[kRowVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) weights[v] = vload(w + d * w_stride + v * kLanes);
@@ -30,11 +45,20 @@ __attribute__((noinline)) void multiply_tile(const float* w, int64_t w_stride, c
   }
 }
 
-inline void multiply_rows(const float* w, int64_t w_stride, const float* x, int64_t x_stride,
-                          int64_t rows, int64_t depth, float* sums, int64_t sums_stride) {
+inline void multiply_rows(const Product& p, int64_t rows) {
   for_row_groups<kMaxRows>(rows, [&]<int kRows>(RowCount<kRows>, int64_t i) {
-    multiply_tile<kRows>(w, w_stride, x + i * x_stride, x_stride, depth, sums + i * sums_stride,
-                         sums_stride);
+    multiply_tile<kRows, false>(p, i, nullptr);
+  });
+}
+
+// The first group of rows asks for the next tile meanwhile.
+inline void multiply_rows(const Product& p, int64_t rows, const Ahead& ahead) {
+  for_row_groups<kMaxRows>(rows, [&]<int kRows>(RowCount<kRows>, int64_t i) {
+    if (i == 0) {
+      multiply_tile<kRows, true>(p, i, &ahead);
+    } else {
+      multiply_tile<kRows, false>(p, i, nullptr);
+    }
   });
 }
 
@@ -141,7 +165,7 @@ struct GemmF32 {
     }
   }
 
-  void tile(const Chunk& c, const TileRows& rows, float* sums) const {
+  void tile(const Chunk& c, const TileRows& rows, const NextTile& next, float* sums) const {
     float* weights = static_cast<float*>(static_cast<void*>(c.scratch.tile));
     if (view.quantised) {
       fill_packed(view, rows, c.k_begin, c.depth(), weights);
@@ -152,7 +176,9 @@ struct GemmF32 {
     }
     const float* x = widen ? inputs(c) : input_values(c);
     const int64_t stride = widen ? kInputStride : c.p.input.stride_bytes / 4;
-    multiply_rows(weights, kTileWidth, x, stride, c.rows(), c.depth(), sums, kTileWidth);
+    const Product product{weights, kTileWidth, x, stride, c.depth(), sums, kTileWidth};
+    if (view.quantised) return multiply_rows(product, c.rows());
+    multiply_rows(product, c.rows(), Ahead(next, view.row_bytes, element_bytes(view.raw)));
   }
 
  private:

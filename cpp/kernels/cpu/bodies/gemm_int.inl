@@ -87,7 +87,7 @@ struct GemmInt {
   int64_t depth() const { return 1024; }
   void begin(const Chunk&) const {}
 
-  void tile(const Chunk& c, const TileRows& rows, float* sums) const {
+  void tile(const Chunk& c, const TileRows& rows, const NextTile&, float* sums) const {
     const PreparedLayout& input = c.p.input;
     PackedRows packed[kRowVectors];
     for (int v = 0; v < kRowVectors; ++v) packed[v] = packed_rows(view, rows, v);
