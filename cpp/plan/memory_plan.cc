@@ -206,7 +206,7 @@ void count_panels(const Visit& visit, Tier compute, WeightSummary* summary, int*
     ++*slots;
     from_disk += panel.home == Tier::disk;
     if (panel.home == Tier::disk) summary->traffic.disk_bytes += panel.bytes;
-    if (compute == Tier::device) summary->traffic.upload_bytes += panel.bytes;
+    if (compute == Tier::device) summary->traffic.upload_bytes += panel.upload_bytes;
   }
   summary->visit_disk_panels = std::max(summary->visit_disk_panels, from_disk);
 }

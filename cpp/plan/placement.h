@@ -32,7 +32,7 @@ struct Panel {
   int weight = -1;
   int64_t row_begin = 0, row_end = 0;
   Tier home = Tier::host;
-  uint64_t bytes = 0;  // payload as stored: rows * row bytes, or whole packed tiles/blocks
+  uint64_t bytes = 0;         // payload as stored: rows * row bytes, or whole packed tiles/blocks
   uint64_t upload_bytes = 0;  // to an accelerator: the panel's own rows or tiles, never more
 };
 

@@ -223,7 +223,9 @@ class Checker {
       report(one, "moves a panel that is not streamed");
       return nullptr;
     }
-    expect(one.bytes == panels[one.panel].bytes, one,
+    const Panel& panel = panels[one.panel];
+    const bool upload = one.kind == StepKind::panel_upload;
+    expect(one.bytes == (upload ? panel.upload_bytes : panel.bytes), one,
            "moves another number of bytes than its panel");
     return &panels[one.panel];
   }

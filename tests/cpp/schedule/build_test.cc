@@ -90,7 +90,7 @@ Wanted wanted_steps(const Case& made, const std::vector<BatchShape>& batches) {
       const Panel& panel = visit.panels[p];
       if (panel.home == Tier::disk) wanted[{StepKind::panel_read, v, p}] = panel.bytes;
       if (made.options.accelerator && panel.home != Tier::device) {
-        wanted[{StepKind::panel_upload, v, p}] = panel.bytes;
+        wanted[{StepKind::panel_upload, v, p}] = panel.upload_bytes;
       }
     }
   }
@@ -145,7 +145,7 @@ Case layers(int count, int attention_panels, int mlp_panels) {
     made.program.modules.push_back({.kind = kind, .layer = 0, .ops = {}, .matrices = {}});
     Visit visit;
     visit.module = static_cast<int>(made.program.modules.size()) - 1;
-    visit.panels.assign(panels, {0, 0, 16, Tier::disk, 1000});
+    visit.panels.assign(panels, {0, 0, 16, Tier::disk, 1000, 1000});
     made.visits.push_back(visit);
   };
   add(ModuleKind::embed, 0);

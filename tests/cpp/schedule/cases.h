@@ -47,6 +47,7 @@ inline std::vector<Panel> random_panels(Dice& dice, bool accelerator, int most) 
     panel.weight = dice.between(0, 5);
     panel.row_end = 16;
     panel.bytes = 64 * dice.between(1, 99);
+    panel.upload_bytes = panel.bytes - 64 * dice.between(0, 1);
     panel.home = dice.one_in(4) ? Tier::host : Tier::disk;
     if (accelerator && dice.one_in(4)) panel.home = Tier::device;
   }

@@ -84,7 +84,7 @@ Case deep(int layers, int batches) {
     made.program.modules.push_back({.kind = kind, .layer = 0, .ops = {}, .matrices = {}});
     Visit visit;
     visit.module = static_cast<int>(made.program.modules.size()) - 1;
-    visit.panels.assign(panels, {0, 0, 16, Tier::disk, 1000});
+    visit.panels.assign(panels, {0, 0, 16, Tier::disk, 1000, 1000});
     made.visits.push_back(visit);
   };
   add(ModuleKind::embed, 0);
