@@ -95,9 +95,17 @@ CASES = [
         seed=3,
         dtypes=("bfloat16", "float16"),
     ),
-    _opt("opt-projection", 96, 6, word_embed_proj_dim=120, ffn_dim=100, seed=1),
+    _opt(
+        "opt-projection",
+        96,
+        6,
+        word_embed_proj_dim=120,
+        ffn_dim=100,
+        max_position_embeddings=90,
+    ),
     _opt(
         *("opt-bare", 112, 7),
+        vocab_size=331,
         enable_bias=False,
         layer_norm_elementwise_affine=False,
         _remove_final_layer_norm=True,
@@ -113,7 +121,13 @@ CASES = [
         mlp_bias=True,
         prompt_lengths=_LONG,
     ),
-    _rotary("llama-own-head_dim", 84, 7, 7, old_spelling=True, rope_parameters={"rope_theta": 9e4}),
+    _rotary(
+        *("llama-own-head_dim", 84, 7, 7),
+        vocab_size=331,
+        max_position_embeddings=90,  # as many as the longest row has
+        old_spelling=True,
+        rope_parameters={"rope_theta": 9e4},
+    ),
     _rope("linear", factor=3.0),
     _rope("linear", True, factor=3.0),
     _rope("dynamic", factor=2.5, seed=1),

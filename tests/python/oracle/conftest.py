@@ -14,7 +14,7 @@ from python.oracle.checkpoints import Case, write_checkpoint
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case, str], Path]:
     """The folder of a case in a dtype."""
     made: dict[tuple[str, str], Path] = {}
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # small products: more threads only wait for each other
 
     def folder(case: Case, dtype: str = "float32") -> Path:
         key = (case.name, dtype)
