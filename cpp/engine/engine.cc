@@ -277,4 +277,17 @@ std::string dummy_config(const std::string& name) {
   return guarded([&] { return shape_config(name); });
 }
 
+std::vector<std::pair<std::string, std::vector<int64_t>>> dummy_weights(const std::string& name) {
+  return guarded([&] {
+    const ModelConfig config = parse_config(shape_config(name), name);
+    const WeightList list(config.spec, *config.family);
+    std::map<std::string, std::vector<int64_t>> shapes;  // a tied head has its embedding's name
+    for (const WeightInfo& w : list.all()) {
+      const bool vector = w.kind == WeightKind::vector;
+      shapes[w.name] = vector ? std::vector<int64_t>{w.cols} : std::vector<int64_t>{w.rows, w.cols};
+    }
+    return std::vector<std::pair<std::string, std::vector<int64_t>>>(shapes.begin(), shapes.end());
+  });
+}
+
 }  // namespace penstock

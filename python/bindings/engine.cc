@@ -158,6 +158,8 @@ void register_engine(nb::module_& m) {
       .def("take_trace", &Engine::take_trace, "Chrome / Perfetto JSON of the lanes' work.");
   m.def("dummy_names", &dummy_names, "Names accepted by dummy:NAME.");
   m.def("dummy_config", &dummy_config, "name"_a, "config.json text of a named shape.");
+  m.def("dummy_weights", &dummy_weights, "name"_a,
+        "(name, shape) of every tensor of a checkpoint of that shape.");
 }
 
 }  // namespace penstock

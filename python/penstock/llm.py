@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from penstock.settings import EngineOptions
 
-Prompt = str | Sequence[int]
+Prompt = str | Sequence[int] | Mapping[str, Any]
 # Prompt tokens that wait inside the engine at most.
 _WAITING_TOKENS = 1 << 20
 # More rows than that factor times what the engine was planned for: it is planned anew.
@@ -59,7 +59,8 @@ class LLM:
     The engine is made on first use, planned for the work at hand, and made anew when a later call
     does not fit it. Prompts are strings or lists of token ids; a folder without tokenizer.json
     takes ids. The same call gives the same result each time: rows are seeded by `seed` and their
-    position. Errors are :class:`penstock.PenstockError`. Not thread safe.
+    position. Prompts may be wrapped, as {"prompt": ...} or {"prompt_token_ids": ...}. Errors are
+    :class:`penstock.PenstockError`. Not thread safe.
     """
 
     def __init__(
@@ -107,9 +108,7 @@ class LLM:
         work = [Work(i, t, params, [0], score=True) for i, t in enumerate(tokens)]
         finished = self._run(work, [0] * len(work))
         return [
-            ScoreOutput(
-                text if isinstance(text, str) else None, ids, done.prompt_logprobs or [None]
-            )
+            ScoreOutput(_text_of(text), ids, done.prompt_logprobs or [None])
             for text, ids, done in zip(texts, tokens, finished, strict=True)
         ]
 
@@ -146,6 +145,9 @@ class LLM:
         self.close()
 
     def _tokens(self, prompt: object) -> list[int]:
+        if isinstance(prompt, Mapping):
+            given = [prompt[k] for k in prompt if k in ("prompt", "prompt_token_ids")]
+            prompt = given[0] if len(given) == len(prompt) == 1 else prompt
         if isinstance(prompt, str):
             return self._encoder.text(prompt)
         if not isinstance(prompt, Sequence):
@@ -168,9 +170,7 @@ class LLM:
         ]
         finished = self._run(work, [p.max_tokens for p in each])
         return [
-            RequestOutput(
-                prompt if isinstance(prompt, str) else None, ids, done.outputs, done.prompt_logprobs
-            )
+            RequestOutput(_text_of(prompt), ids, done.outputs, done.prompt_logprobs)
             for prompt, ids, done in zip(prompts, tokens, finished, strict=True)
         ]
 
@@ -228,14 +228,15 @@ def _drive(loop: RequestLoop, work: list[Work]) -> Iterator[Finished]:
             yield finished
 
 
-def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Any]:
-    if isinstance(prompts, str):
+def _as_list(prompts: object) -> list[Any]:
+    if isinstance(prompts, str | Mapping) or not isinstance(prompts, Sequence):
         return [prompts]
     items = list(prompts)
     return [items] if items and isinstance(items[0], int) else items
 
 
 def _text_of(prompt: object) -> str | None:
+    prompt = prompt.get("prompt") if isinstance(prompt, Mapping) else prompt
     return prompt if isinstance(prompt, str) else None
 
 

@@ -115,8 +115,9 @@ class Engine {
   std::unique_ptr<State> state_;
 };
 
-// Names accepted by "dummy:NAME", and the config.json text of one.
+// Names accepted by "dummy:NAME", and of one of them: the config.json text, and name and shape of every tensor of its checkpoint.
 std::vector<std::string> dummy_names();
 std::string dummy_config(const std::string& name);
+std::vector<std::pair<std::string, std::vector<int64_t>>> dummy_weights(const std::string& name);
 
 }  // namespace penstock
