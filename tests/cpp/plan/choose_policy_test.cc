@@ -215,7 +215,7 @@ TEST(ChoosePolicy, MoreRowsInFlightWhenTheDiskIsSlow) {
   const Chosen slow = choose_policy(input, {});
   input.machine.disk_read_bytes_per_second = 1e12;
   const Chosen fast = choose_policy(input, {});
-  EXPECT_GT(slow.policy.max_sequences, 2 * fast.policy.max_sequences);
+  EXPECT_GE(slow.policy.max_sequences, 2 * fast.policy.max_sequences);
   EXPECT_NE(slow.why.find("disk_read bound"), std::string::npos) << slow.why;
   EXPECT_NE(fast.why.find("compute bound"), std::string::npos) << fast.why;
 }
