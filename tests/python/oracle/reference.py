@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy
 import torch
 import transformers
+from python.oracle.fake_quant import Format, requantised, stored_kv
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,28 @@ class Reference:
             folder, dtype=getattr(torch, dtype), attn_implementation="eager"
         ).eval()
 
+    def requantise(self, form: Format) -> None:
+        """Rounds every matrix to the format; also a tied head, but not the embedding."""
+        for module in self._model.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.weight = torch.nn.Parameter(requantised(module.weight.data, form))
+
     @torch.inference_mode()
     def logits(self, tokens: list[int]) -> numpy.ndarray:
         """Logits after each token: float32 (tokens, vocabulary)."""
         return self._model(torch.tensor([tokens])).logits[0].float().numpy()
+
+    def logits_with_stored_kv(self, tokens: list[int], bits: int) -> numpy.ndarray:
+        """The same when attention sees keys and values only as the cache keeps them."""
+        code = sys.modules[type(self._model).__module__]
+        attend = code.eager_attention_forward
+
+        def attend_stored(layer: Any, query: Any, key: Any, value: Any, *rest: Any, **more: Any):
+            kept = stored_kv(key, bits), stored_kv(value, bits)
+            return attend(layer, query, *kept, *rest, **more)
+
+        with mock.patch.object(code, "eager_attention_forward", attend_stored):
+            return self.logits(tokens)
 
     @torch.inference_mode()
     def greedy(self, tokens: list[int], steps: int) -> Greedy:
