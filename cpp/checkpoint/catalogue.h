@@ -1,5 +1,9 @@
 // All tensors of a model folder: which file, where, shape and dtype. Opens every shard once and
 // keeps it open.
+//
+// model.safetensors.index.json comes before model.safetensors when both are there; tensors and
+// files that the index does not name are ignored with a warning. Files may be links only inside the
+// folder, or into the blobs of its hub cache. Pickle is never loaded.
 #pragma once
 
 #include <cstdint>

@@ -20,57 +20,59 @@ constexpr int kDefaultWorkers = 16;
 
 }  // namespace
 
+// Guarded by the mutex of the AsyncIo, but for the pieces, which do not change.
 class AsyncIo::Pending {
  public:
   explicit Pending(std::vector<Transfer> pieces)
       : pieces_(std::move(pieces)), left_(pieces_.size()) {}
 
   size_t size() const { return pieces_.size(); }
+  const Transfer& piece(size_t index) const { return pieces_[index]; }
+  bool failed() const { return error_ != nullptr; }
 
-  void perform(size_t index, std::span<std::byte> bounce) {
-    std::exception_ptr error;
-    try {
-      if (!failed()) transfer(pieces_[index], bounce);
-    } catch (...) {
-      error = std::current_exception();
-    }
-    const std::lock_guard lock(mutex_);
+  void finish(size_t index, std::exception_ptr error) {
     if (error != nullptr && (error_ == nullptr || index < error_index_)) {
-      error_ = error;
+      error_ = std::move(error);
       error_index_ = index;
     }
     if (--left_ == 0) done_.notify_all();
   }
 
-  void wait() {
-    std::unique_lock lock(mutex_);
+  void wait(std::unique_lock<std::mutex> lock) {
     done_.wait(lock, [&] { return left_ == 0; });
     if (error_ != nullptr) std::rethrow_exception(error_);
   }
 
  private:
-  bool failed() {
-    const std::lock_guard lock(mutex_);
-    return error_ != nullptr;
-  }
-
-  static void transfer(const Transfer& piece, std::span<std::byte> bounce) {
-    if (piece.write) {
-      piece.file->write(piece.data, piece.bytes, piece.offset);
-    } else if (piece.unaligned) {
-      piece.file->read_unaligned(piece.data, piece.needed, piece.offset, bounce);
-    } else {
-      piece.file->read_covering(piece.data, piece.bytes, piece.offset, piece.needed);
-    }
-  }
-
   const std::vector<Transfer> pieces_;
-  std::mutex mutex_;
   std::condition_variable done_;
   size_t left_;
   std::exception_ptr error_;
   size_t error_index_ = 0;
 };
+
+namespace {
+
+void perform(const Transfer& piece, std::span<std::byte> bounce) {
+  if (piece.write) {
+    piece.file->write(piece.data, piece.bytes, piece.offset);
+  } else if (piece.unaligned) {
+    piece.file->read_unaligned(piece.data, piece.needed, piece.offset, bounce);
+  } else {
+    piece.file->read_covering(piece.data, piece.bytes, piece.offset, piece.needed);
+  }
+}
+
+std::exception_ptr error_of(const Transfer& piece, std::span<std::byte> bounce) {
+  try {
+    perform(piece, bounce);
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
+
+}  // namespace
 
 struct AsyncIo::State {
   struct Work {
@@ -97,16 +99,24 @@ struct AsyncIo::State {
     for (std::thread& thread : threads) thread.join();
   }
 
+  // A worker lets go of a request before it unlocks, so that the waiting side is the last to hold
+  // it and its error.
   void serve() {
     const AlignedBlock bounce(kPieceBytes + kIoAlignment);
+    std::unique_lock lock(mutex);
     while (true) {
-      std::unique_lock lock(mutex);
       ready.wait(lock, [&] { return stopping || !queue.empty(); });
       if (queue.empty()) return;
-      const Work work = std::move(queue.front());
+      Work work = std::move(queue.front());
       queue.pop_front();
-      lock.unlock();
-      work.request->perform(work.index, bounce.span());
+      std::exception_ptr error;
+      if (!work.request->failed()) {
+        lock.unlock();
+        error = error_of(work.request->piece(work.index), bounce.span());
+        lock.lock();
+      }
+      work.request->finish(work.index, std::move(error));
+      work.request.reset();
     }
   }
 
@@ -170,6 +180,8 @@ AsyncIo::Handle AsyncIo::start(std::span<const Transfer> transfers) {
   return request;
 }
 
-void AsyncIo::wait(const Handle& handle) { handle->wait(); }
+void AsyncIo::wait(const Handle& handle) {
+  handle->wait(std::unique_lock<std::mutex>(state_->mutex));
+}
 
 }  // namespace penstock

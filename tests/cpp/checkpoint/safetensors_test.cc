@@ -210,8 +210,9 @@ TEST(Safetensors, ST12_BadShapes) {
 
 TEST(Safetensors, ST13_ProductOverflow) {
   const std::string huge = "281474976710656";  // 2^48
-  for (const std::string shape : {"[" + huge + "," + huge + "]", "[" + huge + "," + huge + ",0]",
-                                  "[0," + huge + "," + huge + "]", "[" + huge + ",2048,1]"}) {
+  for (const std::string& shape : std::initializer_list<std::string>{
+           "[" + huge + "," + huge + "]", "[" + huge + "," + huge + ",0]",
+           "[0," + huge + "," + huge + "]", "[" + huge + ",2048,1]"}) {
     refuse_entry(shape_entry(shape), 4, "overflows", "/a");
   }
 }
