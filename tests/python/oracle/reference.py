@@ -46,7 +46,8 @@ class Reference:
         code = sys.modules[type(self._model).__module__]
         attend = code.eager_attention_forward
 
-        def attend_stored(layer: Any, query: Any, key: Any, value: Any, *rest: Any, **more: Any):
+        def attend_stored(*inputs: Any, **more: Any) -> Any:
+            layer, query, key, value, *rest = inputs
             kept = stored_kv(key, bits), stored_kv(value, bits)
             return attend(layer, query, *kept, *rest, **more)
 
