@@ -93,6 +93,43 @@ TEST(LaneError, OnlyTicketsAtOrAfterTheFailedOneFail) {
   EXPECT_EQ(ran, 1);
 }
 
+TEST(LaneError, TheFirstErrorIsTheOneOfTheLowestTicket) {
+  LaneSet lanes;
+  lanes.open(kRead, {.depth = 4});
+  Gate gate;
+  lanes.submit(kRead, task(gate.passage()));
+  LaneTask late = task({});
+  late.finish = [] { throw Error(ErrorCode::io, "older, fails later"); };
+  late.bytes = 9;
+  const Ticket older = lanes.submit(kRead, std::move(late));
+  const Ticket newer =
+      lanes.submit(kRead, task([] { throw Error(ErrorCode::io, "newer, fails sooner"); }));
+  gate.open();
+  EXPECT_NE(message_of([&] { lanes.wait(newer); }).find("older"), std::string::npos);
+  EXPECT_NE(message_of([&] { lanes.wait(older); }).find("older"), std::string::npos);
+  EXPECT_NE(message_of([&] { lanes.wait_all(); }).find("newer"), std::string::npos);
+  EXPECT_EQ(lanes.stats(kRead).bytes, 0u);
+  EXPECT_EQ(lanes.stats(kRead).tasks, 1u);
+}
+
+TEST(LaneError, WhatATaskHoldsMayUseTheLanesWhenItDies) {
+  LaneSet lanes;
+  lanes.open(kCompute);
+  std::atomic<int> died{0};
+  const auto holder = [&] {
+    return std::shared_ptr<int>(new int(1), [&](int* held) {
+      delete held;
+      died += lanes.is_open(kCompute);
+    });
+  };
+  const Ticket good = lanes.submit(kCompute, task([held = holder()] {}));
+  const Ticket bad =
+      lanes.submit(kCompute, task([held = holder()] { throw Error(ErrorCode::io, "no"); }, {good}));
+  const Ticket skipped = lanes.submit(kCompute, task([held = holder()] {}, {bad}));
+  EXPECT_THROW(lanes.wait(skipped), Error);
+  EXPECT_EQ(died.load(), 3);
+}
+
 TEST(LaneError, FinishIsCalledForEverythingBegun) {
   LaneSet lanes;
   lanes.open(kRead, {.depth = 4});
