@@ -9,7 +9,8 @@ namespace penstock {
 
 namespace {
 
-constexpr size_t kProbes = 64;  // sweeps at which the projection is evaluated when there are many rows
+constexpr size_t kProbes =
+    64;  // sweeps at which the projection is evaluated when there are many rows
 
 }  // namespace
 

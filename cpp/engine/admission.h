@@ -1,7 +1,8 @@
-// When may the next row enter? KV pages are taken as sequences grow, not when they enter, so rows of all ages share the space. A row is
-// admitted when the pages that all rows will hold, projected sweep by sweep to their ends, never exceed the pool. The projection is
-// an estimate (prompts may be read later than assumed); when it was wrong the youngest row is put back and its prompt read again, which
-// changes no result.
+// When may the next row enter? KV pages are taken as sequences grow, not when they enter, so rows
+// of all ages share the space. A row is admitted when the pages that all rows will hold, projected
+// sweep by sweep to their ends, never exceed the pool. The projection is an estimate (prompts may
+// be read later than assumed); when it was wrong the youngest row is put back and its prompt read
+// again, which changes no result.
 #pragma once
 
 #include <cstdint>

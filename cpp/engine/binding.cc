@@ -95,16 +95,17 @@ void SweepBinding::place_pages(int batch, int layer, std::byte* slot) {
 
 std::vector<Transfer> SweepBinding::page_reads(int batch, int layer, std::byte* slot) const {
   std::vector<Transfer> transfers;
-  each_disk_span(*batches_.at(batch).plan, slot, [&](const SpanPlan& span, size_t, std::byte* part) {
-    const DiskSpan pages = disk_span(span, kv_.layout().page_tokens);
-    if (pages.full == 0) return;
-    Transfer transfer;
-    transfer.file = &kv_.spill().file();
-    transfer.data = part;
-    transfer.bytes = pages.full * kv_.unit_bytes();
-    transfer.offset = kv_.spill().offset(span.kv->unit(layer, 0));
-    transfers.push_back(transfer);
-  });
+  each_disk_span(*batches_.at(batch).plan, slot,
+                 [&](const SpanPlan& span, size_t, std::byte* part) {
+                   const DiskSpan pages = disk_span(span, kv_.layout().page_tokens);
+                   if (pages.full == 0) return;
+                   Transfer transfer;
+                   transfer.file = &kv_.spill().file();
+                   transfer.data = part;
+                   transfer.bytes = pages.full * kv_.unit_bytes();
+                   transfer.offset = kv_.spill().offset(span.kv->unit(layer, 0));
+                   transfers.push_back(transfer);
+                 });
   return transfers;
 }
 
@@ -120,22 +121,23 @@ void SweepBinding::verify_pages(int batch, int layer, const std::byte* slot) con
 
 std::vector<Transfer> SweepBinding::page_writes(int batch, int layer, std::byte* slot) {
   std::vector<Transfer> transfers;
-  each_disk_span(*batches_.at(batch).plan, slot, [&](const SpanPlan& span, size_t, std::byte* part) {
-    const DiskSpan pages = disk_span(span, kv_.layout().page_tokens);
-    if (pages.completed == 0) return;
-    std::byte* first = part + pages.full * kv_.unit_bytes();
-    std::memcpy(first, span.kv->pages[layer].front(), kv_.layout().page_bytes());
-    for (int64_t i = 0; i < pages.completed; ++i) {
-      kv_.spill().seal(span.kv->unit(layer, pages.full + i), first + i * kv_.unit_bytes());
-    }
-    Transfer transfer;
-    transfer.file = &kv_.spill().file();
-    transfer.data = first;
-    transfer.bytes = pages.completed * kv_.unit_bytes();
-    transfer.offset = kv_.spill().offset(span.kv->unit(layer, pages.full));
-    transfer.write = true;
-    transfers.push_back(transfer);
-  });
+  each_disk_span(
+      *batches_.at(batch).plan, slot, [&](const SpanPlan& span, size_t, std::byte* part) {
+        const DiskSpan pages = disk_span(span, kv_.layout().page_tokens);
+        if (pages.completed == 0) return;
+        std::byte* first = part + pages.full * kv_.unit_bytes();
+        std::memcpy(first, span.kv->pages[layer].front(), kv_.layout().page_bytes());
+        for (int64_t i = 0; i < pages.completed; ++i) {
+          kv_.spill().seal(span.kv->unit(layer, pages.full + i), first + i * kv_.unit_bytes());
+        }
+        Transfer transfer;
+        transfer.file = &kv_.spill().file();
+        transfer.data = first;
+        transfer.bytes = pages.completed * kv_.unit_bytes();
+        transfer.offset = kv_.spill().offset(span.kv->unit(layer, pages.full));
+        transfer.write = true;
+        transfers.push_back(transfer);
+      });
   return transfers;
 }
 

@@ -1,4 +1,5 @@
-// What every part of a running engine shares: budgets per place, lanes, file workers and the device. Several models may share one.
+// What every part of a running engine shares: budgets per place, lanes, file workers and the
+// device. Several models may share one.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// The public Engine: opens a model, plans, allocates everything once, then hands requests to the generator.
+// The public Engine: opens a model, plans, allocates everything once, then hands requests to the
+// generator.
 #include "penstock/engine.h"
 
 #include <algorithm>
@@ -18,7 +19,8 @@ namespace penstock {
 
 namespace {
 
-// Runs a call of the public API: our errors become ApiErrors, so nothing internal is in the interface.
+// Runs a call of the public API: our errors become ApiErrors, so nothing internal is in the
+// interface.
 template <class F>
 auto guarded(F f) {
   try {
@@ -113,9 +115,8 @@ struct Engine::State {
       : options(with_defaults(given)),
         model(options),
         input(plan_input(options, model)),
-        chosen(choose_policy(input, options.policy.empty()
-                                        ? Policy{}
-                                        : policy_from_json(options.policy, "policy"))),
+        chosen(choose_policy(
+            input, options.policy.empty() ? Policy{} : policy_from_json(options.policy, "policy"))),
         context(context_options(options, chosen.policy.threads)),
         packed(model.open_packed(options, chosen.policy.threads, context.host)) {
     load();
@@ -134,9 +135,9 @@ struct Engine::State {
     load_caches();
     GeneratorParts parts;
     parts.max_context = input.max_context;
-    parts.executor = {&context,        &model.spec(),  &model.program(), &model.weights(),
-                      &chosen.memory,  &chosen.policy, &*store,          &*kv,
-                      &*activations,   model.exact()};
+    parts.executor = {&context,       &model.spec(),  &model.program(), &model.weights(),
+                      &chosen.memory, &chosen.policy, &*store,          &*kv,
+                      &*activations,  model.exact()};
     generator.emplace(parts);
     for (const LaneId lane : context.lanes.lanes()) before[lane.kind] = context.lanes.stats(lane);
   }

@@ -14,22 +14,39 @@ Staging::Parts staging_parts(const ExecutorParts& p) {
 }
 
 VisitRunner::Parts runner_parts(const ExecutorParts& p, const Staging& staging) {
-  return {p.spec,          p.program, p.weights, p.store, &staging.registers(), p.context->device.get(),
-          p.memory->kv, p.exact,   staging.inv_freq()};
+  return {p.spec,
+          p.program,
+          p.weights,
+          p.store,
+          &staging.registers(),
+          p.context->device.get(),
+          p.memory->kv,
+          p.exact,
+          staging.inv_freq()};
 }
 
 const char* step_label(StepKind kind) {
   switch (kind) {
-    case StepKind::panel_read: return "weights read";
-    case StepKind::panel_upload: return "weights upload";
-    case StepKind::embed_gather: return "embedding rows";
-    case StepKind::embed_upload: return "embedding upload";
-    case StepKind::kv_read: return "kv read";
-    case StepKind::kv_write: return "kv write";
-    case StepKind::activation_read: return "activations read";
-    case StepKind::activation_write: return "activations write";
-    case StepKind::compute: return "compute";
-    case StepKind::logits_download: return "logits download";
+    case StepKind::panel_read:
+      return "weights read";
+    case StepKind::panel_upload:
+      return "weights upload";
+    case StepKind::embed_gather:
+      return "embedding rows";
+    case StepKind::embed_upload:
+      return "embedding upload";
+    case StepKind::kv_read:
+      return "kv read";
+    case StepKind::kv_write:
+      return "kv write";
+    case StepKind::activation_read:
+      return "activations read";
+    case StepKind::activation_write:
+      return "activations write";
+    case StepKind::compute:
+      return "compute";
+    case StepKind::logits_download:
+      return "logits download";
   }
   return "";
 }
@@ -141,16 +158,26 @@ LaneTask Executor::task(const Step& step) const {
 
 Ticket Executor::submit(const Step& step) {
   switch (step.kind) {
-    case StepKind::panel_read: return read_panel(step);
-    case StepKind::panel_upload: return upload_panel(step);
-    case StepKind::embed_gather: return gather(step);
-    case StepKind::embed_upload: return upload_gathered(step);
-    case StepKind::kv_read: return read_kv(step);
-    case StepKind::kv_write: return write_kv(step);
-    case StepKind::activation_read: return move_activations(step, false);
-    case StepKind::activation_write: return move_activations(step, true);
-    case StepKind::compute: return compute(step);
-    case StepKind::logits_download: return download_logits(step);
+    case StepKind::panel_read:
+      return read_panel(step);
+    case StepKind::panel_upload:
+      return upload_panel(step);
+    case StepKind::embed_gather:
+      return gather(step);
+    case StepKind::embed_upload:
+      return upload_gathered(step);
+    case StepKind::kv_read:
+      return read_kv(step);
+    case StepKind::kv_write:
+      return write_kv(step);
+    case StepKind::activation_read:
+      return move_activations(step, false);
+    case StepKind::activation_write:
+      return move_activations(step, true);
+    case StepKind::compute:
+      return compute(step);
+    case StepKind::logits_download:
+      return download_logits(step);
   }
   return {};
 }
@@ -201,7 +228,8 @@ Ticket Executor::gather(const Step& step) {
   LaneTask work = task(step);
   work.begin = [this, &batch, target, handle] {
     std::vector<Transfer> transfers;
-    parts_.store->gather(parts_.weights->find(Role::token_embed), batch.token_ids, target, transfers);
+    parts_.store->gather(parts_.weights->find(Role::token_embed), batch.token_ids, target,
+                         transfers);
     const int positions = parts_.weights->find(Role::position_embed);
     if (positions >= 0) {
       std::vector<int32_t> ids = batch.positions;
@@ -228,7 +256,8 @@ Ticket Executor::upload_gathered(const Step& step) {
   if (position_table < 0) return ticket;
   const int64_t offset = staging_.gather_positions_offset();
   const size_t position_bytes = tokens * parts_.store->row_bytes(position_table);
-  return device.copy({target + offset, source + offset, position_bytes, CopyDirection::h2d}, {}, id);
+  return device.copy({target + offset, source + offset, position_bytes, CopyDirection::h2d}, {},
+                     id);
 }
 
 Ticket Executor::read_kv(const Step& step) {
@@ -311,7 +340,8 @@ void Executor::bind_panels(const Step& step) {
 Ticket Executor::compute(const Step& step) {
   const Visit& visit = parts_.memory->weights.visits.at(step.visit);
   if (panels_.at(step.visit).empty()) bind_panels(step);
-  if (std::byte* pages = slot(step, SlotKind::kv)) binding_.place_pages(step.batch, layer(step), pages);
+  if (std::byte* pages = slot(step, SlotKind::kv))
+    binding_.place_pages(step.batch, layer(step), pages);
   const bool accelerator = parts_.context->accelerator();
   VisitBinding binding;
   binding.visit = &visit;
@@ -350,7 +380,8 @@ const float* Executor::logits(int64_t row) const {
   return staging_.host_logits() + row * parts_.spec->vocab;
 }
 
-// Tells an accelerator that the slots a step released hold nothing any more. Later users follow the poisoning.
+// Tells an accelerator that the slots a step released hold nothing any more. Later users follow the
+// poisoning.
 Ticket Executor::poison_released(const Step& step, Ticket ticket) {
   if (!parts_.context->accelerator() || step.kind != StepKind::compute) return ticket;
   for (const SlotUse& use : step.slots) {

@@ -1,5 +1,6 @@
-// Walks a schedule: binds each step to addresses and submits it to its lane after the tickets of the steps it follows. Decides nothing.
-// run() returns when the sweep's results can be read; prefetches for the next sweep stay in flight.
+// Walks a schedule: binds each step to addresses and submits it to its lane after the tickets of
+// the steps it follows. Decides nothing. run() returns when the sweep's results can be read;
+// prefetches for the next sweep stay in flight.
 #pragma once
 
 #include <unordered_map>
@@ -33,7 +34,8 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  // Performs one sweep. `sweep` must live until the call returns. Throws the first error of any lane; unusable afterwards.
+  // Performs one sweep. `sweep` must live until the call returns. Throws the first error of any
+  // lane; unusable afterwards.
   void run(const SweepPlan& sweep, const Schedule& schedule);
   // What the builder must know of a sweep.
   std::vector<BatchShape> shapes(const SweepPlan& sweep) const;
@@ -71,7 +73,8 @@ class Executor {
   VisitRunner runner_;
   SweepBinding binding_;
   std::unordered_map<uint64_t, Ticket> tickets_;
-  std::vector<std::vector<std::vector<WeightPanel>>> panels_;  // [visit][matrix of the module][panel]
+  std::vector<std::vector<std::vector<WeightPanel>>>
+      panels_;  // [visit][matrix of the module][panel]
   uint64_t previous_first_id_ = 0;
 };
 

@@ -45,7 +45,8 @@ void Generator::check_request(const Request& request) const {
     refuse("prompt",
            std::to_string(length) + " prompt tokens" +
                (generates ? " + max_tokens " + std::to_string(request.sampling.max_tokens) : ""),
-           "together at most " + std::to_string(parts_.max_context), "row is too long for the context");
+           "together at most " + std::to_string(parts_.max_context),
+           "row is too long for the context");
   }
 }
 
@@ -149,7 +150,8 @@ std::vector<Row*> Generator::rows_in_service() const {
   return rows;
 }
 
-// Pages for what each row may read in this sweep. When the pool runs dry the youngest row is put back.
+// Pages for what each row may read in this sweep. When the pool runs dry the youngest row is put
+// back.
 void Generator::reserve_pages(std::vector<Row*>& rows) {
   const ResolvedPolicy& policy = *parts_.executor.policy;
   const int64_t limit = std::max(1, std::min(policy.prefill_chunk, policy.micro_batch_tokens));
@@ -214,8 +216,8 @@ std::vector<Event> Generator::collect(const std::vector<Row*>& rows,
     const SpanPlan& span = *spans.at(next++);
     row.cached += taken[i];
     row.kv.length = row.cached;
-    counts_.prompt_tokens += std::max<int64_t>(
-        0, std::min(taken[i], row.prompt_tokens - (row.cached - taken[i])));
+    counts_.prompt_tokens +=
+        std::max<int64_t>(0, std::min(taken[i], row.prompt_tokens - (row.cached - taken[i])));
     collect_scores(row, span, score);
     Event event;
     event.request = row.id;
@@ -246,7 +248,8 @@ void Generator::collect_scores(Row& row, const SpanPlan& span, int64_t first_sco
 
 void Generator::collect_logits(Row& row, const SpanPlan& span, int64_t first_logits) const {
   const float* first = executor_.logits(first_logits);
-  row.logits.insert(row.logits.end(), first, first + span.logits_rows() * parts_.executor.spec->vocab);
+  row.logits.insert(row.logits.end(), first,
+                    first + span.logits_rows() * parts_.executor.spec->vocab);
 }
 
 std::span<const int32_t> Generator::end_tokens(const Row& row) {

@@ -1,5 +1,6 @@
-// Rows in, tokens out: admission, one sweep after another, sampling, stopping. Reads from top to bottom as step() does:
-// admit, plan, build, run, collect. Rows never wait for each other, and no row's result depends on its company.
+// Rows in, tokens out: admission, one sweep after another, sampling, stopping. Reads from top to
+// bottom as step() does: admit, plan, build, run, collect. Rows never wait for each other, and no
+// row's result depends on its company.
 #pragma once
 
 #include <deque>
@@ -70,7 +71,7 @@ class Generator {
   std::vector<uint64_t> finished_;
   std::vector<int32_t> end_tokens_;
   uint64_t next_id_ = 1;
-  double disk_share_owed_ = 0;    // of KV sequences that belong on disk
+  double disk_share_owed_ = 0;  // of KV sequences that belong on disk
   Counts counts_;
 };
 

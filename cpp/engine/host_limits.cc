@@ -39,7 +39,7 @@ uint64_t available_host_bytes() {
 }
 
 uint64_t free_disk_bytes(const std::string& folder) {
-  struct statvfs info {};
+  struct statvfs info{};
   if (statvfs(folder.c_str(), &info) != 0) {
     throw Error(ErrorCode::not_found, "folder for spilled data cannot be used",
                 {.file = folder, .field = "disk"});

@@ -46,7 +46,8 @@ Model::Model(const EngineOptions& options) {
 
 void Model::open_folder(const EngineOptions& options) {
   const std::string& folder = options.model;
-  config_ = parse_config(read_small_file(config_path(folder), kMaxConfigBytes), config_path(folder));
+  config_ =
+      parse_config(read_small_file(config_path(folder), kMaxConfigBytes), config_path(folder));
   catalogue_.emplace(Catalogue::open(folder, true));
   const auto exists = [&](std::string_view name) { return catalogue_->contains(name); };
   weights_ = std::make_unique<WeightList>(config_.spec, *config_.family, exists);
@@ -58,7 +59,8 @@ void Model::open_folder(const EngineOptions& options) {
   check_tied_head(folder);
 }
 
-// A tied model may carry the head a second time; only if it is the same, byte for byte, is it clear what to compute with.
+// A tied model may carry the head a second time; only if it is the same, byte for byte, is it clear
+// what to compute with.
 void Model::check_tied_head(const std::string& folder) const {
   const std::string& twin = weights_->tied_twin();
   if (twin.empty() || !catalogue_->contains(twin)) return;
@@ -74,7 +76,8 @@ void Model::check_tied_head(const std::string& folder) const {
     same = std::memcmp(left.data(), right.data(), bytes) == 0;
   }
   if (same) return;
-  throw Error(ErrorCode::malformed, "the model ties its head to the embedding, but both are there and differ",
+  throw Error(ErrorCode::malformed,
+              "the model ties its head to the embedding, but both are there and differ",
               {.file = folder, .field = twin, .found = "other values than " + name});
 }
 
@@ -126,7 +129,8 @@ const PackedCache* Model::open_packed(const EngineOptions& options, int threads,
   pack.folder = options.cache;
   if (pack.folder.empty()) {
     if (!writable_folder(options.model)) {
-      throw Error(ErrorCode::invalid_argument, "the model folder cannot be written to; name a folder for packed weights",
+      throw Error(ErrorCode::invalid_argument,
+                  "the model folder cannot be written to; name a folder for packed weights",
                   {.file = options.model, .field = "cache"});
     }
     pack.folder = options.model + "/.penstock";

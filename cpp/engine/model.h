@@ -1,4 +1,5 @@
-// A model opened for running: what it is, where its weights come from and in which formats they will be held. Nothing is loaded yet.
+// A model opened for running: what it is, where its weights come from and in which formats they
+// will be held. Nothing is loaded yet.
 #pragma once
 
 #include <memory>
@@ -29,7 +30,8 @@ class Model {
   const RowSource& source() const { return *source_; }
   std::vector<std::string> warnings() const;
 
-  // Packs quantised weights into the cache folder, or opens them there. Null when there are none, or nothing to read them from.
+  // Packs quantised weights into the cache folder, or opens them there. Null when there are none,
+  // or nothing to read them from.
   const PackedCache* open_packed(const EngineOptions& options, int threads, Budget& host);
 
  private:

@@ -1,5 +1,6 @@
-// Counter-based random numbers: a value is a pure function of (seed, counter), so a row's tokens depend on its own seed and position
-// only, in whatever order and company it is computed. SplitMix64 finaliser (Steele, Lea, Flood 2014) over both words.
+// Counter-based random numbers: a value is a pure function of (seed, counter), so a row's tokens
+// depend on its own seed and position only, in whatever order and company it is computed.
+// SplitMix64 finaliser (Steele, Lea, Flood 2014) over both words.
 #pragma once
 
 #include <cstdint>

@@ -18,10 +18,14 @@ std::initializer_list<Reg> work_registers(ModuleKind module) {
   static constexpr std::initializer_list<Reg> kEmbed = {Reg::embedded};
   static constexpr std::initializer_list<Reg> kNone = {};
   switch (module) {
-    case ModuleKind::attention: return kAttention;
-    case ModuleKind::mlp: return kMlp;
-    case ModuleKind::embed: return kEmbed;
-    case ModuleKind::head: return kNone;
+    case ModuleKind::attention:
+      return kAttention;
+    case ModuleKind::mlp:
+      return kMlp;
+    case ModuleKind::embed:
+      return kEmbed;
+    case ModuleKind::head:
+      return kNone;
   }
   return kNone;
 }

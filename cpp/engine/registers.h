@@ -1,5 +1,6 @@
-// Memory of the program's registers. Registers of the visit in progress share one block, since visits follow each other on the compute
-// lane; what the head picks lives from chunk to chunk, per sweep.
+// Memory of the program's registers. Registers of the visit in progress share one block, since
+// visits follow each other on the compute lane; what the head picks lives from chunk to chunk, per
+// sweep.
 #pragma once
 
 #include <cstddef>

@@ -12,9 +12,9 @@ namespace penstock {
 struct Row {
   uint64_t id = 0;
   Request request;
-  std::vector<int32_t> tokens;         // prompt, then what was generated
+  std::vector<int32_t> tokens;  // prompt, then what was generated
   int64_t prompt_tokens = 0;
-  int64_t cached = 0;                  // tokens whose keys and values are stored
+  int64_t cached = 0;  // tokens whose keys and values are stored
   bool kv_on_disk = false;
   KvSequence kv;
   std::vector<float> prompt_logprobs;  // filled as chunks are read

@@ -117,7 +117,8 @@ int32_t Sampler::draw(const SamplerInput& input) {
   const int32_t best = greedy();
   const double top = scores_[best], scale = 1.0 / s.temperature;
   if (!std::isfinite(top)) return best;
-  // Candidates by descending score; only what can matter is sorted: top_k, or all above min_p's floor.
+  // Candidates by descending score; only what can matter is sorted: top_k, or all above min_p's
+  // floor.
   order_.clear();
   const double floor = s.min_p > 0 ? std::log(s.min_p) : -std::numeric_limits<double>::infinity();
   for (int32_t i = 0; i < vocab_; ++i) {

@@ -1,6 +1,7 @@
-// From a row of logits to a token. Order: allowed tokens and bias, end tokens held back until min_tokens, repetition, frequency and
-// presence penalties, temperature, min_p, top_k, top_p, draw. Ties go to the lower id. Log-probabilities are those of the model's own
-// logits, before any of this.
+// From a row of logits to a token. Order: allowed tokens and bias, end tokens held back until
+// min_tokens, repetition, frequency and presence penalties, temperature, min_p, top_k, top_p, draw.
+// Ties go to the lower id. Log-probabilities are those of the model's own logits, before any of
+// this.
 #pragma once
 
 #include <cstdint>

@@ -26,7 +26,8 @@ Staging::Staging(const Parts& parts) : context_(*parts.context), memory_(*parts.
   const int64_t element = dtype_bytes(format(memory_.weights.formats.at(token_table)).raw);
   positions_offset_ = round_up(tokens * parts.spec->embed_dim * element, 64);
   const bool learned = parts.spec->positions == PositionType::learned;
-  gather_slot_bytes_ = positions_offset_ + (learned ? round_up(tokens * parts.spec->hidden * element, 64) : 0);
+  gather_slot_bytes_ =
+      positions_offset_ + (learned ? round_up(tokens * parts.spec->hidden * element, 64) : 0);
   check(gather_.bytes() >= static_cast<size_t>(2 * gather_slot_bytes_), "gather slots are planned");
   allocate_registers(parts);
   allocate_head(parts);
@@ -53,8 +54,8 @@ Buffer Staging::compute_item(const std::string& label) {
 
 void Staging::allocate_registers(const Parts& parts) {
   const int64_t tokens = parts.policy->micro_batch_tokens;
-  const RegisterSizes sizes = register_sizes(*parts.program, *parts.weights,
-                                             memory_.weights.formats, parts.exact, tokens);
+  const RegisterSizes sizes =
+      register_sizes(*parts.program, *parts.weights, memory_.weights.formats, parts.exact, tokens);
   work_ = compute_item("work");
   check(work_.bytes() >= static_cast<size_t>(sizes.work_bytes + sizes.prepared_bytes),
         "work registers are planned");
@@ -85,7 +86,8 @@ void Staging::allocate_head(const Parts& parts) {
   if (!context_.accelerator()) return;
   device_logits_ = compute_item("logits");
   head_.logits = floats(device_logits_.data());
-  host_states_ = reinterpret_cast<ScoreState*>(logits_.data() + memory_.logit_rows * parts.spec->vocab * 4);
+  host_states_ =
+      reinterpret_cast<ScoreState*>(logits_.data() + memory_.logit_rows * parts.spec->vocab * 4);
 }
 
 void Staging::load_inv_freq(const Parts& parts) {
@@ -100,13 +102,19 @@ void Staging::load_inv_freq(const Parts& parts) {
 
 std::byte* Staging::slot(SlotKind kind, int index) const {
   switch (kind) {
-    case SlotKind::host_ring: return host_ring_.data() + index * memory_.ring_slot_bytes;
-    case SlotKind::device_ring: return device_ring_.data() + index * memory_.ring_slot_bytes;
-    case SlotKind::gather: return gather_.data() + index * gather_slot_bytes_;
-    case SlotKind::device_gather: return device_gather_.data() + index * gather_slot_bytes_;
-    case SlotKind::kv: return kv_.data() + index * memory_.kv_staging_bytes;
+    case SlotKind::host_ring:
+      return host_ring_.data() + index * memory_.ring_slot_bytes;
+    case SlotKind::device_ring:
+      return device_ring_.data() + index * memory_.ring_slot_bytes;
+    case SlotKind::gather:
+      return gather_.data() + index * gather_slot_bytes_;
+    case SlotKind::device_gather:
+      return device_gather_.data() + index * gather_slot_bytes_;
+    case SlotKind::kv:
+      return kv_.data() + index * memory_.kv_staging_bytes;
     case SlotKind::none:
-    case SlotKind::activation: break;
+    case SlotKind::activation:
+      break;
   }
   check(false, "a slot of this kind has an address");
   return nullptr;

@@ -1,5 +1,6 @@
-// The fixed memory of an engine besides weights, KV pages and hidden rows: staging slots, registers, head buffers. Allocated once with
-// exactly the sizes of the memory plan, charged under its labels.
+// The fixed memory of an engine besides weights, KV pages and hidden rows: staging slots,
+// registers, head buffers. Allocated once with exactly the sizes of the memory plan, charged under
+// its labels.
 #pragma once
 
 #include <memory>

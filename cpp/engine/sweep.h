@@ -1,4 +1,5 @@
-// One sweep as the generator wants it: which sequences, which positions, whose logits. Plain values; the executor turns them into work.
+// One sweep as the generator wants it: which sequences, which positions, whose logits. Plain
+// values; the executor turns them into work.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +19,11 @@ enum class Want : uint8_t {
 
 struct SpanPlan {
   KvSequence* kv = nullptr;
-  int32_t position = 0;          // absolute, of the first token
-  std::vector<int32_t> tokens;   // to be read in this sweep
+  int32_t position = 0;         // absolute, of the first token
+  std::vector<int32_t> tokens;  // to be read in this sweep
   Want want = Want::nothing;
-  std::vector<int32_t> targets;  // scoring: the token after each of the first targets.size() positions
+  std::vector<int32_t>
+      targets;  // scoring: the token after each of the first targets.size() positions
 
   int32_t count() const { return static_cast<int32_t>(tokens.size()); }
   int64_t logits_rows() const { return want == Want::all ? count() : want == Want::last ? 1 : 0; }
@@ -41,7 +43,8 @@ struct SweepPlan {
   int64_t logits_rows = 0, score_rows = 0, head_rows = 0;
 };
 
-// Pages of a disk-resident span in its staging slot: full ones that are read, and those that get full or begun now.
+// Pages of a disk-resident span in its staging slot: full ones that are read, and those that get
+// full or begun now.
 struct DiskSpan {
   int64_t full = 0;       // pages on disk before the sweep
   int64_t completed = 0;  // pages that get full in it

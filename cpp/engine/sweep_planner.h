@@ -1,5 +1,6 @@
-// Forms the micro-batches of a sweep: every decoding row gives one token, entering rows a chunk of their prompt, within the limits of the
-// memory plan. No row waits for another: what does not fit into this sweep rides in the next.
+// Forms the micro-batches of a sweep: every decoding row gives one token, entering rows a chunk of
+// their prompt, within the limits of the memory plan. No row waits for another: what does not fit
+// into this sweep rides in the next.
 #pragma once
 
 #include <span>
@@ -14,7 +15,8 @@ class SweepPlanner {
   SweepPlanner(const MemoryPlan& memory, const ResolvedPolicy& policy, const Executor& executor)
       : memory_(memory), policy_(policy), executor_(executor) {}
 
-  // Rows in the order of service. taken[i]: tokens of rows[i] that ride, 0 when it does not. spans follow the order of rows taken.
+  // Rows in the order of service. taken[i]: tokens of rows[i] that ride, 0 when it does not. spans
+  // follow the order of rows taken.
   SweepPlan plan(std::span<Row* const> rows, std::vector<int64_t>& taken) const;
 
  private:

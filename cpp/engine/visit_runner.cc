@@ -10,10 +10,14 @@ namespace {
 
 Act act_of(Activation activation) {
   switch (activation) {
-    case Activation::relu: return Act::relu;
-    case Activation::gelu: return Act::gelu;
-    case Activation::gelu_tanh: return Act::gelu_tanh;
-    case Activation::silu: return Act::silu;
+    case Activation::relu:
+      return Act::relu;
+    case Activation::gelu:
+      return Act::gelu;
+    case Activation::gelu_tanh:
+      return Act::gelu_tanh;
+    case Activation::silu:
+      return Act::silu;
   }
   return Act::none;
 }
@@ -50,10 +54,14 @@ void VisitRunner::submit(Call& call, const Op& op) {
 float* VisitRunner::reg(const Call& call, Reg reg) const {
   const int64_t row = call.batch().first_head_row;
   switch (reg) {
-    case Reg::hidden: return call.binding.hidden;
-    case Reg::picked: return head_.picked + row * width(reg);
-    case Reg::projected: return head_.projected + row * width(reg);
-    default: return parts_.registers->at(call.module.kind, reg);
+    case Reg::hidden:
+      return call.binding.hidden;
+    case Reg::picked:
+      return head_.picked + row * width(reg);
+    case Reg::projected:
+      return head_.projected + row * width(reg);
+    default:
+      return parts_.registers->at(call.module.kind, reg);
   }
 }
 
@@ -65,9 +73,11 @@ int64_t VisitRunner::rows(const Call& call, Reg reg) const {
 void VisitRunner::op(Call& call, const ProgramOp& op) {
   if (call.prepared == op.out) call.prepared = Reg::none;
   const bool head_logits = op.out == Reg::logits;
-  if (call.module.kind == ModuleKind::head && !call.binding.visit->first_chunk && !head_logits) return;
+  if (call.module.kind == ModuleKind::head && !call.binding.visit->first_chunk && !head_logits)
+    return;
   switch (op.kind) {
-    case OpKind::embed: return embed(call, op);
+    case OpKind::embed:
+      return embed(call, op);
     case OpKind::gather: {
       const auto& rows = call.batch().head_rows;
       return submit(call, GatherRowsParams{reg(call, op.in), width(op.in), rows.data(),
@@ -75,11 +85,16 @@ void VisitRunner::op(Call& call, const ProgramOp& op) {
                                            reg(call, op.out), width(op.out)});
     }
     case OpKind::norm:
-    case OpKind::head_norm: return norm(call, op);
-    case OpKind::gemm: return gemm(call, op);
-    case OpKind::rotary: return rotary(call, op);
-    case OpKind::kv_append: return append(call);
-    case OpKind::attention: return attend(call);
+    case OpKind::head_norm:
+      return norm(call, op);
+    case OpKind::gemm:
+      return gemm(call, op);
+    case OpKind::rotary:
+      return rotary(call, op);
+    case OpKind::kv_append:
+      return append(call);
+    case OpKind::attention:
+      return attend(call);
     case OpKind::gated: {
       float* gate = reg(call, Reg::gate);
       return submit(call, GatedParams{gate, reg(call, Reg::up), width(Reg::gate),
@@ -171,7 +186,8 @@ void VisitRunner::gemm(Call& call, const ProgramOp& op) {
   submit(call, params);
 }
 
-// The vocabulary chunk of this visit: logits rows go to the logits buffer, score rows through a tile into their running states.
+// The vocabulary chunk of this visit: logits rows go to the logits buffer, score rows through a
+// tile into their running states.
 void VisitRunner::head(Call& call, GemmParams params) {
   const BatchBinding& batch = call.batch();
   const Visit& visit = *call.binding.visit;

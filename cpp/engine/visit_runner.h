@@ -1,5 +1,6 @@
-// Turns one compute step (a visit of the sweep for one micro-batch) into the ops of its module and hands them to the device. It binds
-// addresses; what runs, and in which order, was decided by the program and the schedule.
+// Turns one compute step (a visit of the sweep for one micro-batch) into the ops of its module and
+// hands them to the device. It binds addresses; what runs, and in which order, was decided by the
+// program and the schedule.
 #pragma once
 
 #include <span>
@@ -13,23 +14,25 @@
 
 namespace penstock {
 
-// Memory of the head: rows whose logits are wanted keep their place from chunk to chunk of the vocabulary.
+// Memory of the head: rows whose logits are wanted keep their place from chunk to chunk of the
+// vocabulary.
 struct HeadMemory {
-  float* picked = nullptr;      // [head rows of the sweep, hidden]
-  float* projected = nullptr;   // [head rows of the sweep, embed_dim]; null without project_out
-  float* logits = nullptr;      // [logits rows of the sweep, vocab], compute memory
-  float* tile = nullptr;        // [score rows of a batch, columns]
+  float* picked = nullptr;     // [head rows of the sweep, hidden]
+  float* projected = nullptr;  // [head rows of the sweep, embed_dim]; null without project_out
+  float* logits = nullptr;     // [logits rows of the sweep, vocab], compute memory
+  float* tile = nullptr;       // [score rows of a batch, columns]
   int64_t columns = 0;
-  ScoreState* states = nullptr; // [score rows of the sweep], compute memory
+  ScoreState* states = nullptr;  // [score rows of the sweep], compute memory
 };
 
 // Addresses of one compute step.
 struct VisitBinding {
   const Visit* visit = nullptr;
-  const std::vector<std::vector<WeightPanel>>* panels = nullptr;  // by position in the module's matrices
+  const std::vector<std::vector<WeightPanel>>* panels =
+      nullptr;  // by position in the module's matrices
   const BatchBinding* batch = nullptr;
   float* hidden = nullptr;
-  const std::byte* gathered = nullptr;      // embed visit: token rows, then position rows
+  const std::byte* gathered = nullptr;  // embed visit: token rows, then position rows
   int64_t gathered_positions_offset = 0;
 };
 

@@ -1,5 +1,6 @@
-// The residual stream between visits: rows [tokens, hidden] in fp32. Micro-batches live in memory, or on disk and pass through
-// staging slots. Layout is fixed per sweep by the executor: row ranges in memory, units on disk.
+// The residual stream between visits: rows [tokens, hidden] in fp32. Micro-batches live in memory,
+// or on disk and pass through staging slots. Layout is fixed per sweep by the executor: row ranges
+// in memory, units on disk.
 #pragma once
 
 #include <cstddef>
@@ -14,9 +15,9 @@ namespace penstock {
 
 struct ActivationStoreInput {
   int64_t hidden = 0;
-  int64_t memory_tokens = 0;      // rows in compute memory
-  int64_t disk_batches = 0;       // micro-batches that may live on disk
-  int64_t batch_tokens = 0;       // rows of a slot
+  int64_t memory_tokens = 0;  // rows in compute memory
+  int64_t disk_batches = 0;   // micro-batches that may live on disk
+  int64_t batch_tokens = 0;   // rows of a slot
   int slots = 0;
   std::string folder;
   Device* device = nullptr;

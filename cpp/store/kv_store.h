@@ -1,6 +1,7 @@
-// The paged KV cache. A page holds page_tokens tokens of one sequence and one layer. A sequence lives in memory (its pages come from
-// one pool) or on disk: then its full pages lie in one extent per layer of the spill file, and only the tail page of each layer stays
-// in memory. Owned by the generator's thread; the executor's lanes only touch the bytes and the spill file.
+// The paged KV cache. A page holds page_tokens tokens of one sequence and one layer. A sequence
+// lives in memory (its pages come from one pool) or on disk: then its full pages lie in one extent
+// per layer of the spill file, and only the tail page of each layer stays in memory. Owned by the
+// generator's thread; the executor's lanes only touch the bytes and the spill file.
 #pragma once
 
 #include <cstddef>
@@ -18,21 +19,21 @@ namespace penstock {
 // One sequence's cache. For disk sequences `pages[layer]` has exactly one page, the tail.
 struct KvSequence {
   bool on_disk = false;
-  int64_t length = 0;                           // tokens stored, the same for every layer
-  std::vector<std::vector<std::byte*>> pages;   // [layer][page]
-  uint64_t first_unit = 0;                      // disk: extent of layers * disk_pages units
-  int64_t disk_pages = 0;                       // disk: units per layer
+  int64_t length = 0;                          // tokens stored, the same for every layer
+  std::vector<std::vector<std::byte*>> pages;  // [layer][page]
+  uint64_t first_unit = 0;                     // disk: extent of layers * disk_pages units
+  int64_t disk_pages = 0;                      // disk: units per layer
   uint64_t unit(int layer, int64_t page) const { return first_unit + layer * disk_pages + page; }
 };
 
 struct KvStoreInput {
   KvLayout layout;
   int layers = 0;
-  int64_t blocks = 0;           // pages in memory
-  uint64_t disk_bytes = 0;      // spill file
+  int64_t blocks = 0;       // pages in memory
+  uint64_t disk_bytes = 0;  // spill file
   std::string folder;
   Device* device = nullptr;
-  Budget* memory = nullptr;     // of the tier the device computes on
+  Budget* memory = nullptr;  // of the tier the device computes on
   Budget* disk = nullptr;
 };
 
@@ -49,9 +50,11 @@ class KvStore {
   uint64_t unit_bytes() const { return unit_bytes_; }
   SpillFile& spill() { return spill_; }
 
-  // A new sequence. Disk sequences get an extent for `max_tokens`: returns false when there is no room for it (or no tail pages).
+  // A new sequence. Disk sequences get an extent for `max_tokens`: returns false when there is no
+  // room for it (or no tail pages).
   bool open(KvSequence& sequence, bool on_disk, int64_t max_tokens);
-  // Makes sure that pages for `tokens` tokens exist; false (and unchanged) when the pool is too empty.
+  // Makes sure that pages for `tokens` tokens exist; false (and unchanged) when the pool is too
+  // empty.
   bool grow(KvSequence& sequence, int64_t tokens);
   // Gives everything back; the sequence is empty afterwards.
   void close(KvSequence& sequence);

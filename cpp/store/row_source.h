@@ -1,4 +1,5 @@
-// Where the values of a model's tensors come from: the published shards, or seeded random numbers for "dummy:" models.
+// Where the values of a model's tensors come from: the published shards, or seeded random numbers
+// for "dummy:" models.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ class RowSource {
 
 // The catalogue must outlive the source.
 std::unique_ptr<RowSource> make_file_source(const Catalogue& catalogue);
-// Values spread like trained weights (matrices: standard deviation 0.02), a pure function of (seed, tensor, row).
+// Values spread like trained weights (matrices: standard deviation 0.02), a pure function of (seed,
+// tensor, row).
 std::unique_ptr<RowSource> make_random_source(DType dtype, uint64_t seed);
 
 }  // namespace penstock

@@ -1,6 +1,7 @@
-// An anonymous file that holds spilled bytes in fixed units, each checked by CRC32C when it comes back. Vanishes with the process.
-// Units belong to their users; the table of checksums lives in memory only. write and read may run on different lanes as long as
-// the schedule orders uses of one unit.
+// An anonymous file that holds spilled bytes in fixed units, each checked by CRC32C when it comes
+// back. Vanishes with the process. Units belong to their users; the table of checksums lives in
+// memory only. write and read may run on different lanes as long as the schedule orders uses of one
+// unit.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,8 @@ namespace penstock {
 class SpillFile {
  public:
   SpillFile() = default;
-  // `unit_bytes` is a multiple of kIoAlignment. Charged to `disk` and preallocated: Error(budget), Error(disk_full) now.
+  // `unit_bytes` is a multiple of kIoAlignment. Charged to `disk` and preallocated: Error(budget),
+  // Error(disk_full) now.
   SpillFile(const std::string& folder, uint64_t unit_bytes, uint64_t units, Budget& disk,
             const std::string& what, const FaultSeam* seam = nullptr);
 
@@ -27,7 +29,8 @@ class SpillFile {
 
   // Remembers the checksum of what is about to be written to `unit`.
   void seal(uint64_t unit, const std::byte* data);
-  // Throws Error(corrupt) naming what, unit, stored and computed checksum; also for a unit never written.
+  // Throws Error(corrupt) naming what, unit, stored and computed checksum; also for a unit never
+  // written.
   void verify(uint64_t unit, const std::byte* data) const;
   void forget(uint64_t unit);  // its content is dead
 

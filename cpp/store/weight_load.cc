@@ -11,7 +11,8 @@ namespace penstock {
 
 namespace {
 
-constexpr int64_t kLoadBytes = int64_t{4} << 20;  // host memory used while an accelerator's share is loaded
+constexpr int64_t kLoadBytes = int64_t{4}
+                               << 20;  // host memory used while an accelerator's share is loaded
 
 }  // namespace
 
@@ -124,7 +125,7 @@ void WeightStore::fill_rows(int weight, int64_t begin, int64_t end, std::byte* o
     for (int64_t row = begin; row < end; row += kTileRows, out += tile_bytes) {
       const int64_t count = std::min<int64_t>(kTileRows, end - row);
       source_.read_floats(info, row, row + count, rows.data());
-      pack_tile(row_format, rows.data(), count, info.cols, info.cols, out);
+      pack_tile(row_format, {rows.data(), count, info.cols}, info.cols, out);
     }
   }
 }

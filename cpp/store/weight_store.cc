@@ -20,7 +20,8 @@ int64_t WeightStore::row_bytes(int weight) const {
 // Bytes from the row `first_row` (a tile's first for packed weights) to `row`.
 int64_t WeightStore::bytes_before(int weight, int64_t first_row, int64_t row) const {
   if (!quantised(weight)) return (row - first_row) * row_bytes(weight);
-  const PackedLayout layout = packed_layout(penstock::format(format(weight)), list_.at(weight).cols);
+  const PackedLayout layout =
+      packed_layout(penstock::format(format(weight)), list_.at(weight).cols);
   return ceil_div(row - first_row, kTileRows) * layout.tile_bytes;
 }
 
@@ -64,8 +65,8 @@ WeightStore::Located WeightStore::locate(const Panel& panel) const {
   return {location->file, location->offset + begin, end - begin, 0};
 }
 
-// Where the panel's first byte lies in its slot, once read: file alignment is kept, except that elements are moved to an
-// address they can be read from.
+// Where the panel's first byte lies in its slot, once read: file alignment is kept, except that
+// elements are moved to an address they can be read from.
 uint64_t WeightStore::data_offset(const Panel& panel) const {
   const Located located = locate(panel);
   const uint64_t offset = located.offset % kIoAlignment;

@@ -1,6 +1,7 @@
-// Weights where the plan wants them: vectors and the resident share in memory, the rest described as reads into staging slots.
-// Everything resident is charged and loaded when the store is made; afterwards the store only hands out addresses, so it may be used
-// from any lane. It decides nothing: which panel is read into which slot, and when, is the schedule's business.
+// Weights where the plan wants them: vectors and the resident share in memory, the rest described
+// as reads into staging slots. Everything resident is charged and loaded when the store is made;
+// afterwards the store only hands out addresses, so it may be used from any lane. It decides
+// nothing: which panel is read into which slot, and when, is the schedule's business.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +25,7 @@ struct WeightStoreInput {
   const PackedCache* packed = nullptr;  // null when no weight is quantised, or for random weights
   Device* device = nullptr;
   Budget* host = nullptr;
-  Budget* device_budget = nullptr;      // null unless the device has memory of its own
+  Budget* device_budget = nullptr;  // null unless the device has memory of its own
 };
 
 class WeightStore {
@@ -40,12 +41,13 @@ class WeightStore {
 
   // A panel that lives in compute memory.
   WeightPanel resident(const Panel& panel) const;
-  // A panel of the disk: what to read into a host slot (kIoAlignment-aligned), what to check when it has arrived, and how the
-  // kernels see it there. finish_read throws Error(corrupt).
+  // A panel of the disk: what to read into a host slot (kIoAlignment-aligned), what to check when
+  // it has arrived, and how the kernels see it there. finish_read throws Error(corrupt).
   Transfer read_transfer(const Panel& panel, std::byte* slot) const;
   void finish_read(const Panel& panel, std::byte* slot) const;
   WeightPanel staged(const Panel& panel, const std::byte* slot) const;
-  // A panel that travels to an accelerator: from its host slot (disk panels) or from resident host memory.
+  // A panel that travels to an accelerator: from its host slot (disk panels) or from resident host
+  // memory.
   CopyParams upload(const Panel& panel, const std::byte* host_slot, std::byte* device_slot) const;
   WeightPanel uploaded(const Panel& panel, const std::byte* device_slot) const;
 
@@ -90,9 +92,9 @@ class WeightStore {
   Budget* device_budget_;
   Tier compute_;
   Buffer vectors_, memory_[kTiers];
-  std::vector<const float*> vector_of_;           // by weight id
-  std::vector<Resident> resident_of_[kTiers];     // by weight id
-  std::vector<int> owner_of_;                     // a tied head names the table it shares
+  std::vector<const float*> vector_of_;        // by weight id
+  std::vector<Resident> resident_of_[kTiers];  // by weight id
+  std::vector<int> owner_of_;                  // a tied head names the table it shares
 };
 
 }  // namespace penstock

@@ -1,5 +1,6 @@
-// Binds the public Engine and its plain structs, names as in penstock/engine.h. Calls that work release the GIL; an ApiError becomes
-// penstock._core.Error with attributes code, file, field, found and allowed.
+// Binds the public Engine and its plain structs, names as in penstock/engine.h. Calls that work
+// release the GIL; an ApiError becomes penstock._core.Error with attributes code, file, field,
+// found and allowed.
 #include "penstock/engine.h"
 
 #include <nanobind/nanobind.h>
@@ -19,7 +20,8 @@ namespace penstock {
 namespace {
 
 void register_error(nb::module_& m) {
-  nb::object type = nb::steal(PyErr_NewException("penstock._core.Error", PyExc_RuntimeError, nullptr));
+  nb::object type =
+      nb::steal(PyErr_NewException("penstock._core.Error", PyExc_RuntimeError, nullptr));
   m.attr("Error") = type;
   nb::register_exception_translator(
       [](const std::exception_ptr& pointer, void* payload) {

@@ -1,5 +1,6 @@
-// The public C++ API: an engine that generates from, and scores, token ids with a model that may be larger than memory.
-// Not thread safe: one thread calls one engine. Every call may throw ApiError; nothing aborts the process.
+// The public C++ API: an engine that generates from, and scores, token ids with a model that may be
+// larger than memory. Not thread safe: one thread calls one engine. Every call may throw ApiError;
+// nothing aborts the process.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +16,15 @@ namespace penstock {
 
 // Sizes are bytes. Empty strings and zeros mean "choose for me".
 struct EngineOptions {
-  std::string model;             // a Hugging Face folder, or "dummy:NAME"
-  std::string device = "cpu";    // "cpu", "cpu:avx2", "virtual"
-  uint64_t host_memory = 0;      // hard ceiling on everything the engine holds in RAM; 0: 80 % of what is available
+  std::string model;           // a Hugging Face folder, or "dummy:NAME"
+  std::string device = "cpu";  // "cpu", "cpu:avx2", "virtual"
+  uint64_t host_memory =
+      0;  // hard ceiling on everything the engine holds in RAM; 0: 80 % of what is available
   uint64_t device_memory = 0;    // accelerators; virtual: 1 GiB when 0
   std::string disk;              // folder for spilled KV and activations; empty: nothing is spilled
   uint64_t disk_memory = 0;      // ceiling on spilled bytes
-  std::string weights = "auto";  // "auto" (as published), "fp32", "fp16", "bf16", "int8", "int8-g128", "int4", "int4-g32", ...
+  std::string weights = "auto";  // "auto" (as published), "fp32", "fp16", "bf16", "int8",
+                                 // "int8-g128", "int4", "int4-g32", ...
   std::string kv = "auto";       // "auto", "fp32", "fp16", "bf16", "int8", "int4"
   std::string compute = "fast";  // "fast" or "exact"
   std::string policy;            // JSON text of a policy; empty: the built-in one
@@ -31,21 +34,21 @@ struct EngineOptions {
   uint64_t reserved_host_memory = 0;  // part of host_memory used by the caller (tokenizer)
   // What is coming, for the policy; zeros: unknown.
   int64_t expected_rows = 0, mean_prompt = 0, max_prompt = 0, mean_new = 0, max_new = 0;
-  uint64_t delay_seed = 0;       // virtual: seeded random delays on every lane
-  uint64_t dummy_seed = 1;       // "dummy:NAME": seed of the weights
+  uint64_t delay_seed = 0;  // virtual: seeded random delays on every lane
+  uint64_t dummy_seed = 1;  // "dummy:NAME": seed of the weights
 };
 
 struct Sampling {
   int max_tokens = 16;
   int min_tokens = 0;
-  double temperature = 1.0;      // 0: greedy
-  int top_k = 0;                 // 0: off
+  double temperature = 1.0;  // 0: greedy
+  int top_k = 0;             // 0: off
   double top_p = 1.0, min_p = 0.0;
   double presence_penalty = 0.0, frequency_penalty = 0.0, repetition_penalty = 1.0;
-  uint64_t seed = 0;             // the row's own
+  uint64_t seed = 0;  // the row's own
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;
-  int logprobs = -1;             // -1: none; n: the chosen token's and the n most likely
+  int logprobs = -1;  // -1: none; n: the chosen token's and the n most likely
   std::vector<std::pair<int32_t, float>> logit_bias;
   std::vector<int32_t> allowed_token_ids;  // empty: all
 };
@@ -53,23 +56,25 @@ struct Sampling {
 struct Request {
   std::vector<int32_t> tokens;
   Sampling sampling;
-  bool score = false;            // log-probability of every prompt token given those before it; generates nothing
+  bool score =
+      false;  // log-probability of every prompt token given those before it; generates nothing
   bool prompt_logprobs = false;  // the same, but generation goes on
   bool all_logits = false;       // full logits of every position (Engine::logits)
 };
 
 struct TokenChoice {
   int32_t token = -1;
-  float logprob = 0;                              // only when asked for
-  std::vector<std::pair<int32_t, float>> top;     // (token, logprob), best first
+  float logprob = 0;                           // only when asked for
+  std::vector<std::pair<int32_t, float>> top;  // (token, logprob), best first
 };
 
 struct Event {
   uint64_t request = 0;
-  std::vector<TokenChoice> tokens;     // generated in this step (at most one today)
-  std::vector<float> prompt_logprobs;  // when the prompt has been read: one per prompt token, the first is 0
+  std::vector<TokenChoice> tokens;  // generated in this step (at most one today)
+  std::vector<float>
+      prompt_logprobs;  // when the prompt has been read: one per prompt token, the first is 0
   bool finished = false;
-  std::string finish_reason;           // "length", "stop" (end of text or stop id), "score"
+  std::string finish_reason;  // "length", "stop" (end of text or stop id), "score"
 };
 
 struct LaneReport {
@@ -78,13 +83,13 @@ struct LaneReport {
 };
 
 struct Stats {
-  double seconds = 0;                  // in step()
+  double seconds = 0;  // in step()
   uint64_t sweeps = 0, prompt_tokens = 0, generated_tokens = 0;
-  std::map<std::string, LaneReport> lanes;             // "compute", "disk_read", ...
-  std::map<std::string, uint64_t> predicted_bytes;     // by lane, summed over the schedules that ran
+  std::map<std::string, LaneReport> lanes;          // "compute", "disk_read", ...
+  std::map<std::string, uint64_t> predicted_bytes;  // by lane, summed over the schedules that ran
   std::map<std::string, uint64_t> peak_bytes, budget_bytes;  // by tier: "host", "device", "disk"
-  std::map<std::string, uint64_t> host_items;          // peak by label
-  uint64_t active = 0, waiting = 0;    // requests
+  std::map<std::string, uint64_t> host_items;                // peak by label
+  uint64_t active = 0, waiting = 0;                          // requests
 };
 
 class Engine {
@@ -94,28 +99,32 @@ class Engine {
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
 
-  // Checks the request against the model and the context limit; throws ApiError(invalid_argument) and is unchanged then.
+  // Checks the request against the model and the context limit; throws ApiError(invalid_argument)
+  // and is unchanged then.
   uint64_t submit(const Request& request);
-  // One sweep over the layers for everything in flight; returns what is new. Empty when nothing is left to do.
+  // One sweep over the layers for everything in flight; returns what is new. Empty when nothing is
+  // left to do.
   std::vector<Event> step();
-  bool idle() const;                   // no request active or waiting
-  void cancel(uint64_t request);       // its place is free at the next step; unknown ids are ignored
-  // Logits of every position of one sequence: row-major [tokens, vocab]. Runs on its own: throws if requests are in flight.
+  bool idle() const;              // no request active or waiting
+  void cancel(uint64_t request);  // its place is free at the next step; unknown ids are ignored
+  // Logits of every position of one sequence: row-major [tokens, vocab]. Runs on its own: throws if
+  // requests are in flight.
   std::vector<float> logits(const std::vector<int32_t>& tokens);
 
   Stats stats() const;
-  std::string describe() const;        // JSON: model, formats, policy, why, memory by item
+  std::string describe() const;  // JSON: model, formats, policy, why, memory by item
   int vocab() const;
   int max_context() const;
   void record_trace(bool on);
-  std::string take_trace();            // Chrome / Perfetto JSON of the events since
+  std::string take_trace();  // Chrome / Perfetto JSON of the events since
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
 
-// Names accepted by "dummy:NAME", and of one of them: the config.json text, and name and shape of every tensor of its checkpoint.
+// Names accepted by "dummy:NAME", and of one of them: the config.json text, and name and shape of
+// every tensor of its checkpoint.
 std::vector<std::string> dummy_names();
 std::string dummy_config(const std::string& name);
 std::vector<std::pair<std::string, std::vector<int64_t>>> dummy_weights(const std::string& name);

@@ -1,4 +1,5 @@
-// What a call of the public API may throw. Every error has a stable code and, where it applies, file, field, found and allowed.
+// What a call of the public API may throw. Every error has a stable code and, where it applies,
+// file, field, found and allowed.
 #pragma once
 
 #include <stdexcept>
@@ -8,9 +9,10 @@ namespace penstock {
 
 class ApiError : public std::runtime_error {
  public:
-  ApiError(const std::string& code, const std::string& what) : std::runtime_error(what), code(code) {}
-  std::string code;  // "invalid_argument", "unsupported", "not_found", "malformed", "corrupt", "budget", "io", "disk_full",
-                     // "cancelled", "device", "internal"
+  ApiError(const std::string& code, const std::string& what)
+      : std::runtime_error(what), code(code) {}
+  std::string code;  // "invalid_argument", "unsupported", "not_found", "malformed", "corrupt",
+                     // "budget", "io", "disk_full", "cancelled", "device", "internal"
   std::string file, field, found, allowed;  // empty where they do not apply
 };
 

@@ -1,5 +1,6 @@
-// Results do not depend on the plan: random policies, devices, budgets and thread counts give the same tokens, log-probabilities and
-// logits, bit for bit, for every weight and KV format. On the way, bytes moved equal bytes scheduled and no budget is exceeded.
+// Results do not depend on the plan: random policies, devices, budgets and thread counts give the
+// same tokens, log-probabilities and logits, bit for bit, for every weight and KV format. On the
+// way, bytes moved equal bytes scheduled and no budget is exceeded.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -38,7 +39,8 @@ std::vector<Request> make_requests(int vocab) {
   std::vector<Request> requests;
   for (const int length : {1, 17, 70, 33, 5, 48, 2}) {
     Request& request = requests.emplace_back();
-    for (int i = 0; i < length; ++i) request.tokens.push_back(static_cast<int>(generator() % vocab));
+    for (int i = 0; i < length; ++i)
+      request.tokens.push_back(static_cast<int>(generator() % vocab));
     request.sampling.max_tokens = 2 + length % 9;
     request.sampling.ignore_eos = true;
     request.sampling.logprobs = 3;
@@ -55,7 +57,8 @@ void expect_honest(const Engine& engine) {
   for (const auto& [lane, bytes] : stats.predicted_bytes) {
     EXPECT_EQ(stats.lanes.at(lane).bytes, bytes) << lane;
   }
-  for (const auto& [tier, peak] : stats.peak_bytes) EXPECT_LE(peak, stats.budget_bytes.at(tier)) << tier;
+  for (const auto& [tier, peak] : stats.peak_bytes)
+    EXPECT_LE(peak, stats.budget_bytes.at(tier)) << tier;
 }
 
 Outcome run(const EngineOptions& options) {
@@ -135,8 +138,11 @@ TEST_P(Invariance, RandomPoliciesGiveTheSameBits) {
   const auto [model, weights, kv] = GetParam();
   const std::string name = std::string(model) + "-" + weights + "-" + kv;
   const std::string folder = ::testing::TempDir() + "penstock-invariance-" + name;
-  const std::string dtype = std::string(kv) == "fp16" ? "float16" : std::string(kv) == "bf16" ? "bfloat16" : "float32";
-  write_tiny_model(folder, std::string(model) == "opt" ? tiny_opt_config(dtype) : tiny_llama_config(dtype));
+  const std::string dtype = std::string(kv) == "fp16"   ? "float16"
+                            : std::string(kv) == "bf16" ? "bfloat16"
+                                                        : "float32";
+  write_tiny_model(folder,
+                   std::string(model) == "opt" ? tiny_opt_config(dtype) : tiny_llama_config(dtype));
   EngineOptions base;
   base.model = folder;
   base.weights = weights;
@@ -157,11 +163,11 @@ TEST_P(Invariance, RandomPoliciesGiveTheSameBits) {
 }
 
 std::vector<Case> cases() {
-  return {{"llama", "auto", "fp32"}, {"llama", "auto", "bf16"}, {"llama", "auto", "fp16"},
-          {"llama", "auto", "int8"}, {"llama", "auto", "int4"}, {"llama", "int8", "bf16"},
+  return {{"llama", "auto", "fp32"},     {"llama", "auto", "bf16"}, {"llama", "auto", "fp16"},
+          {"llama", "auto", "int8"},     {"llama", "auto", "int4"}, {"llama", "int8", "bf16"},
           {"llama", "int8-g64", "int8"}, {"llama", "int4", "int4"}, {"llama", "int4-g32", "bf16"},
-          {"opt", "auto", "fp32"}, {"opt", "auto", "bf16"}, {"opt", "int8", "fp32"},
-          {"opt", "int8", "int8"}, {"opt", "int4", "fp16"}, {"opt", "int4-g128", "int4"}};
+          {"opt", "auto", "fp32"},       {"opt", "auto", "bf16"},   {"opt", "int8", "fp32"},
+          {"opt", "int8", "int8"},       {"opt", "int4", "fp16"},   {"opt", "int4-g128", "int4"}};
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, Invariance, ::testing::ValuesIn(cases()), [](const auto& info) {

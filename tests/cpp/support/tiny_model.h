@@ -1,5 +1,5 @@
-// Writes small random checkpoints in the Hugging Face layout: config.json and model.safetensors. Values are seeded and scaled so that
-// logits are far from uniform.
+// Writes small random checkpoints in the Hugging Face layout: config.json and model.safetensors.
+// Values are seeded and scaled so that logits are far from uniform.
 #pragma once
 
 #include <cmath>
@@ -50,8 +50,10 @@ inline std::string write_tiny_model(const std::string& folder, const std::string
   for (const WeightInfo& info : weights.all()) {
     if (header.contains(info.name)) continue;  // a tied head
     const bool norm = info.kind == WeightKind::vector && !info.bias;
-    const float spread = info.kind == WeightKind::table ? 0.8f : info.kind == WeightKind::vector ? 0.1f
-                         : 1.6f / std::sqrt(static_cast<float>(info.cols));
+    const float spread = info.kind == WeightKind::table ? 0.8f
+                         : info.kind == WeightKind::vector
+                             ? 0.1f
+                             : 1.6f / std::sqrt(static_cast<float>(info.cols));
     std::normal_distribution<float> normal(norm ? 1.0f : 0.0f, spread);
     const size_t begin = data.size(), count = static_cast<size_t>(info.rows * info.cols);
     data.resize(begin + count * dtype_bytes(dtype));
