@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError
-from penstock.memory import resident_bytes
+from penstock.memory import give_back_free_memory, private_bytes
 from penstock.strictjson import read_bytes
 
 MAX_FILE_BYTES = 64 << 20
 _REPLACEMENT = "\ufffd"
 _CONTEXT_TOKENS = 5
 _LONGEST_PARTIAL = 4
+# The measured growth is rounded up, so that the smallest budget is the same from run to run.
+_ROUNDED_BYTES = 1 << 18
 
 
 @contextmanager
@@ -39,9 +41,9 @@ class Tokenizer:
 
     def __init__(self, raw: bytes, file: str, special_tokens: bool = False) -> None:
         """`special_tokens`: text may contain special tokens; otherwise they are plain text."""
-        before = resident_bytes()
         from tokenizers import Tokenizer as Library
 
+        before = private_bytes()
         self.special_tokens = special_tokens
         with _guard(MalformedError(f"{file}: refused by the tokenizers library", file=file)):
             self._library: Any = Library.from_buffer(raw)
@@ -54,8 +56,10 @@ class Tokenizer:
             )
             self._library.encode("The first text grows its tables.")
         self.prefix = tuple(self.encode(""))
-        self.memory_bytes = max(0, resident_bytes() - before)
         gc.collect()
+        give_back_free_memory()
+        grown = max(0, private_bytes() - before)
+        self.memory_bytes = -(-grown // _ROUNDED_BYTES) * _ROUNDED_BYTES
 
     @classmethod
     def load(cls, folder: Path, special_tokens: bool = False) -> Tokenizer:
