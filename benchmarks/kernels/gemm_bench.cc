@@ -99,7 +99,7 @@ class Problem {
       if (format(id_).quantised()) {
         const int64_t bytes = packed_layout(format(id_), k_).tile_bytes;
         if (at == 0) {
-          pack_tile(format(id_), row.data(), kTileRows, k_, k_, weights_.data);
+          pack_tile(format(id_), {row.data(), kTileRows, k_}, k_, weights_.data);
         } else {
           std::memcpy(weights_.data + at, weights_.data, static_cast<size_t>(bytes));
         }

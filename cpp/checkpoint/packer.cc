@@ -151,7 +151,7 @@ class Packer {
     pool_.parallel().for_each(ceil_div(end - begin, kTileRows), [&](int64_t tile, int) {
       const int64_t first = tile * kTileRows;
       const int64_t count = std::min<int64_t>(kTileRows, end - begin - first);
-      pack_tile(row, rows + first * k, count, k, k, tiles + tile * tile_bytes);
+      pack_tile(row, {rows + first * k, count, k}, k, tiles + tile * tile_bytes);
     });
   }
 

@@ -1,5 +1,6 @@
-// The mergeable result of attention over a set of keys, and the one fold that joins two of them. Merging is not associative in
-// floating point: callers fold segments in ascending key order, always.
+// The mergeable result of attention over a set of keys, and the one fold that joins two of them.
+// Merging is not associative in floating point: callers fold segments in ascending key order,
+// always.
 #pragma once
 
 namespace penstock {

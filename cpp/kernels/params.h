@@ -1,7 +1,8 @@
-// One params struct per kernel. Plain values and non-owning pointers; sizes are in elements unless a name says bytes.
-// All activations are fp32, row-major, `*_stride` elements between rows. Kernels do not allocate and do not throw.
-// Contract for every kernel: row m of the result depends only on row m of the inputs (and its KV pages), bit for bit, whatever
-// the other rows, their number, the panel split or the number of workers. So sums over K run in an order fixed by absolute k,
+// One params struct per kernel. Plain values and non-owning pointers; sizes are in elements unless
+// a name says bytes. All activations are fp32, row-major, `*_stride` elements between rows. Kernels
+// do not allocate and do not throw. Contract for every kernel: row m of the result depends only on
+// row m of the inputs (and its KV pages), bit for bit, whatever the other rows, their number, the
+// panel split or the number of workers. So sums over K run in an order fixed by absolute k,
 // attention by absolute key position.
 #pragma once
 
@@ -17,8 +18,8 @@ namespace penstock {
 enum class NormKind : uint8_t { layer, rms };
 enum class Act : uint8_t { none, relu, gelu, gelu_tanh, silu };
 
-// Converts `rows` raw rows of width `dim` to fp32 and adds a second set of rows if given (learned positions).
-// out[i] = rows[i] + (add ? add[i] : 0).  rows/add: packed [m, dim] of `dtype`.
+// Converts `rows` raw rows of width `dim` to fp32 and adds a second set of rows if given (learned
+// positions). out[i] = rows[i] + (add ? add[i] : 0).  rows/add: packed [m, dim] of `dtype`.
 struct EmbedParams {
   const void* rows = nullptr;
   const void* add = nullptr;
@@ -28,8 +29,9 @@ struct EmbedParams {
   int64_t out_stride = 0;
 };
 
-// layer: y = (x - mean) / sqrt(var + eps) * weight + bias; rms: y = x / sqrt(mean(x^2) + eps) * weight.
-// In place is allowed. rows may be token rows or (token, head) pairs: any equally spaced vectors.
+// layer: y = (x - mean) / sqrt(var + eps) * weight + bias; rms: y = x / sqrt(mean(x^2) + eps) *
+// weight. In place is allowed. rows may be token rows or (token, head) pairs: any equally spaced
+// vectors.
 struct NormParams {
   NormKind kind = NormKind::rms;
   const float* x = nullptr;
@@ -52,11 +54,12 @@ enum class InputKind : uint8_t {
 // A prepared input lives in one buffer; prepared_layout() gives its parts. Rows are independent.
 struct PreparedLayout {
   InputKind kind = InputKind::f32;
-  int64_t k = 0, padded_k = 0;   // padded with zeros to a multiple of kTileK
-  int64_t block = 0, blocks = 0; // int8: values per scale, number of scales per row
-  int64_t row_bytes = 0;         // codes of one row (multiple of 64)
-  int64_t scales_offset = 0;     // int8: from row start: fp32 [blocks] scales, then int32 [blocks] sums of codes
-  int64_t stride_bytes = 0;      // whole row, multiple of 64
+  int64_t k = 0, padded_k = 0;    // padded with zeros to a multiple of kTileK
+  int64_t block = 0, blocks = 0;  // int8: values per scale, number of scales per row
+  int64_t row_bytes = 0;          // codes of one row (multiple of 64)
+  int64_t scales_offset =
+      0;  // int8: from row start: fp32 [blocks] scales, then int32 [blocks] sums of codes
+  int64_t stride_bytes = 0;  // whole row, multiple of 64
 };
 PreparedLayout prepared_layout(InputKind kind, int64_t k, int64_t block);
 // The input a weight of this format wants. exact: always f32.
@@ -70,8 +73,9 @@ struct PrepareParams {
   std::byte* out = nullptr;  // m * layout.stride_bytes, 64-byte aligned
 };
 
-// A run of weight rows in memory. Raw: row-major [rows, k] of the published dtype, any alignment that is a multiple of the
-// element size. Quantised: whole tiles (tensor/format.h), first row of the panel is the first row of a tile.
+// A run of weight rows in memory. Raw: row-major [rows, k] of the published dtype, any alignment
+// that is a multiple of the element size. Quantised: whole tiles (tensor/format.h), first row of
+// the panel is the first row of a tile.
 struct WeightPanel {
   const std::byte* data = nullptr;
   int64_t row_begin = 0, row_end = 0;  // rows of the whole weight that this panel holds
@@ -82,15 +86,15 @@ struct GemmParams {
   const WeightPanel* panels = nullptr;
   int panel_count = 0;
   FormatId format = 0;
-  bool exact = false;             // quantised weights against fp32 inputs
-  const std::byte* x = nullptr;   // prepared rows
+  bool exact = false;            // quantised weights against fp32 inputs
+  const std::byte* x = nullptr;  // prepared rows
   PreparedLayout input;
   int64_t m = 0, k = 0;
-  const float* bias = nullptr;    // indexed by weight row; may be null
+  const float* bias = nullptr;  // indexed by weight row; may be null
   Act act = Act::none;
   const float* residual = nullptr;  // [m, N], indexed by weight row; may be null, may be y itself
   int64_t residual_stride = 0;
-  float* y = nullptr;             // column of weight row n is n - column_origin
+  float* y = nullptr;  // column of weight row n is n - column_origin
   int64_t y_stride = 0;
   int64_t column_origin = 0;
 };
@@ -106,8 +110,9 @@ struct GatedParams {
   int64_t out_stride = 0;
 };
 
-// Rotary embedding, "half" layout (element i pairs with i + rotary_dim/2), in place on [m, heads, head_dim].
-// angle = float(position) * inv_freq[i] in fp32; both cos and sin are multiplied by `scale` (YaRN and longrope attention factor).
+// Rotary embedding, "half" layout (element i pairs with i + rotary_dim/2), in place on [m, heads,
+// head_dim]. angle = float(position) * inv_freq[i] in fp32; both cos and sin are multiplied by
+// `scale` (YaRN and longrope attention factor).
 struct RotaryParams {
   float* x = nullptr;
   int64_t x_stride = 0;
@@ -120,9 +125,9 @@ struct RotaryParams {
 
 // One sequence's part of a micro-batch. pages[i] holds tokens [i*P, (i+1)*P) of this layer.
 struct SpanView {
-  int32_t first_row = 0;   // first row of the micro-batch
-  int32_t position = 0;    // absolute position of that row
-  int32_t count = 0;       // rows
+  int32_t first_row = 0;  // first row of the micro-batch
+  int32_t position = 0;   // absolute position of that row
+  int32_t count = 0;      // rows
   std::byte* const* pages = nullptr;
 };
 
@@ -139,18 +144,19 @@ struct KvAppendParams {
 
 inline constexpr int kAttentionSegment = 256;  // keys per attention state, by absolute position
 
-// out[row, head] = softmax(scale * q . K) V over keys max(0, t - window + 1) .. t of the row's own sequence, t its position.
-// Keys and values are read as stored. Per row and head: one state (max, sum, output) per absolute segment of 256 keys, folded
-// left to right by fold_state (attention_state.h).
+// out[row, head] = softmax(scale * q . K) V over keys max(0, t - window + 1) .. t of the row's own
+// sequence, t its position. Keys and values are read as stored. Per row and head: one state (max,
+// sum, output) per absolute segment of 256 keys, folded left to right by fold_state
+// (attention_state.h).
 struct AttentionParams {
   KvLayout layout;
   const SpanView* spans = nullptr;
   int32_t span_count = 0;
   const float* q = nullptr;
   int64_t q_stride = 0;
-  int heads = 0;          // query heads; heads % kv_heads == 0
+  int heads = 0;  // query heads; heads % kv_heads == 0
   float scale = 1.0f;
-  int32_t window = 0;     // 0: none
+  int32_t window = 0;  // 0: none
   float* out = nullptr;
   int64_t out_stride = 0;
 };
@@ -165,9 +171,10 @@ struct GatherRowsParams {
   int64_t out_stride = 0;
 };
 
-// Running log-sum-exp over the vocabulary, one block of kScoreBlock columns after the other in ascending order, so that the
-// result does not depend on how the vocabulary was cut (columns begin at a multiple of kScoreBlock). column_begin 0 starts anew:
-// whatever the states held before is ignored.
+// Running log-sum-exp over the vocabulary, one block of kScoreBlock columns after the other in
+// ascending order, so that the result does not depend on how the vocabulary was cut (columns begin
+// at a multiple of kScoreBlock). column_begin 0 starts anew: whatever the states held before is
+// ignored.
 inline constexpr int kScoreBlock = 256;
 struct ScoreState {
   float max = -__builtin_inff();

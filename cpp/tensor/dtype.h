@@ -10,8 +10,9 @@ namespace penstock {
 enum class DType : uint8_t { f32, f16, bf16 };
 
 constexpr int dtype_bytes(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
-std::string_view dtype_name(DType dtype);          // "fp32", "fp16", "bf16"
-DType dtype_from_name(std::string_view name);      // also "float32", "float16", "bfloat16"; throws Error(unsupported)
+std::string_view dtype_name(DType dtype);  // "fp32", "fp16", "bf16"
+DType dtype_from_name(
+    std::string_view name);  // also "float32", "float16", "bfloat16"; throws Error(unsupported)
 
 // Round to nearest even; NaN stays NaN.
 inline uint16_t bf16_from_float(float value) {

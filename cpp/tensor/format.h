@@ -1,8 +1,8 @@
-// The format table: how the values of a weight or of the KV cache are coded. One row per format; a format's fp32 meaning is
-// the only normative thing:
+// The format table: how the values of a weight or of the KV cache are coded. One row per format; a
+// format's fp32 meaning is the only normative thing:
 //   raw:   w = the stored element
-//   uint:  w = s * (q - zero)       (offset midpoint: zero = 2^(bits-1); offset integer: zero stored per group)
-//   uint with real bias:  w = bias + s * q
+//   uint:  w = s * (q - zero)       (offset midpoint: zero = 2^(bits-1); offset integer: zero
+//   stored per group) uint with real bias:  w = bias + s * q
 // Groups run along K (weights) or head_dim (KV); the last group of a row may be shorter.
 #pragma once
 
@@ -18,11 +18,11 @@ enum class Code : uint8_t { raw, uint };
 enum class Offset : uint8_t { none, midpoint, integer, real };
 
 struct QuantFormat {
-  std::string_view name;      // "fp32", "bf16", "int8", "int8-g128", "int4-g64", ...
+  std::string_view name;  // "fp32", "bf16", "int8", "int8-g128", "int4-g64", ...
   Code code = Code::raw;
-  DType raw = DType::f32;     // for Code::raw
-  int bits = 0;               // for Code::uint: 4 or 8
-  int group = 0;              // values per scale; 0: one per row
+  DType raw = DType::f32;  // for Code::raw
+  int bits = 0;            // for Code::uint: 4 or 8
+  int group = 0;           // values per scale; 0: one per row
   Offset offset = Offset::none;
   bool for_weights = true;
   bool for_kv = false;
@@ -34,44 +34,48 @@ using FormatId = uint8_t;  // index into the table
 
 std::span<const QuantFormat> format_table();
 const QuantFormat& format(FormatId id);
-// Names as in the table; "int4" means "int4-g64" for weights and the KV row for the cache. Throws Error(unsupported)
-// listing the allowed names.
+// Names as in the table; "int4" means "int4-g64" for weights and the KV row for the cache. Throws
+// Error(unsupported) listing the allowed names.
 FormatId weight_format(std::string_view name);
 FormatId kv_format(std::string_view name);
 FormatId raw_format(DType dtype);
 
-// ---- Packed layout of a quantised weight [N, K] (what kernels read and what the cache file holds) ----
-// Rows are packed in tiles of kTileRows; the last tile is padded with rows of zero value. K is padded to a multiple of
-// kTileK with codes whose activations are always zero. One tile is contiguous:
+// ---- Packed layout of a quantised weight [N, K] (what kernels read and what the cache file holds)
+// ---- Rows are packed in tiles of kTileRows; the last tile is padded with rows of zero value. K is
+// padded to a multiple of kTileK with codes whose activations are always zero. One tile is
+// contiguous:
 //   scales  bf16 [G][16]            G = number of groups (1 for per-row formats)
 //   zeros   u8   [G][16]            only for Offset::integer
 //   padding to a multiple of 64 bytes
 //   codes   8 bit: u8 [Kp/4][16][4]       code of (row r, k) at ((k/4)*16 + r)*4 + k%4
-//           4 bit: u8 [Kp/8][16][4]       byte ((k/8)*16 + r)*4 + k%4, low nibble when k%8 < 4, else high nibble
+//           4 bit: u8 [Kp/8][16][4]       byte ((k/8)*16 + r)*4 + k%4, low nibble when k%8 < 4,
+//           else high nibble
 // so one 64-byte load gives 16 rows x 4 (or 8) consecutive k, the operand order of dpbusd.
 inline constexpr int kTileRows = 16;
 inline constexpr int kTileK = 128;
 
 struct PackedLayout {
-  int64_t k = 0;             // logical K
+  int64_t k = 0;  // logical K
   int64_t padded_k = 0;
   int64_t groups = 0;        // per row
   int64_t group = 0;         // values per group (K itself for per-row formats)
   int64_t zeros_offset = 0;  // bytes from the tile's start; scales are at 0
   int64_t codes_offset = 0;
-  int64_t tile_bytes = 0;    // multiple of 64
+  int64_t tile_bytes = 0;  // multiple of 64
 };
 PackedLayout packed_layout(const QuantFormat& format, int64_t k);
 
-// Rows of one transfer block of a packed weight: kTileRows times a power of two, about 2 MiB (at most 3, unless one tile is larger);
-// may exceed `rows`, the last block of a weight is then cut short. A block is contiguous tiles.
+// Rows of one transfer block of a packed weight: kTileRows times a power of two, about 2 MiB (at
+// most 3, unless one tile is larger); may exceed `rows`, the last block of a weight is then cut
+// short. A block is contiguous tiles.
 int64_t packed_block_rows(const QuantFormat& format, int64_t rows, int64_t k);
 
-// K values that share one int8 activation scale for a weight of this format: the weight's group, or 128 per row.
+// K values that share one int8 activation scale for a weight of this format: the weight's group, or
+// 128 per row.
 int64_t activation_block(const QuantFormat& format);
 
-// Bytes of one row of a GEMM input prepared for a weight of this format (see kernels/params.h, prepared_layout_for): what a plan must
-// set aside without knowing kernels. exact: compute="exact".
+// Bytes of one row of a GEMM input prepared for a weight of this format (see kernels/params.h,
+// prepared_layout_for): what a plan must set aside without knowing kernels. exact: compute="exact".
 int64_t prepared_row_bytes(const QuantFormat& format, int64_t k, bool exact);
 
 // Bits per weight including scales and zero points, for reports and the cost model.

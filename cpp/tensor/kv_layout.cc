@@ -67,16 +67,15 @@ int64_t KvLayout::code_bytes() const {
   return row.bits == 8 ? head_dim : (head_dim + 1) / 2;
 }
 
-void kv_store_scalar(const KvLayout& layout, std::byte* page, bool value, int head, int token,
-                     const float* in) {
+void kv_store_scalar(const KvLayout& layout, std::byte* page, KvSlot slot, const float* in) {
   const QuantFormat& format = penstock::format(layout.format);
-  std::byte* codes = page + layout.codes_offset(value, head, token);
+  std::byte* codes = page + layout.codes_offset(slot.value, slot.head, slot.token);
   if (!format.quantised()) {
     for (int i = 0; i < layout.head_dim; ++i) store_from_float(codes, format.raw, i, in[i]);
     return;
   }
   const bool real = format.offset == Offset::real;
-  std::byte* params_at = page + layout.params_offset(value, head, token);
+  std::byte* params_at = page + layout.params_offset(slot.value, slot.head, slot.token);
   for (int begin = 0, group = 0; begin < layout.head_dim; begin += kKvGroup, ++group) {
     const int count = layout.head_dim - begin < kKvGroup ? layout.head_dim - begin : kKvGroup;
     const KvRange range = range_of(in + begin, count);
@@ -87,11 +86,10 @@ void kv_store_scalar(const KvLayout& layout, std::byte* page, bool value, int he
   }
 }
 
-void kv_load_scalar(const KvLayout& layout, const std::byte* page, bool value, int head, int token,
-                    float* out) {
+void kv_load_scalar(const KvLayout& layout, const std::byte* page, KvSlot slot, float* out) {
   const QuantFormat& format = penstock::format(layout.format);
-  const std::byte* codes = page + layout.codes_offset(value, head, token);
-  const std::byte* params = page + layout.params_offset(value, head, token);
+  const std::byte* codes = page + layout.codes_offset(slot.value, slot.head, slot.token);
+  const std::byte* params = page + layout.params_offset(slot.value, slot.head, slot.token);
   for (int i = 0; i < layout.head_dim; ++i) {
     if (!format.quantised()) {
       out[i] = load_as_float(codes, format.raw, i);

@@ -1,7 +1,10 @@
-// Layout of one KV page: `page_tokens` tokens of one sequence and one layer, K then V. Inside each half, per kv head:
-//   codes   [page_tokens][code_bytes]           raw: head_dim elements; int8: head_dim bytes; int4: ceil(head_dim/2) bytes
-//   params  [page_tokens][groups][2] bf16       quantised formats only: scale, bias (bias is 0 and unused for int8)
-// int8: value = s * (q - 128); int4: value = bias + s * q, even index in the low nibble. Groups of 64 along head_dim.
+// Layout of one KV page: `page_tokens` tokens of one sequence and one layer, K then V. Inside each
+// half, per kv head:
+//   codes   [page_tokens][code_bytes]           raw: head_dim elements; int8: head_dim bytes; int4:
+//   ceil(head_dim/2) bytes params  [page_tokens][groups][2] bf16       quantised formats only:
+//   scale, bias (bias is 0 and unused for int8)
+// int8: value = s * (q - 128); int4: value = bias + s * q, even index in the low nibble. Groups of
+// 64 along head_dim.
 #pragma once
 
 #include <cstddef>
@@ -19,9 +22,11 @@ struct KvLayout {
   int head_dim = 0;
   int page_tokens = 32;  // divides 256
 
-  int64_t groups() const { return penstock::format(format).quantised() ? (head_dim + kKvGroup - 1) / kKvGroup : 0; }
-  int64_t code_bytes() const;                                   // one token, one head, K or V
-  int64_t param_bytes() const { return groups() * 4; }          // one token, one head, K or V
+  int64_t groups() const {
+    return penstock::format(format).quantised() ? (head_dim + kKvGroup - 1) / kKvGroup : 0;
+  }
+  int64_t code_bytes() const;                           // one token, one head, K or V
+  int64_t param_bytes() const { return groups() * 4; }  // one token, one head, K or V
   int64_t head_bytes() const { return page_tokens * (code_bytes() + param_bytes()); }
   int64_t half_bytes() const { return kv_heads * head_bytes(); }
   int64_t page_bytes() const { return 2 * half_bytes(); }
@@ -30,12 +35,13 @@ struct KvLayout {
     return (value ? half_bytes() : 0) + head * head_bytes() + token * code_bytes();
   }
   int64_t params_offset(bool value, int head, int token) const {
-    return (value ? half_bytes() : 0) + head * head_bytes() + page_tokens * code_bytes() + token * param_bytes();
+    return (value ? half_bytes() : 0) + head * head_bytes() + page_tokens * code_bytes() +
+           token * param_bytes();
   }
 };
 
-// Scale and bias of one group of a quantised format, chosen from the smallest and largest value. A group that is not finite
-// gets the scale NaN.
+// Scale and bias of one group of a quantised format, chosen from the smallest and largest value. A
+// group that is not finite gets the scale NaN.
 struct KvGroupParams {
   uint16_t stored[2] = {0, 0};  // bf16 scale, bias
   float step = 1.0f;            // the scale, or 1 where it is 0 or NaN: what values are divided by
@@ -43,8 +49,15 @@ struct KvGroupParams {
 };
 KvGroupParams kv_group_params(bool real_bias, float low, float high, bool finite);
 
+// One vector of a page. `value`: false for K, true for V.
+struct KvSlot {
+  bool value = false;
+  int head = 0;
+  int token = 0;
+};
+
 // Scalar reference: stores head_dim values of one (token, head), and reads them back.
-void kv_store_scalar(const KvLayout& layout, std::byte* page, bool value, int head, int token, const float* in);
-void kv_load_scalar(const KvLayout& layout, const std::byte* page, bool value, int head, int token, float* out);
+void kv_store_scalar(const KvLayout& layout, std::byte* page, KvSlot slot, const float* in);
+void kv_load_scalar(const KvLayout& layout, const std::byte* page, KvSlot slot, float* out);
 
 }  // namespace penstock

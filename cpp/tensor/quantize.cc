@@ -18,6 +18,7 @@ struct Range {
 // What one group of one row needs to be coded.
 struct GroupCode {
   uint16_t scale = 0;
+  float top = 0.0f;   // largest code
   float step = 1.0f;  // divisor; 1 for groups of zeros and for groups without finite range
   float zero = 0.0f;
   bool usable = true;
@@ -41,6 +42,7 @@ GroupCode code_of(const QuantFormat& format, const Range& range) {
   const bool midpoint = format.offset == Offset::midpoint;
   const float top = static_cast<float>((1 << format.bits) - 1);
   GroupCode code;
+  code.top = top;
   code.zero = midpoint ? static_cast<float>(1 << (format.bits - 1)) : 0.0f;
   if (!range.finite) {
     code.scale = kNanBf16;
@@ -58,9 +60,9 @@ GroupCode code_of(const QuantFormat& format, const Range& range) {
 
 // codes[i] of `count` values of one group, then codes of zero value up to `padded`.
 void make_codes(const float* values, int64_t count, int64_t padded, const GroupCode& code,
-                float top, uint8_t* codes) {
+                uint8_t* codes) {
   const uint8_t zero = static_cast<uint8_t>(code.zero);
-  const float step = code.step, offset = code.zero;
+  const float step = code.step, offset = code.zero, top = code.top;
   for (int64_t i = 0; i < count; ++i) {
     const float value = code.usable ? values[i] : 0.0f;
     codes[i] = static_cast<uint8_t>(static_cast<int>(
@@ -90,7 +92,6 @@ class RowPacker {
   // values: k floats, or null for a missing row.
   void pack(const float* values, int row) {
     GroupCode code = code_of(format_, Range{});
-    const float top = static_cast<float>((1 << format_.bits) - 1);
     for (int64_t k = 0; k < layout_.padded_k; k += kChunk) {
       uint8_t codes[kChunk];
       const int64_t step = layout_.group < kChunk ? layout_.group : kChunk;
@@ -99,7 +100,7 @@ class RowPacker {
         const int64_t padded = kChunk - i < step ? kChunk - i : step;
         const int64_t count = left < 0 ? 0 : (left < padded ? left : padded);
         if (begin < layout_.k && begin % layout_.group == 0) code = begin_group(values, row, begin);
-        make_codes(values + begin, values ? count : 0, padded, code, top, codes + i);
+        make_codes(values + begin, values ? count : 0, padded, code, codes + i);
       }
       place_codes(codes, format_.bits, row, k, tile_ + layout_.codes_offset);
     }
@@ -133,14 +134,13 @@ int code_at(const QuantFormat& format, const PackedLayout& layout, const std::by
 
 }  // namespace
 
-void pack_tile(const QuantFormat& format, const float* rows, int64_t row_count, int64_t stride,
-               int64_t k, std::byte* tile) {
-  check(row_count >= 0 && row_count <= kTileRows, "pack_tile takes at most one tile of rows");
+void pack_tile(const QuantFormat& format, const FloatRows& rows, int64_t k, std::byte* tile) {
+  check(rows.count >= 0 && rows.count <= kTileRows, "pack_tile takes at most one tile of rows");
   const PackedLayout layout = packed_layout(format, k);
   std::memset(tile, 0, static_cast<size_t>(layout.codes_offset));
   RowPacker packer(format, layout, tile);
   for (int row = 0; row < kTileRows; ++row) {
-    packer.pack(row < row_count ? rows + row * stride : nullptr, row);
+    packer.pack(row < rows.count ? rows.data + row * rows.stride : nullptr, row);
   }
 }
 

@@ -8,8 +8,8 @@ namespace penstock {
 
 enum class Tier : uint8_t { device, host, disk };
 inline constexpr int kTiers = 3;
-std::string_view tier_name(Tier tier);         // "device", "host", "disk"
-Tier tier_from_name(std::string_view name);    // throws Error(invalid_argument)
+std::string_view tier_name(Tier tier);       // "device", "host", "disk"
+Tier tier_from_name(std::string_view name);  // throws Error(invalid_argument)
 
 struct Place {
   Tier tier = Tier::host;

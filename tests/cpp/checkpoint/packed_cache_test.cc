@@ -124,7 +124,7 @@ struct Fixture : testing::Test {
     for (int64_t begin = block.row_begin; begin < block.row_end;
          begin += kTileRows, at += tile_bytes) {
       const int64_t count = std::min<int64_t>(kTileRows, block.row_end - begin);
-      pack_tile(row, matrix.values.data() + begin * matrix.k, count, matrix.k, matrix.k,
+      pack_tile(row, {matrix.values.data() + begin * matrix.k, count, matrix.k}, matrix.k,
                 tile.data());
       ASSERT_EQ(std::memcmp(at, tile.data(), tile_bytes), 0) << matrix.name << " row " << begin;
     }

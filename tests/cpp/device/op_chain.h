@@ -117,7 +117,7 @@ class OpChain {
     const size_t tile_bytes = packed_layout(row, kDim).tile_bytes;
     const size_t offset = take(kOut / 2 / kTileRows * tile_bytes);
     for (int64_t tile = 0; tile < kOut / 2 / kTileRows; ++tile) {
-      pack_tile(row, values.data() + tile * kTileRows * kDim, kTileRows, kDim, kDim,
+      pack_tile(row, {values.data() + tile * kTileRows * kDim, kTileRows, kDim}, kDim,
                 content_.data() + offset + tile * tile_bytes);
     }
     return offset;
@@ -128,8 +128,8 @@ class OpChain {
     std::array<float, kHeadDim> values;
     for (int slot = 0; slot < 2 * kKvHeads * layout_.page_tokens; ++slot) {
       for (float& value : values) value = next();
-      kv_store_scalar(layout_, content_.data() + offset, slot % 2, slot / 2 % kKvHeads,
-                      slot / 2 / kKvHeads, values.data());
+      kv_store_scalar(layout_, content_.data() + offset,
+                      {slot % 2 != 0, slot / 2 % kKvHeads, slot / 2 / kKvHeads}, values.data());
     }
     return offset;
   }

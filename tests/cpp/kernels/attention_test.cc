@@ -70,9 +70,8 @@ struct Piece {
 
 // One micro-batch: appends the pieces' keys and values, attends, and puts each row of `out` where
 // its token is.
-void run_batch(const KernelTable& table, const Data& data, const Pages& pages,
-               const std::vector<Piece>& pieces, std::vector<float>& out,
-               const KernelContext& context) {
+void run_batch(const test::Kernels& on, const Data& data, const Pages& pages,
+               const std::vector<Piece>& pieces, std::vector<float>& out) {
   std::vector<SpanView> spans;
   std::vector<float> q, k, v;
   int32_t row = 0;
@@ -89,9 +88,9 @@ void run_batch(const KernelTable& table, const Data& data, const Pages& pages,
     row += piece.count;
   }
   const int32_t span_count = static_cast<int32_t>(spans.size());
-  table.kv_append(
+  on.table.kv_append(
       {data.layout, spans.data(), span_count, k.data(), data.kv_width(), v.data(), data.kv_width()},
-      context);
+      on.context);
   std::vector<float> result(q.size(), NAN);
   AttentionParams p;
   p.layout = data.layout;
@@ -104,7 +103,7 @@ void run_batch(const KernelTable& table, const Data& data, const Pages& pages,
   p.window = data.c.window;
   p.out = result.data();
   p.out_stride = data.q_width();
-  table.attention(p, context);
+  on.table.attention(p, on.context);
   for (size_t i = 0; i < pieces.size(); ++i) {
     const int64_t first = data.firsts[static_cast<size_t>(pieces[i].sequence)] + pieces[i].position;
     std::memcpy(out.data() + first * data.q_width(),
@@ -124,7 +123,7 @@ std::vector<float> prefill(const KernelTable& table, const Data& data,
     pieces.push_back({static_cast<int>(s), 0, data.c.lengths[s]});
   }
   std::vector<float> out(data.q.size(), NAN);
-  run_batch(table, data, pages, pieces, out, context);
+  run_batch({table, context}, data, pages, pieces, out);
   return out;
 }
 
@@ -139,7 +138,7 @@ std::vector<float> in_chunks(const KernelTable& table, const Data& data, int chu
       const int count = std::min(chunk, data.c.lengths[s] - at);
       if (count > 0) pieces.push_back({static_cast<int>(s), at, count});
     }
-    run_batch(table, data, pages, pieces, out, context);
+    run_batch({table, context}, data, pages, pieces, out);
   }
   return out;
 }
@@ -148,7 +147,7 @@ void expect_reference(const KernelTable& table, const Case& c, const KernelConte
   const Data data(c);
   const Pages pages(data.layout, 1, c.lengths[0]);
   std::vector<float> out(data.q.size(), NAN);
-  run_batch(table, data, pages, {{0, 0, c.lengths[0]}}, out, context);
+  run_batch({table, context}, data, pages, {{0, 0, c.lengths[0]}}, out);
   AttentionParams p;
   p.layout = data.layout;
   p.q = data.q.data();
@@ -264,14 +263,14 @@ TEST(KvAppend, StoresWhatTheScalarReferenceStores) {
         for (int head = 0; head < 2; ++head) {
           const int64_t at = t * data.kv_width() + int64_t{head} * dim;
           std::byte* page = expected.of(0)[t / 16];
-          kv_store_scalar(data.layout, page, false, head, t % 16, data.k.data() + at);
-          kv_store_scalar(data.layout, page, true, head, t % 16, data.v.data() + at);
+          kv_store_scalar(data.layout, page, {false, head, t % 16}, data.k.data() + at);
+          kv_store_scalar(data.layout, page, {true, head, t % 16}, data.v.data() + at);
         }
       }
       test::for_each_isa([&](const KernelTable& table) {
         const Pages pages(data.layout, 1, 37);
         std::vector<float> out(data.q.size());
-        run_batch(table, data, pages, {{0, 0, 37}}, out, context);
+        run_batch({table, context}, data, pages, {{0, 0, 37}}, out);
         for (int page = 0; page < 3; ++page) {
           ASSERT_EQ(std::memcmp(pages.of(0)[page], expected.of(0)[page],
                                 static_cast<size_t>(data.layout.page_bytes())),

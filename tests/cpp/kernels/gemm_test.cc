@@ -75,8 +75,9 @@ class Weight {
       for (size_t t = 0; t < tiles; ++t) {
         const int64_t first = static_cast<int64_t>(t) * kTileRows;
         tiles_.emplace_back(bytes);
-        pack_tile(format(id_), values_.data() + first * k_,
-                  std::min<int64_t>(kTileRows, n_ - first), k_, k_, tiles_.back().data());
+        pack_tile(format(id_),
+                  {values_.data() + first * k_, std::min<int64_t>(kTileRows, n_ - first), k_}, k_,
+                  tiles_.back().data());
       }
     }
     std::vector<std::byte> panel;
@@ -114,9 +115,8 @@ struct Inputs {
   AlignedBytes data;
 };
 
-std::vector<float> multiply(const KernelTable& table, const Weight& weight, const Inputs& inputs,
-                            const std::vector<WeightPanel>& panels, const Epilogue& epilogue,
-                            const KernelContext& context) {
+std::vector<float> multiply(const test::Kernels& on, const Weight& weight, const Inputs& inputs,
+                            const std::vector<WeightPanel>& panels, const Epilogue& epilogue) {
   const int64_t n = weight.n();
   std::vector<float> y(static_cast<size_t>(inputs.m * n), NAN);
   GemmParams p;
@@ -134,7 +134,7 @@ std::vector<float> multiply(const KernelTable& table, const Weight& weight, cons
   p.act = epilogue.act;
   p.y = y.data();
   p.y_stride = n;
-  table.gemm(p, context);
+  on.table.gemm(p, on.context);
   return y;
 }
 
@@ -191,7 +191,7 @@ TEST(Gemm, AgreesWithDoublePrecision) {
       const auto panels = weight.panels({0});
       test::for_each_isa([&](const KernelTable& table) {
         const Inputs inputs(table, weight, exact, x, context);
-        expect_close(weight, inputs, multiply(table, weight, inputs, panels, epilogue, context),
+        expect_close(weight, inputs, multiply({table, context}, weight, inputs, panels, epilogue),
                      epilogue);
       });
     });
@@ -209,7 +209,7 @@ TEST(Gemm, EveryActivation) {
     const Epilogue epilogue{random.normals(37), {}, act};
     test::for_each_isa([&](const KernelTable& table) {
       const Inputs inputs(table, weight, false, x, context);
-      expect_close(weight, inputs, multiply(table, weight, inputs, panels, epilogue, context),
+      expect_close(weight, inputs, multiply({table, context}, weight, inputs, panels, epilogue),
                    epilogue);
     });
   }
@@ -226,18 +226,18 @@ void expect_rows_independent(const KernelTable& table, FormatId id, bool exact, 
   const auto whole = weight.panels({0});
   const auto split = weight.panels({0, 16, 64, 80});
   const Inputs all(table, weight, exact, x, two);
-  const std::vector<float> expected = multiply(table, weight, all, whole, epilogue, two);
-  EXPECT_EQ(multiply(table, weight, all, whole, epilogue, one), expected) << "threads";
-  EXPECT_EQ(multiply(table, weight, all, split, epilogue, two), expected) << "panels";
+  const std::vector<float> expected = multiply({table, two}, weight, all, whole, epilogue);
+  EXPECT_EQ(multiply({table, one}, weight, all, whole, epilogue), expected) << "threads";
+  EXPECT_EQ(multiply({table, two}, weight, all, split, epilogue), expected) << "panels";
   if (!format(id).quantised()) {
     const auto ragged = weight.panels({0, 1, 6, 47});
-    EXPECT_EQ(multiply(table, weight, all, ragged, epilogue, two), expected) << "ragged panels";
+    EXPECT_EQ(multiply({table, two}, weight, all, ragged, epilogue), expected) << "ragged panels";
   }
   for (int64_t m = 1; m < shape.m; m += m < 14 ? 1 : 17) {  // every row grouping, at moving places
     const int64_t first = (m * 5) % (shape.m - m);
     const std::vector<float> part(x.begin() + first * shape.k, x.begin() + (first + m) * shape.k);
     const Inputs some(table, weight, exact, part, one);
-    const std::vector<float> y = multiply(table, weight, some, whole, epilogue, one);
+    const std::vector<float> y = multiply({table, one}, weight, some, whole, epilogue);
     test::expect_same_bits(y.data(), expected.data() + first * shape.n, m * shape.n, "rows");
   }
 }
@@ -260,11 +260,11 @@ TEST(Gemm, EveryRowAloneEqualsItselfInTheBatch) {
     const std::vector<float> x = Random(37).normals(shape.m * shape.k);
     test::for_each_isa([&](const KernelTable& table) {
       const Inputs all(table, weight, false, x, context);
-      const std::vector<float> expected = multiply(table, weight, all, panels, {}, context);
+      const std::vector<float> expected = multiply({table, context}, weight, all, panels, {});
       for (int64_t i = 0; i < shape.m; ++i) {
         const std::vector<float> row(x.begin() + i * shape.k, x.begin() + (i + 1) * shape.k);
         const Inputs alone(table, weight, false, row, context);
-        const std::vector<float> y = multiply(table, weight, alone, panels, {}, context);
+        const std::vector<float> y = multiply({table, context}, weight, alone, panels, {});
         test::expect_same_bits(y.data(), expected.data() + i * shape.n, shape.n, "row");
       }
     });
@@ -281,7 +281,7 @@ TEST(Gemm, ManyInputRowsAreCutIntoRuns) {
     const std::vector<float> x = Random(43).normals(shape.m * shape.k);
     test::for_each_isa([&](const KernelTable& table) {
       const Inputs inputs(table, weight, false, x, context);
-      expect_close(weight, inputs, multiply(table, weight, inputs, panels, {}, context), {});
+      expect_close(weight, inputs, multiply({table, context}, weight, inputs, panels, {}), {});
     });
   }
 }
@@ -295,7 +295,8 @@ TEST(Gemm, ResidualMayBeTheOutputAndColumnsMayBeShifted) {
   const Epilogue epilogue{{}, random.normals(9 * 48), Act::none};
   test::for_each_isa([&](const KernelTable& table) {
     const Inputs inputs(table, weight, false, x, context);
-    const std::vector<float> expected = multiply(table, weight, inputs, panels, epilogue, context);
+    const std::vector<float> expected =
+        multiply({table, context}, weight, inputs, panels, epilogue);
     std::vector<float> y = epilogue.residual;
     GemmParams p;
     p.panels = panels.data();
@@ -334,12 +335,12 @@ TEST(Gemm, ANanStaysInItsRow) {
     std::vector<float> x = Random(61).normals(5 * 200);
     test::for_each_isa([&](const KernelTable& table) {
       const Inputs clean(table, weight, exact, x, context);
-      const std::vector<float> expected = multiply(table, weight, clean, panels, {}, context);
+      const std::vector<float> expected = multiply({table, context}, weight, clean, panels, {});
       for (const float bad : {NAN, INFINITY, -INFINITY}) {
         std::vector<float> dirty = x;
         dirty[2 * 200 + 77] = bad;
         const Inputs inputs(table, weight, exact, dirty, context);
-        const std::vector<float> y = multiply(table, weight, inputs, panels, {}, context);
+        const std::vector<float> y = multiply({table, context}, weight, inputs, panels, {});
         test::expect_same_bits(y.data(), expected.data(), 2 * 40, "rows before");
         test::expect_same_bits(y.data() + 3 * 40, expected.data() + 3 * 40, 2 * 40, "rows after");
         for (int64_t j = 80; j < 120; ++j) EXPECT_FALSE(std::isfinite(y[static_cast<size_t>(j)]));

@@ -11,17 +11,17 @@ namespace {
 using test::Random;
 using test::TestContext;
 
-std::vector<ScoreState> score(const KernelTable& table, const std::vector<float>& logits, int64_t m,
-                              const std::vector<int32_t>& targets, const std::vector<int64_t>& cuts,
-                              const KernelContext& context) {
+std::vector<ScoreState> score(const test::Kernels& on, const std::vector<float>& logits, int64_t m,
+                              const std::vector<int32_t>& targets,
+                              const std::vector<int64_t>& cuts) {
   const int64_t columns = static_cast<int64_t>(logits.size()) / m;
   std::vector<ScoreState> states(static_cast<size_t>(m),
                                  ScoreState{9, 9, 9, 9, 1e30f});  // old state is ignored
   for (size_t i = 0; i < cuts.size(); ++i) {
     const int64_t end = i + 1 < cuts.size() ? cuts[i + 1] : columns;
-    table.score({logits.data() + cuts[i], columns, m, cuts[i], end - cuts[i], targets.data(),
-                 states.data()},
-                context);
+    on.table.score({logits.data() + cuts[i], columns, m, cuts[i], end - cuts[i], targets.data(),
+                    states.data()},
+                   on.context);
   }
   return states;
 }
@@ -35,7 +35,7 @@ TEST(Score, AgreesWithDoublePrecisionAndCutsChangeNoBit) {
     std::vector<int32_t> targets;
     for (int64_t i = 0; i < m; ++i) targets.push_back(static_cast<int32_t>(random.below(columns)));
     test::for_each_isa([&](const KernelTable& table) {
-      const auto states = score(table, logits, m, targets, {0}, context);
+      const auto states = score({table, context}, logits, m, targets, {0});
       for (int64_t i = 0; i < m; ++i) {
         const float* row = logits.data() + i * columns;
         const float* best = std::max_element(row, row + columns);
@@ -49,7 +49,7 @@ TEST(Score, AgreesWithDoublePrecisionAndCutsChangeNoBit) {
         EXPECT_EQ(state.target, row[targets[static_cast<size_t>(i)]]);
       }
       if (columns <= 512) return;
-      const auto cut = score(table, logits, m, targets, {0, 256, 768}, context);
+      const auto cut = score({table, context}, logits, m, targets, {0, 256, 768});
       EXPECT_EQ(std::memcmp(cut.data(), states.data(), cut.size() * sizeof(ScoreState)), 0);
     });
   }
@@ -60,13 +60,13 @@ TEST(Score, LowestIndexWinsAndForbiddenBlocksCountNothing) {
   std::vector<float> logits(800, -INFINITY);
   logits[301] = logits[290] = logits[799] = 4.5f;
   test::for_each_isa([&](const KernelTable& table) {
-    const ScoreState state = score(table, logits, 1, {-1}, {0}, context)[0];
+    const ScoreState state = score({table, context}, logits, 1, {-1}, {0})[0];
     EXPECT_EQ(state.best, 290);
     EXPECT_EQ(state.max, 4.5f);
     EXPECT_EQ(state.sum, 3.0f);
     std::vector<float> bad = logits;
     bad[10] = NAN;
-    EXPECT_TRUE(std::isnan(score(table, bad, 1, {-1}, {0}, context)[0].sum));
+    EXPECT_TRUE(std::isnan(score({table, context}, bad, 1, {-1}, {0})[0].sum));
   });
 }
 

@@ -50,6 +50,12 @@ class TestContext {
   KernelContext context_;
 };
 
+// One ISA's kernels and where they run.
+struct Kernels {
+  const KernelTable& table;
+  const KernelContext& context;
+};
+
 // Calls f(table) for every ISA this processor runs.
 template <class F>
 void for_each_isa(F f) {

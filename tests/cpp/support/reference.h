@@ -85,8 +85,8 @@ inline std::vector<double> attention_reference(const AttentionParams& p, const S
   std::vector<double> scores, out(static_cast<size_t>(dim));
   double max = -INFINITY, sum = 0;
   const auto load = [&](bool value, int key) {
-    kv_load_scalar(p.layout, span.pages[key / p.layout.page_tokens], value, kv_head,
-                   key % p.layout.page_tokens, values.data());
+    kv_load_scalar(p.layout, span.pages[key / p.layout.page_tokens],
+                   {value, kv_head, key % p.layout.page_tokens}, values.data());
   };
   for (int key = first; key <= position; ++key) {
     load(false, key);

@@ -29,7 +29,7 @@ struct Tile {
   Tile(const QuantFormat& format, const std::vector<float>& values, int64_t rows, int64_t k)
       : layout(packed_layout(format, k)),
         bytes(static_cast<size_t>(layout.tile_bytes), std::byte{0xee}) {
-    pack_tile(format, values.data(), rows, k, k, bytes.data());
+    pack_tile(format, {values.data(), rows, k}, k, bytes.data());
   }
   float scale(int row, int64_t group) const {
     return load_as_float(bytes.data(), DType::bf16, group * kTileRows + row);
@@ -147,8 +147,8 @@ TEST(KvStore, ErrorIsAtMostHalfAStep) {
       std::vector<std::byte> page(static_cast<size_t>(layout.page_bytes()), std::byte{0xff});
       std::vector<float> in = Random(13).normals(dim, 3.0f), out(in.size());
       for (float& value : in) value += 2.0f;
-      kv_store_scalar(layout, page.data(), true, 1, 15, in.data());
-      kv_load_scalar(layout, page.data(), true, 1, 15, out.data());
+      kv_store_scalar(layout, page.data(), {true, 1, 15}, in.data());
+      kv_load_scalar(layout, page.data(), {true, 1, 15}, out.data());
       for (int i = 0; i < dim; ++i) {
         const float step = load_as_float(page.data() + layout.params_offset(true, 1, 15),
                                          DType::bf16, i / kKvGroup * 2);
@@ -170,7 +170,7 @@ TEST(KvStore, EveryTokenAndHeadHasItsOwnPlace) {
     for (const bool value : {false, true}) {
       for (int head = 0; head < 3; ++head) {
         for (int token = 0; token < 16; ++token) {
-          kv_store_scalar(layout, page.data(), value, head, token,
+          kv_store_scalar(layout, page.data(), {value, head, token},
                           values(value, head, token).data());
         }
       }
@@ -178,7 +178,7 @@ TEST(KvStore, EveryTokenAndHeadHasItsOwnPlace) {
     std::vector<float> out(70);
     for (int slot = 0; slot < 96; ++slot) {
       const bool value = slot >= 48;
-      kv_load_scalar(layout, page.data(), value, slot / 16 % 3, slot % 16, out.data());
+      kv_load_scalar(layout, page.data(), {value, slot / 16 % 3, slot % 16}, out.data());
       const std::vector<float> in = values(value, slot / 16 % 3, slot % 16);
       for (size_t i = 0; i < 70; ++i) ASSERT_NEAR(out[i], in[i], name == "int4" ? 0.2 : 0.02);
     }
@@ -194,8 +194,8 @@ TEST(KvStore, ConstantAndBrokenGroups) {
     std::vector<float> in(192, 0.0f), out(192);
     for (size_t i = 64; i < 128; ++i) in[i] = -1.2345f;
     in[130] = INFINITY;
-    kv_store_scalar(layout, page.data(), false, 0, 0, in.data());
-    kv_load_scalar(layout, page.data(), false, 0, 0, out.data());
+    kv_store_scalar(layout, page.data(), {false, 0, 0}, in.data());
+    kv_load_scalar(layout, page.data(), {false, 0, 0}, out.data());
     for (size_t i = 0; i < 64; ++i) EXPECT_EQ(out[i], 0.0f);
     for (size_t i = 64; i < 128; ++i) EXPECT_NEAR(out[i], -1.2345f, 0.006f);
     for (size_t i = 128; i < 192; ++i) EXPECT_TRUE(std::isnan(out[i]));
