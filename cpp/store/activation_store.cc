@@ -12,7 +12,8 @@ ActivationStore::ActivationStore(const ActivationStoreInput& input)
   }
   if (input.disk_batches == 0) return;
   slots_ = input.device->allocate(input.slots * unit_bytes_, *input.memory, "activation slots");
-  spill_ = SpillFile(input.folder, unit_bytes_, input.disk_batches, *input.disk, "activations");
+  spill_ = SpillFile(input.folder, {unit_bytes_, static_cast<uint64_t>(input.disk_batches)},
+                     *input.disk, "activations");
 }
 
 float* ActivationStore::rows(int64_t first_token) const {

@@ -24,7 +24,7 @@ KvStore::KvStore(const KvStoreInput& input)
       unit_bytes_(round_up(input.layout.page_bytes(), kIoAlignment)) {
   const uint64_t units = input.disk_bytes / unit_bytes_;
   if (units == 0) return;
-  spill_ = SpillFile(input.folder, unit_bytes_, units, *input.disk, "kv");
+  spill_ = SpillFile(input.folder, {unit_bytes_, units}, *input.disk, "kv");
   free_extents_.push_back({0, units});
 }
 

@@ -5,14 +5,14 @@
 
 namespace penstock {
 
-SpillFile::SpillFile(const std::string& folder, uint64_t unit_bytes, uint64_t units, Budget& disk,
+SpillFile::SpillFile(const std::string& folder, const SpillUnits& units, Budget& disk,
                      const std::string& what, const FaultSeam* seam)
-    : paid_(disk.reserve(unit_bytes * units, what)),
+    : paid_(disk.reserve(units.unit_bytes * units.count, what)),
       what_(what),
-      unit_bytes_(unit_bytes),
-      crc_(units) {
-  check(unit_bytes % kIoAlignment == 0, "spill units are aligned");
-  if (units > 0) file_ = File::anonymous(folder, unit_bytes * units, true, seam);
+      unit_bytes_(units.unit_bytes),
+      crc_(units.count) {
+  check(unit_bytes_ % kIoAlignment == 0, "spill units are aligned");
+  if (units.count > 0) file_ = File::anonymous(folder, unit_bytes_ * units.count, true, seam);
 }
 
 void SpillFile::seal(uint64_t unit, const std::byte* data) {

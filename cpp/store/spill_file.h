@@ -14,12 +14,16 @@
 
 namespace penstock {
 
+struct SpillUnits {
+  uint64_t unit_bytes = 0;  // multiple of kIoAlignment
+  uint64_t count = 0;
+};
+
 class SpillFile {
  public:
   SpillFile() = default;
-  // `unit_bytes` is a multiple of kIoAlignment. Charged to `disk` and preallocated: Error(budget),
-  // Error(disk_full) now.
-  SpillFile(const std::string& folder, uint64_t unit_bytes, uint64_t units, Budget& disk,
+  // Charged to `disk` and preallocated: Error(budget), Error(disk_full) now.
+  SpillFile(const std::string& folder, const SpillUnits& units, Budget& disk,
             const std::string& what, const FaultSeam* seam = nullptr);
 
   uint64_t unit_bytes() const { return unit_bytes_; }

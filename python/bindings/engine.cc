@@ -10,8 +10,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include "register.h"
-
 namespace nb = nanobind;
 using nb::literals::operator""_a;
 

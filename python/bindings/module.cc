@@ -4,9 +4,12 @@
 #include <nanobind/stl/string_view.h>
 
 #include "base/version.h"
-#include "register.h"
 
 namespace nb = nanobind;
+
+namespace penstock {
+void register_engine(nb::module_& m);  // engine.cc
+}
 
 NB_MODULE(_core, m) {
   m.doc() = "The Penstock engine.";

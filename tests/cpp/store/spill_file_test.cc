@@ -27,7 +27,7 @@ constexpr uint64_t kUnit = 2 * kIoAlignment;
 
 TEST(SpillFile, UnitsComeBackAsTheyWere) {
   Budget disk({Tier::disk, 0}, 1 << 20);
-  SpillFile spill(::testing::TempDir(), kUnit, 3, disk, "kv");
+  SpillFile spill(::testing::TempDir(), {kUnit, 3}, disk, "kv");
   AlignedBytes out(kUnit), in(kUnit);
   spill.seal(1, out.data.get());
   spill.file().write(out.data.get(), kUnit, spill.offset(1));
@@ -38,7 +38,7 @@ TEST(SpillFile, UnitsComeBackAsTheyWere) {
 
 TEST(SpillFile, EveryChangedBitIsFound) {
   Budget disk({Tier::disk, 0}, 1 << 20);
-  SpillFile spill(::testing::TempDir(), kUnit, 1, disk, "kv");
+  SpillFile spill(::testing::TempDir(), {kUnit, 1}, disk, "kv");
   AlignedBytes bytes(kUnit);
   spill.seal(0, bytes.data.get());
   std::mt19937 generator(5);
@@ -60,7 +60,7 @@ TEST(SpillFile, EveryChangedBitIsFound) {
 
 TEST(SpillFile, UnitsThatWereNeverWrittenOrAreSwappedAreFound) {
   Budget disk({Tier::disk, 0}, 1 << 20);
-  SpillFile spill(::testing::TempDir(), kUnit, 2, disk, "kv");
+  SpillFile spill(::testing::TempDir(), {kUnit, 2}, disk, "kv");
   AlignedBytes bytes(kUnit);
   EXPECT_THROW(spill.verify(0, bytes.data.get()), Error);
   spill.seal(0, bytes.data.get());
@@ -73,7 +73,7 @@ TEST(SpillFile, UnitsThatWereNeverWrittenOrAreSwappedAreFound) {
 TEST(SpillFile, TooSmallABudgetAndAFullDiskAreRefusedAtOnce) {
   Budget disk({Tier::disk, 0}, kUnit);
   try {
-    SpillFile spill(::testing::TempDir(), kUnit, 2, disk, "kv");
+    SpillFile spill(::testing::TempDir(), {kUnit, 2}, disk, "kv");
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::budget);
@@ -81,7 +81,7 @@ TEST(SpillFile, TooSmallABudgetAndAFullDiskAreRefusedAtOnce) {
   FaultSeam seam;
   seam.allocate = [](int, uint64_t) { return -ENOSPC; };
   try {
-    SpillFile spill(::testing::TempDir(), kUnit, 1, disk, "kv", &seam);
+    SpillFile spill(::testing::TempDir(), {kUnit, 1}, disk, "kv", &seam);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::disk_full);
@@ -93,7 +93,7 @@ TEST(SpillFile, LeavesNoNameBehind) {
   const std::string folder = ::testing::TempDir() + "penstock-spill-names";
   ASSERT_EQ(std::system(("rm -rf " + folder + " && mkdir -p " + folder).c_str()), 0);
   Budget disk({Tier::disk, 0}, 1 << 20);
-  SpillFile spill(folder, kUnit, 4, disk, "kv");
+  SpillFile spill(folder, {kUnit, 4}, disk, "kv");
   EXPECT_EQ(::rmdir(folder.c_str()), 0) << "the folder is not empty while the file is open";
 }
 
