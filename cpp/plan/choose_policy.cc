@@ -100,7 +100,8 @@ class Chooser {
     return policy;
   }
 
-  // Large matrices travel in larger panels, so that the steps of a sweep stay few.
+  // Large matrices travel in larger panels, so that the steps of a sweep stay few; small ones in
+  // smaller panels, so that slots fit what is in them.
   uint64_t panel_bytes() const {
     int64_t largest = 0;
     for (const WeightInfo& info : input_.weights->all()) {
@@ -108,7 +109,8 @@ class Chooser {
         largest = std::max(largest, info.rows * info.cols * dtype_bytes(input_.spec->dtype));
       }
     }
-    return std::clamp<uint64_t>(largest / 32, uint64_t{2} << 20, uint64_t{16} << 20);
+    const int64_t least = std::clamp<int64_t>(largest / 4, int64_t{64} << 10, int64_t{2} << 20);
+    return std::clamp<int64_t>(largest / 32, least, int64_t{16} << 20);
   }
 
   // A policy for `sequences` in flight, launches of about `rows` rows and about `tokens` a sweep.

@@ -16,7 +16,7 @@ constexpr int kGatherSlots = 2, kKvStagingSlots = 3, kActivationSlots = 3;
 constexpr int kSpareRingSlots = 4;        // reads in flight while a visit's slots are given back
 constexpr int64_t kScoreStateBytes = 32;  // running log-sum-exp of one row, at most
 constexpr int64_t kScratchBytes = int64_t{2} << 20;  // of one compute thread
-constexpr int64_t kEngineBytes = int64_t{1} << 20;
+constexpr int64_t kEngineBytes = int64_t{256} << 10;
 constexpr int64_t kStepBytes = 384, kSlotUseBytes = 16, kSequenceBytes = 4096, kBlockBytes = 64;
 
 int64_t lines(int64_t bytes) { return round_up(bytes, kLine); }

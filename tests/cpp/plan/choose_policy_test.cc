@@ -211,7 +211,7 @@ TEST(ChoosePolicy, MoreRowsInFlightWhenTheDiskIsSlow) {
   input.host_bytes = uint64_t{12} << 20;
   input.kv = kv_format("int4");
   input.machine.gemm_flops_per_second = 1e8;
-  input.machine.disk_read_bytes_per_second = 1e6;
+  input.machine.disk_read_bytes_per_second = 3e5;
   const Chosen slow = choose_policy(input, {});
   input.machine.disk_read_bytes_per_second = 1e12;
   const Chosen fast = choose_policy(input, {});
