@@ -7,14 +7,14 @@ PATH="$PWD/.venv/bin:$PATH"
 
 model=models/penstock-opt-5m
 prompts=examples/prompts/demo.jsonl
-budget=${1:-12MiB}
+budget=${1:-6MiB}
 out=build/demo
 mkdir -p "$out"
 
 weights=$(cat "$model"/*.safetensors | wc -c)
 echo "weights: $((weights / 1024)) KiB; budget for weights, caches and everything else: $budget"
 penstock run "$model" --input "$prompts" --output "$out/results.jsonl" --overwrite \
-  --host-memory "$budget" --threads 1 --max-tokens 28 --temperature 0 --stop $'\n' \
+  --host-memory "$budget" --threads 1 --max-tokens 28 --temperature 0 --repetition-penalty 1.2 --stop $'\n' \
   --report "$out/report.json" > "$out/report.txt"
 python examples/show_results.py "$prompts" "$out/results.jsonl"
 echo

@@ -135,7 +135,10 @@ def _mark_duplicates(hashes: array[int], states: bytearray) -> None:
     import numpy as np
 
     values = np.frombuffer(hashes, dtype=np.uint64)
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    again = (ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)
-    np.frombuffer(states, dtype=np.uint8)[order[1:][again]] |= DUPLICATE
+    ordered = np.sort(values)
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
+    lines = np.flatnonzero(np.isin(values, repeated[repeated != 0]))
+    order = lines[np.argsort(values[lines], kind="stable")]
+    again = order[1:][values[order[1:]] == values[order[:-1]]]
+    np.frombuffer(states, dtype=np.uint8)[again] |= DUPLICATE
