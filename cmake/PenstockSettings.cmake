@@ -14,6 +14,9 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 # A fused multiply-add is written where it is meant: results must not depend on the compiler's choice.
 add_compile_options(-Wall -Wextra -ffp-contract=off)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  add_compile_options(-Wno-restrict)  # false alarms on "text" + std::string (GCC bug 105651)
+endif()
 if(PENSTOCK_WERROR)
   add_compile_options(-Werror)
 endif()
