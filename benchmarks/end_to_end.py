@@ -15,7 +15,7 @@ from typing import Any
 
 import machine
 import opt_checkpoint
-import results
+from results import Results
 
 SHAPE = "opt-125m"
 # name, model, further options; "FOLDER" stands for the checkpoint on disk (250 MB).
@@ -64,9 +64,8 @@ def main() -> None:
                 model = str(folder)
             measured[name] = bench(model, options, arguments.rows)
             print(table_row(name, measured[name]), flush=True)
-        shown = {str(folder): "FOLDER"}
         result = {"machine": machine.facts(), "rows": arguments.rows, "cases": measured}
-        results.write("end-to-end", result, shown)
+        Results(replaced={str(folder): "FOLDER"}).write("end-to-end", result)
     if any("error" in told for told in measured.values()):
         sys.exit(1)
 

@@ -22,8 +22,7 @@ from typing import Any
 import opt_checkpoint
 import our_job
 import peer_job
-import results
-from results import Criterion
+from results import RESULTS, Criterion, Results, limit_text
 
 GIB = 1 << 30
 FLOP_A_TOKEN = 13.4e9  # of OPT-6.7B: two for each weight
@@ -38,12 +37,27 @@ def checkpoint(arguments: argparse.Namespace, dtype: str) -> Path:
 def make(arguments: argparse.Namespace) -> None:
     for short, dtype in DTYPES.items():
         folder = checkpoint(arguments, short)
+        if arguments.only and folder.name not in arguments.only:
+            continue
         opt_checkpoint.write_checkpoint(arguments.shape, dtype, folder)
         print(f"{folder.name} is there")
 
 
+def results_of(arguments: argparse.Namespace) -> Results:
+    shown = {
+        str(arguments.data.resolve()): "DATA",
+        str(arguments.data): "DATA",
+        str(RESULTS.parents[1]): "REPOSITORY",
+        sys.executable: "python",
+    }
+    if "venv" in arguments:
+        shown |= {str(arguments.venv): "VENV", str(arguments.venv.resolve()): "VENV"}
+    return Results(arguments.results, shown)
+
+
 def measure(name: str, arguments: argparse.Namespace, run: Callable[[Path], Any]) -> None:
     """Runs one measurement and writes its result, unless there is one."""
+    results = results_of(arguments)
     if arguments.only and name not in arguments.only:
         return
     if results.read(name) and not arguments.again:
@@ -51,21 +65,12 @@ def measure(name: str, arguments: argparse.Namespace, run: Callable[[Path], Any]
         return
     print(f"{name}: measuring", flush=True)
     result = run(arguments.data / "jobs" / name)
-    replaced = {
-        str(arguments.data.resolve()): "DATA",
-        str(arguments.data): "DATA",
-        str(results.RESULTS.parents[1]): "REPOSITORY",
-        sys.executable: "python",
-    }
-    if "venv" in arguments and arguments.venv:
-        replaced |= {str(arguments.venv): "VENV", str(arguments.venv.resolve()): "VENV"}
-    path = results.write(name, result, replaced)
+    results.write(name, result)
     for criterion in result.get("criteria", []):
         verdict = "ok    " if criterion["met"] else "MISSED"
-        print(
-            f"  {verdict} {criterion['what']}: {criterion['value']:.6g} / {criterion['limit']:.6g}"
-        )
-    print(f"{name}: {'FAILED, see ' if result.get('failed') else ''}{path.name}", flush=True)
+        shown = f"{criterion['value']:.6g} ({limit_text(criterion)})"
+        print(f"  {verdict} {criterion['what']}: {shown}")
+    print(f"{name}: {'FAILED, see' if result.get('failed') else 'in'} {name}.json", flush=True)
 
 
 def job(arguments: argparse.Namespace, weights: str, sizes: tuple[str, float], rows: int) -> Any:
@@ -87,11 +92,7 @@ def budget(arguments: argparse.Namespace) -> None:
     """Items 4 and 5: budget and overlap."""
     for weights, sizes in (("fp16", ("3GiB", 3.5)), ("int4", ("1GiB", 1.5))):
         chosen = job(arguments, weights, sizes, arguments.rows or 64)
-        measure(
-            f"budget-{weights}",
-            arguments,
-            lambda folder, chosen=chosen: our_job.run(chosen, folder),
-        )
+        measure(f"budget-{weights}", arguments, partial(our_job.run, chosen))
 
 
 def throughput(chosen: our_job.Job, folder: Path) -> dict[str, Any]:
@@ -141,42 +142,41 @@ def peers(arguments: argparse.Namespace) -> None:
     summary(arguments)
 
 
-def _rate(name: str) -> float:
-    result = results.read(name)
+def _rate(result: dict[str, Any]) -> float:
     told = result.get("extrapolated", {}).get("tokens_per_second", 0.0)
     return float(result.get("measured", {}).get("tokens_per_second_whole_command", told))
 
 
-def summary(arguments: argparse.Namespace) -> None:
-    """Compares what has been measured; prints a Markdown table and writes comparison.json."""
-    found = sorted(results.RESULTS.glob("peer-accelerate-b*.json"))
-    peer_rates = {path.stem: _rate(path.stem) for path in found}
-    rates = {name: _rate(name) for name in ("throughput-bf16", "throughput-int4")}
-    best = max(peer_rates, key=lambda name: peer_rates[name], default="")
-    bf16 = results.read("throughput-bf16").get("measured", {})
-    roof = bf16.get("compute_roof_share", 0.0)
-    over_32 = _ratio(rates["throughput-bf16"], peer_rates.get("peer-accelerate-b32", 0.0))
-    over_best = _ratio(rates["throughput-bf16"], peer_rates.get(best, 0.0))
-    int4 = _ratio(rates["throughput-int4"], rates["throughput-bf16"])
+def compared(results: Results) -> dict[str, Any]:
+    """Item 6 in figures; what has not been measured counts as 0."""
+    names = ["throughput-bf16", "throughput-int4"]
+    peer_names = sorted(path.stem for path in results.folder.glob("peer-accelerate-b*.json"))
+    rates = {name: _rate(results.read(name)) for name in names + peer_names}
+    best = max(peer_names, key=lambda name: rates[name], default="")
+    bf16, int4 = (rates[name] for name in names)
+    roof = results.read(names[0]).get("measured", {}).get("compute_roof_share", 0.0)
+    over_32 = _ratio(bf16, rates.get("peer-accelerate-b32", 0.0))
     criteria = [
         Criterion("bf16 over the peer at batch 32", over_32, 4, at_most=False),
-        Criterion("bf16 over the peer's best batch", over_best, 2, at_most=False),
+        Criterion(f"bf16 over {best}", _ratio(bf16, rates.get(best, 0.0)), 2, at_most=False),
         Criterion("share of the compute roof", roof, 0.5, at_most=False),
-        Criterion("int4 in 2 GiB over bf16 in 6 GiB", int4, 1.6, at_most=False),
+        Criterion("int4 in 2 GiB over bf16 in 6 GiB", _ratio(int4, bf16), 1.6, at_most=False),
     ]
-    told = [criterion.to_json() for criterion in criteria]
-    all_rates = {**rates, **peer_rates}
-    results.write(
-        "comparison", {"tokens_per_second": all_rates, "best_peer": best, "criteria": told}, {}
-    )
+    return {"tokens_per_second": rates, "criteria": [one.to_json() for one in criteria]}
+
+
+def summary(arguments: argparse.Namespace) -> None:
+    """Compares what has been measured; prints a Markdown table and writes comparison.json."""
+    results = results_of(arguments)
+    told = compared(results)
+    results.write("comparison", told)
     print("| run | tokens/s, whole job |\n|---|---:|")
-    for name, rate in all_rates.items():
+    for name, rate in told["tokens_per_second"].items():
         print(f"| {name} | {f'{rate:.2f}' if rate else 'failed or not measured'} |")
     print("\n| criterion | value | limit | |\n|---|---:|---:|---|")
-    for one in told:
-        verdict = "met" if one["met"] else "missed"
-        limit = results.limit_text(one)
-        print(f"| {one['what']} | {one['value']:.3g} | {limit} | {verdict} |")
+    for one in told["criteria"]:
+        verdict = "met" if one["met"] else "missed" if one["value"] else "not measured"
+        print(f"| {one['what']} | {one['value']:.3g} | {limit_text(one)} | {verdict} |")
 
 
 def _ratio(value: float, base: float) -> float:
@@ -186,7 +186,8 @@ def _ratio(value: float, base: float) -> float:
 def parsed(given: Sequence[str] | None = None) -> argparse.Namespace:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--data", type=Path, default=results.RESULTS.parents[1] / "build" / "bench")
+    parser.add_argument("--data", type=Path, default=RESULTS.parents[1] / "build" / "bench")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where JSON goes")
     parser.add_argument("--shape", default="opt-6.7b", help="another OPT shape, to try the script")
     parser.add_argument("--rows", type=int, default=0, help="0: 64 for budget, 256 for peers")
     parser.add_argument("--prompt-len", type=int, default=32)

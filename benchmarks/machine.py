@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import disk
-import results
+from results import Results
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "benchmarks"
@@ -80,7 +80,7 @@ def main() -> None:
     result: dict[str, Any] = {"machine": facts(), "peaks": peaks()}
     if arguments.file:
         result["disk_read"] = disk.probe(arguments.file)
-    results.write("machine", result, {})
+    Results().write("machine", result)
     print(json.dumps(result, indent=1))
 
 

@@ -32,26 +32,29 @@ def limit_text(criterion: dict[str, Any]) -> str:
     return f">= {criterion['at_least']:.6g}"
 
 
-def path_of(name: str) -> Path:
-    return RESULTS / f"{name}.json"
+class Results:
+    """A folder of result files, NAME.json each; `replaced` are paths and what is shown instead."""
 
+    def __init__(self, folder: Path = RESULTS, replaced: dict[str, str] | None = None) -> None:
+        self.folder, self._replaced = folder, replaced or {}
 
-def read(name: str) -> dict[str, Any]:
-    """A result that was written before; {} without one, or when it tells of a failure."""
-    path = path_of(name)
-    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return {} if result.get("failed") else result
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
 
+    def read(self, name: str) -> dict[str, Any]:
+        """A result that was written before; {} without one, or when it tells of a failure."""
+        path = self.path(name)
+        result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return {} if result.get("failed") else result
 
-def write(name: str, result: dict[str, Any], replaced: dict[str, str]) -> Path:
-    """Writes a result; the keys of `replaced` (paths) are shown as their values everywhere."""
-    path = path_of(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dated = {"name": name, "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), **result}
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(_scrubbed(dated, replaced), indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    def write(self, name: str, result: dict[str, Any]) -> None:
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+        shown = _scrubbed({"name": name, "date": date, **result}, self._replaced)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
+        os.replace(partial, path)
 
 
 def _scrubbed(value: Any, replaced: dict[str, str]) -> Any:

@@ -1,5 +1,5 @@
-// Checked 64-bit arithmetic for every size, offset and count that comes from outside. Overflow throws
-// Error(malformed) naming `what`.
+// Checked 64-bit arithmetic for every size, offset and count that comes from outside. Overflow
+// throws Error(malformed) naming `what`.
 #pragma once
 
 #include <cstdint>

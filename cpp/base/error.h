@@ -1,5 +1,6 @@
-// Typed errors. Everything that reaches a caller of Penstock is an Error with a stable code and, where it
-// applies, the file, the field (or byte offset), what was found and what is allowed. Nothing here aborts.
+// Typed errors. Everything that reaches a caller of Penstock is an Error with a stable code and,
+// where it applies, the file, the field (or byte offset), what was found and what is allowed.
+// Nothing here aborts.
 #pragma once
 
 #include <stdexcept>
@@ -48,7 +49,8 @@ class Error : public std::runtime_error {
   ErrorDetail detail_;
 };
 
-// Replaces control characters, quotes and invalid UTF-8 by \xNN and cuts at `limit` bytes: safe for a terminal.
+// Replaces control characters, quotes and invalid UTF-8 by \xNN and cuts at `limit` bytes: safe for
+// a terminal.
 std::string escape_for_message(std::string_view text, size_t limit = 120);
 
 // The escaped text between single quotes.

@@ -1,13 +1,15 @@
-// Lanes and tickets: the only way work is ordered in Penstock. A lane is an in-order queue with one worker thread of
-// its own; a ticket names a piece of work on a lane and is done when the lane has passed it. Work waits for the tickets it
-// names, nothing else: there is no global barrier.
+// Lanes and tickets: the only way work is ordered in Penstock. A lane is an in-order queue with one
+// worker thread of its own; a ticket names a piece of work on a lane and is done when the lane has
+// passed it. Work waits for the tickets it names, nothing else: there is no global barrier.
 //
-// A lane may keep several tasks in flight (`depth` > 1, for I/O): `begin` is called in order once the task's tickets are
-// done, `finish` is called in order afterwards and may block until the transfer is over. While the next task is not ready,
-// the lane finishes older ones, so it can never wait for itself.
+// A lane may keep several tasks in flight (`depth` > 1, for I/O): `begin` is called in order once
+// the task's tickets are done, `finish` is called in order afterwards and may block until the
+// transfer is over. While the next task is not ready, the lane finishes older ones, so it can never
+// wait for itself.
 //
-// Errors are sticky: the first exception on a lane is kept, later tasks of that lane are passed without running, and any
-// wait on a ticket at or after the failed one rethrows it. A task whose ticket failed fails with the same error.
+// Errors are sticky: the first exception on a lane is kept, later tasks of that lane are passed
+// without running, and any wait on a ticket at or after the failed one rethrows it. A task whose
+// ticket failed fails with the same error.
 #pragma once
 
 #include <cstdint>
@@ -44,14 +46,16 @@ struct LaneTask {
 };
 
 struct LaneOptions {
-  int depth = 1;                  // tasks in flight
-  uint64_t delay_seed = 0;        // != 0: sleep a seeded random time before each task (virtual accelerator)
+  int depth = 1;  // tasks in flight
+  uint64_t delay_seed =
+      0;  // != 0: sleep a seeded random time before each task (virtual accelerator)
   int max_delay_microseconds = 200;
-  double bytes_per_second = 0;    // > 0: the lane sleeps so that it is never faster than this
+  double bytes_per_second = 0;  // > 0: the lane sleeps so that it is never faster than this
 };
 
 struct LaneStats {
-  double busy_seconds = 0;  // time with at least one task begun and not finished; waiting for tickets is not busy
+  double busy_seconds =
+      0;  // time with at least one task begun and not finished; waiting for tickets is not busy
   uint64_t bytes = 0;
   uint64_t tasks = 0;
 };
@@ -76,9 +80,10 @@ class LaneSet {
   bool is_open(LaneId id) const;
   Ticket submit(LaneId id, LaneTask task);
   bool done(Ticket ticket) const;  // true also when the lane failed
-  void wait(Ticket ticket);        // rethrows the lane's first error if the ticket is at or after it
-  void wait_all();                 // every lane; rethrows the first error found
-  // After an error: waits until all lanes are empty and forgets errors, so that a new attempt may start.
+  void wait(Ticket ticket);  // rethrows the lane's first error if the ticket is at or after it
+  void wait_all();           // every lane; rethrows the first error found
+  // After an error: waits until all lanes are empty and forgets errors, so that a new attempt may
+  // start.
   void recover();
   LaneStats stats(LaneId id) const;
   std::vector<LaneId> lanes() const;

@@ -1,5 +1,5 @@
-// How kernels run on several threads without knowing a thread pool: a plain function pointer, so that the files
-// compiled with wide ISA flags include no standard library template.
+// How kernels run on several threads without knowing a thread pool: a plain function pointer, so
+// that the files compiled with wide ISA flags include no standard library template.
 #pragma once
 
 #include <cstddef>
@@ -7,8 +7,9 @@
 
 namespace penstock {
 
-// Runs body(arg, task, worker) for task = 0..tasks-1, each exactly once, worker in [0, workers). Returns when all ran.
-// Bodies must not throw. Which worker runs which task is not defined, so results may not depend on it.
+// Runs body(arg, task, worker) for task = 0..tasks-1, each exactly once, worker in [0, workers).
+// Returns when all ran. Bodies must not throw. Which worker runs which task is not defined, so
+// results may not depend on it.
 struct Parallel {
   using Body = void (*)(void* arg, int64_t task, int worker);
   void (*run)(void* pool, int64_t tasks, Body body, void* arg) = nullptr;

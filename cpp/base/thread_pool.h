@@ -1,6 +1,6 @@
-// A fixed set of compute threads. The caller of run() works too, so `threads` = 1 starts no thread at all. Tasks are
-// claimed one by one from a shared counter. Idle workers spin for a few microseconds, then sleep.
-// Only one run() at a time: the pool belongs to one compute lane.
+// A fixed set of compute threads. The caller of run() works too, so `threads` = 1 starts no thread
+// at all. Tasks are claimed one by one from a shared counter. Idle workers spin for a few
+// microseconds, then sleep. Only one run() at a time: the pool belongs to one compute lane.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// The device seam: who computes. Five methods. A device owns its memory beyond the host's and its lanes' work; it knows nothing
-// of models, schedules or files. Work is asynchronous: run() and copy() return a ticket at once.
+// The device seam: who computes. Five methods. A device owns its memory beyond the host's and its
+// lanes' work; it knows nothing of models, schedules or files. Work is asynchronous: run() and
+// copy() return a ticket at once.
 #pragma once
 
 #include <cstddef>
@@ -9,23 +10,25 @@
 
 #include "base/lane.h"
 #include "device/op.h"
-#include "memory/buffer.h"
 #include "memory/budget.h"
+#include "memory/buffer.h"
 
 namespace penstock {
 
 struct DeviceInfo {
-  std::string name;     // "cpu", "virtual"
-  std::string isa;      // kernel table in use
-  Tier memory = Tier::host;  // where its operands must live: host for the CPU itself, device for an accelerator
+  std::string name;          // "cpu", "virtual"
+  std::string isa;           // kernel table in use
+  Tier memory = Tier::host;  // where its operands must live: host for the CPU itself, device for an
+                             // accelerator
   int threads = 1;
   uint64_t capacity_bytes = 0;  // accelerator memory; 0: the host's
 };
 
 enum class CopyDirection : uint8_t { h2d, d2h, within };
 
-// A null source (direction `within` only) says that the content of the destination no longer matters: the device may fill it
-// with a poison pattern, in order on the compute lane. The CPU device does nothing; no bytes are counted.
+// A null source (direction `within` only) says that the content of the destination no longer
+// matters: the device may fill it with a poison pattern, in order on the compute lane. The CPU
+// device does nothing; no bytes are counted.
 struct CopyParams {
   void* destination = nullptr;
   const void* source = nullptr;
@@ -33,16 +36,18 @@ struct CopyParams {
   CopyDirection direction = CopyDirection::within;
 };
 
-// Descriptors that an op points to (span, page and panel tables, positions, row lists, targets) are host memory on every device
-// and, like the operands, must stay as they are until the ticket is done. Buffers are freed before their device is closed, the
-// device before its lane set; closing a device waits for the work it was given. Thread safe.
+// Descriptors that an op points to (span, page and panel tables, positions, row lists, targets) are
+// host memory on every device and, like the operands, must stay as they are until the ticket is
+// done. Buffers are freed before their device is closed, the device before its lane set; closing a
+// device waits for the work it was given. Thread safe.
 class Device {
  public:
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
   // Memory this device computes on, charged to `budget` before it exists. Throws Error(budget).
   virtual Buffer allocate(size_t bytes, Budget& budget, const std::string& what) = 0;
-  // Runs on the h2d, d2h or compute lane after the tickets. The ranges must stay valid until the ticket is done.
+  // Runs on the h2d, d2h or compute lane after the tickets. The ranges must stay valid until the
+  // ticket is done.
   virtual Ticket copy(const CopyParams& params, std::span<const Ticket> after, int64_t tag = 0) = 0;
   // Runs on the compute lane, in order, after the tickets.
   virtual Ticket run(const Op& op, std::span<const Ticket> after, int64_t tag = 0) = 0;
@@ -50,17 +55,18 @@ class Device {
 };
 
 struct DeviceOptions {
-  std::string spec = "cpu";          // "cpu", "cpu:avx2", "virtual", "virtual:avx2", "cuda:0"
+  std::string spec = "cpu";  // "cpu", "cpu:avx2", "virtual", "virtual:avx2", "cuda:0"
   int threads = 1;
   uint64_t device_memory = uint64_t{1} << 30;  // virtual: capacity in bytes
-  uint64_t delay_seed = 0;           // virtual: seeded delays on every lane
-  double link_bytes_per_second = 0;  // virtual: throttle of each copy lane, 0: none
-  double flops_per_second = 0;       // virtual: modelled compute rate, 0: as fast as it goes
-  bool guard_pages = false;          // virtual: the host faults on device memory while no step of the device runs (for tests)
+  uint64_t delay_seed = 0;                     // virtual: seeded delays on every lane
+  double link_bytes_per_second = 0;            // virtual: throttle of each copy lane, 0: none
+  double flops_per_second = 0;  // virtual: modelled compute rate, 0: as fast as it goes
+  bool guard_pages = false;     // virtual: the host faults on device memory while no step of the
+                                // device runs (for tests)
 };
 
-// Opens the lanes it needs in `lanes` (compute; h2d and d2h for accelerators). Kernel scratch is charged to `host`.
-// Throws Error(unsupported) with the list of known devices.
+// Opens the lanes it needs in `lanes` (compute; h2d and d2h for accelerators). Kernel scratch is
+// charged to `host`. Throws Error(unsupported) with the list of known devices.
 std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes, Budget& host);
 
 }  // namespace penstock

@@ -1,4 +1,5 @@
-// What a device can be asked to run: exactly the params structs, so a device that misses one does not compile.
+// What a device can be asked to run: exactly the params structs, so a device that misses one does
+// not compile.
 #pragma once
 
 #include <variant>
@@ -7,7 +8,8 @@
 
 namespace penstock {
 
-using Op = std::variant<EmbedParams, NormParams, PrepareParams, GemmParams, GatedParams, RotaryParams, KvAppendParams,
-                        AttentionParams, GatherRowsParams, ScoreParams>;
+using Op =
+    std::variant<EmbedParams, NormParams, PrepareParams, GemmParams, GatedParams, RotaryParams,
+                 KvAppendParams, AttentionParams, GatherRowsParams, ScoreParams>;
 
 }  // namespace penstock

@@ -1,5 +1,6 @@
-// One block of a tier handed out in aligned pieces, front to back, never given back singly: the static part of a plan
-// (resident weights, ring slots, scratch). And a pool of equal blocks with a free list (KV pages).
+// One block of a tier handed out in aligned pieces, front to back, never given back singly: the
+// static part of a plan (resident weights, ring slots, scratch). And a pool of equal blocks with a
+// free list (KV pages).
 #pragma once
 
 #include <cstddef>
@@ -31,8 +32,9 @@ class BlockPool {
   size_t free_blocks() const { return free_.size(); }
   size_t blocks() const { return count_; }
   size_t block_bytes() const { return block_bytes_; }
-  std::byte* take();                 // throws Error(internal) when empty: capacity is reserved at admission
-  void give_back(std::byte* block);  // throws Error(internal) for a pointer that is not a taken block
+  std::byte* take();  // throws Error(internal) when empty: capacity is reserved at admission
+  void give_back(
+      std::byte* block);  // throws Error(internal) for a pointer that is not a taken block
 
  private:
   Buffer memory_;

@@ -1,5 +1,5 @@
-// A hard ceiling on the bytes of one Place. Everything is charged before it is allocated; a Reservation gives back when it dies.
-// Thread safe.
+// A hard ceiling on the bytes of one Place. Everything is charged before it is allocated; a
+// Reservation gives back when it dies. Thread safe.
 #pragma once
 
 #include <cstdint>

@@ -12,7 +12,8 @@ class Buffer {
  public:
   Buffer() = default;
   // `free` is called once with (data, bytes).
-  Buffer(std::byte* data, size_t bytes, Reservation paid, std::function<void(std::byte*, size_t)> free);
+  Buffer(std::byte* data, size_t bytes, Reservation paid,
+         std::function<void(std::byte*, size_t)> free);
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   ~Buffer();
@@ -27,8 +28,9 @@ class Buffer {
   std::function<void(std::byte*, size_t)> free_;
 };
 
-// Anonymous pages, 4096-aligned, rounded up to whole pages and charged as such; huge pages are asked for from 2 MiB on.
-// Throws Error(budget) or, when the system has no memory, Error(budget) with that reason.
+// Anonymous pages, 4096-aligned, rounded up to whole pages and charged as such; huge pages are
+// asked for from 2 MiB on. Throws Error(budget) or, when the system has no memory, Error(budget)
+// with that reason.
 Buffer allocate_host(size_t bytes, Budget& budget, const std::string& what);
 
 }  // namespace penstock

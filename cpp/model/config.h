@@ -1,5 +1,5 @@
-// config.json -> ModelSpec through the family table. Unknown architectures, and keys that change the mathematics and are not
-// understood, are refused by name. Nothing is guessed.
+// config.json -> ModelSpec through the family table. Unknown architectures, and keys that change
+// the mathematics and are not understood, are refused by name. Nothing is guessed.
 #pragma once
 
 #include <string>
@@ -17,9 +17,11 @@ struct ModelConfig {
   std::vector<std::string> notes;  // what was ignored or limited, for the report
 };
 
-// `text` is the content of config.json; `file` its path for messages. Throws Error(malformed | unsupported).
+// `text` is the content of config.json; `file` its path for messages. Throws Error(malformed |
+// unsupported).
 ModelConfig parse_config(std::string_view text, const std::string& file);
-// "dummy:opt-6.7b" and friends: the config.json text of a known real shape. Throws Error(not_found) listing the names.
+// "dummy:opt-6.7b" and friends: the config.json text of a known real shape. Throws Error(not_found)
+// listing the names.
 std::string shape_config(std::string_view name);
 std::vector<std::string> shape_names();
 

@@ -1,5 +1,6 @@
-// The op list of a model: what the executor runs and what the cost model counts. One program, two readers.
-// Ops work on registers: per-micro-batch activation matrices [tokens, width] in fp32. Only `hidden` lives from module to module.
+// The op list of a model: what the executor runs and what the cost model counts. One program, two
+// readers. Ops work on registers: per-micro-batch activation matrices [tokens, width] in fp32. Only
+// `hidden` lives from module to module.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +17,15 @@ enum class Reg : uint8_t {
   hidden,    // residual stream [tokens, hidden]
   embedded,  // [tokens, embed_dim], before project_in
   normed,    // [tokens, hidden]
-  q, k, v,   // [tokens, heads * head_dim], [tokens, kv_heads * head_dim]
+  q,
+  k,
+  v,         // [tokens, heads * head_dim], [tokens, kv_heads * head_dim]
   attended,  // [tokens, heads * head_dim]
-  gate, up,  // [tokens, intermediate]
-  picked,    // [head rows, hidden]: rows whose logits are wanted
-  projected, // [head rows, embed_dim], after project_out
-  logits,    // [head rows, vocab]
+  gate,
+  up,         // [tokens, intermediate]
+  picked,     // [head rows, hidden]: rows whose logits are wanted
+  projected,  // [head rows, embed_dim], after project_out
+  logits,     // [head rows, vocab]
 };
 inline constexpr int kRegs = 13;
 
@@ -39,11 +43,11 @@ enum class OpKind : uint8_t {
 
 struct ProgramOp {
   OpKind kind = OpKind::norm;
-  Role role = Role::q;         // weight of the op, if any
+  Role role = Role::q;  // weight of the op, if any
   Reg in = Reg::none;
   Reg out = Reg::none;
-  Reg residual = Reg::none;    // gemm: added to the result
-  bool activate = false;       // gemm: apply the MLP activation
+  Reg residual = Reg::none;  // gemm: added to the result
+  bool activate = false;     // gemm: apply the MLP activation
 };
 
 enum class ModuleKind : uint8_t { embed, attention, mlp, head };
@@ -53,26 +57,27 @@ struct Module {
   ModuleKind kind = ModuleKind::attention;
   int layer = -1;
   std::vector<ProgramOp> ops;
-  std::vector<int> matrices;   // ids in the WeightList, in the order of use
+  std::vector<int> matrices;  // ids in the WeightList, in the order of use
 };
 
 struct Program {
-  std::vector<Module> modules;       // embed, (attention, mlp) per layer, head
-  int64_t reg_width[kRegs] = {};     // 0: unused by this model
+  std::vector<Module> modules;    // embed, (attention, mlp) per layer, head
+  int64_t reg_width[kRegs] = {};  // 0: unused by this model
 };
 
 Program make_program(const ModelSpec& spec, const WeightList& weights);
 
 // Work of one module for one micro-batch, counted from the same ops.
 struct ModuleWork {
-  int64_t tokens = 0;       // rows through the matrices
-  int64_t head_rows = 0;    // rows that want logits
+  int64_t tokens = 0;         // rows through the matrices
+  int64_t head_rows = 0;      // rows that want logits
   int64_t key_positions = 0;  // sum over tokens of keys they attend to
 };
 struct WorkCount {
   double gemm_flops = 0, attention_flops = 0, other_flops = 0;
   double kv_read_values = 0, kv_write_values = 0;  // K and V elements touched
 };
-WorkCount count_work(const Module& module, const ModelSpec& spec, const WeightList& weights, const ModuleWork& work);
+WorkCount count_work(const Module& module, const ModelSpec& spec, const WeightList& weights,
+                     const ModuleWork& work);
 
 }  // namespace penstock

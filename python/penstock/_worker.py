@@ -32,7 +32,8 @@ from penstock.seeds import completion_seeds
 from penstock.settings import EngineSettings
 
 EXIT_PARENT_GONE = 90
-_FIRST_ROWS = 1024
+# Rows in flight where the engine does not tell how many it takes at a time.
+_ROWS_IN_FLIGHT = 1024
 _WAITING_ROWS, _TOKENS_IN_FLIGHT = 64, 4 << 20
 _SECONDS_BETWEEN_STATS = 0.5
 
@@ -110,17 +111,15 @@ class Worker:
         self._channel.send(
             "ready", describe=told, tokenizer_bytes=self._encoder.memory_bytes, pid=os.getpid()
         )
-        wanted = _FIRST_ROWS
+        policy = told.get("policy", {})
+        sequences = int(policy.get("max_sequences", _ROWS_IN_FLIGHT))
+        target = sequences + max(_WAITING_ROWS, sequences // 4)
         while True:
-            self._fill(wanted)
+            self._fill(target - self._loop.in_flight)
             if self._ended and self._loop.idle:
                 break
             self._step()
-            stats = self._engine.stats()
-            self._tell_stats(stats)
-            wanted = max(_WAITING_ROWS, stats.active // 2) - stats.waiting
-            if stats.waiting == 0:
-                wanted = max(wanted, stats.active)
+            self._tell_stats()
         self._finish()
 
     def _finish(self) -> None:
@@ -175,12 +174,12 @@ class Worker:
         text = encode_record(record).decode("utf-8")
         self._channel.send("record", line=line, error=error, text=text)
 
-    def _tell_stats(self, stats: Any) -> None:
+    def _tell_stats(self) -> None:
         now = time.monotonic()
         if now - self._told_at >= _SECONDS_BETWEEN_STATS:
             self._told_at = now
-            peak = peak_resident_bytes()
-            self._channel.send("stats", stats=stats_dict(stats), peak_rss=peak)
+            stats = stats_dict(self._engine.stats())
+            self._channel.send("stats", stats=stats, peak_rss=peak_resident_bytes())
 
 
 def _build_of(core: Core) -> str:

@@ -40,7 +40,7 @@ class EngineArgs:
     disk: Annotated[str, _option("Folder for spilled KV and activations.", _MEMORY)] = ""
     disk_memory: Annotated[str, _option("Ceiling on spilled bytes.", _MEMORY)] = ""
     weights: Annotated[
-        str, _option("auto (as published), fp32, fp16, bf16, int8, int4, int4-g32, ...", _NUMBERS)
+        str, _option("auto (as published), int8, int8-g64, int4, int4-g32, ...", _NUMBERS)
     ] = "auto"
     kv: Annotated[str, _option("auto, fp32, fp16, bf16, int8 or int4.", _NUMBERS)] = "auto"
     compute: Annotated[
