@@ -240,3 +240,26 @@ def test_quantize_packs_once(model, tmp_path):
     first, second = (json.loads(penstock("quantize", model, *words).stdout) for _ in range(2))
     assert (first["packed_now"], second["packed_now"]) == (True, False)
     assert any((tmp_path / "cache").rglob("*"))
+
+
+def test_the_demo_streams_weights_that_do_not_fit_its_budget(model, tmp_path):
+    """The demo's own rows and budget: less than the weights, so each sweep reads them from disk."""
+    budget = 6 << 20
+    assert budget < sum(p.stat().st_size for p in model.glob("*.safetensors"))
+    prompts = HERE.parents[1] / "examples" / "prompts" / "demo.jsonl"
+    files = ["--input", prompts, "--output", tmp_path / "out", "--report", tmp_path / "report"]
+    words = ["--threads", 1, "--max-tokens", 28, "--temperature", 0]
+    found = penstock("run", model, *files, *words, "--host-memory", budget)
+    assert found.returncode == 0, found.stderr
+    stats = json.loads((tmp_path / "report").read_text())["stats"]
+    assert stats["peak_bytes"]["host"] <= budget
+    assert stats["lanes"]["disk_read"]["bytes"] == stats["predicted_bytes"]["disk_read"]
+    assert stats["lanes"]["disk_read"]["bytes"] > 20 * budget
+    with LLM(model, host_memory=BUDGET) as llm:
+        rows = [json.loads(line) for line in prompts.read_text().splitlines()]
+        expected = llm.generate(
+            [r["prompt"] for r in rows], SamplingParams(temperature=0.0, max_tokens=28)
+        )
+    records = map(json.loads, (tmp_path / "out").read_text().splitlines())
+    got = {r["id"]: r["token_ids"] for r in records}
+    assert [got[r["id"]] for r in rows] == [o.token_ids for o in expected]
