@@ -3,7 +3,7 @@
 // is there whole or not at all. Every transfer block has a CRC32C. Any doubt (magic, version, key,
 // table, size, owner, checksum) means: say why and pack again.
 //
-// A packed tensor is cut in blocks of `block_rows` rows (a multiple of kTileRows, about 2 MiB);
+// A packed tensor is cut in blocks of packed_block_rows() rows, as the planner cuts its panels;
 // each block begins at a multiple of 4096 bytes in the file and is padded to one. A block is the
 // unit of transfer and of checking.
 #pragma once

@@ -15,7 +15,6 @@
 namespace penstock {
 namespace {
 
-constexpr uint64_t kBlockBytes = uint64_t{2} << 20;
 constexpr char kMagic[8] = {'P', 'N', 'S', 'T', 'K', 'P', 'C', 'K'};
 constexpr uint32_t kVersion = 1;
 constexpr uint32_t kByteOrder = 0x01020304;
@@ -54,8 +53,7 @@ PackedTensor plan_tensor(const PackSource& source, uint64_t& at) {
   check(row.quantised() && row.for_weights, "only quantised weights are packed");
   check(source.rows > 0 && source.k > 0, "a packed tensor has rows and columns");
   const int64_t tile_bytes = packed_layout(row, source.k).tile_bytes;
-  const int64_t block_tiles = std::max<int64_t>(1, static_cast<int64_t>(kBlockBytes) / tile_bytes);
-  const int64_t block_rows = block_tiles * kTileRows;
+  const int64_t block_rows = packed_block_rows(row, source.rows, source.k);
   PackedTensor tensor{.name = source.name,
                       .format = source.format,
                       .rows = source.rows,

@@ -104,6 +104,8 @@ struct Fixture : testing::Test {
       int64_t row = 0;
       for (const PackedBlock& block : tensor.blocks) {
         ASSERT_EQ(block.row_begin, row);
+        const int64_t rows = packed_block_rows(format(tensor.format), tensor.rows, tensor.k);
+        ASSERT_EQ(block.row_end, std::min(tensor.rows, row + rows));  // as panels are cut
         ASSERT_EQ(block.offset % 4096, 0u);
         check_block(cache, matrix, tensor, block);
         row = block.row_end;
