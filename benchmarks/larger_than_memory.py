@@ -96,16 +96,19 @@ def budget(arguments: argparse.Namespace) -> None:
 
 
 def throughput(chosen: our_job.Job, folder: Path) -> dict[str, Any]:
-    """Runs the job and adds the share of the compute roof: all tokens at the measured bf16 peak."""
+    """Runs the job and adds its share of the compute roofs: all tokens at a measured peak.
+
+    Some processors multiply bf16 faster as fp32 than by their bf16 instruction, so both are told.
+    """
     result = our_job.run(chosen, folder)
     if result.get("failed"):
         return result
     told, seconds = result["job"], result["outcome"]["wall_seconds"]
-    peaks = [p["bf16_operations"] or p["fp32_operations"] for p in result["peaks_before_after"]]
-    peak = sum(peaks) / len(peaks)
     operations = (told["prompt"] + told["new"]) * FLOP_A_TOKEN * told["rows"]
-    result["measured"]["compute_peak_operations"] = peak
-    result["measured"]["compute_roof_share"] = operations / seconds / peak
+    for kind in ("bf16", "fp32"):
+        peaks = [p[f"{kind}_operations"] or 0 for p in result["peaks_before_after"]]
+        peak = sum(peaks) / len(peaks)
+        result["measured"][f"share_of_{kind}_peak"] = _ratio(operations / seconds, peak)
     return result
 
 
@@ -154,12 +157,14 @@ def compared(results: Results) -> dict[str, Any]:
     rates = {name: _rate(results.read(name)) for name in names + peer_names}
     best = max(peer_names, key=lambda name: rates[name], default="")
     bf16, int4 = (rates[name] for name in names)
-    roof = results.read(names[0]).get("measured", {}).get("compute_roof_share", 0.0)
+    measured = results.read(names[0]).get("measured", {})
+    over_bf16, over_fp32 = (measured.get(f"share_of_{kind}_peak", 0.0) for kind in ("bf16", "fp32"))
     over_32 = _ratio(bf16, rates.get("peer-accelerate-b32", 0.0))
     criteria = [
         Criterion("bf16 over the peer at batch 32", over_32, 4, at_most=False),
         Criterion(f"bf16 over {best}", _ratio(bf16, rates.get(best, 0.0)), 2, at_most=False),
-        Criterion("share of the compute roof", roof, 0.5, at_most=False),
+        Criterion("share of the peak of bf16 dot products", over_bf16, 0.5, at_most=False),
+        Criterion("share of the peak of fp32 FMA", over_fp32, 0.5, at_most=False),
         Criterion("int4 in 2 GiB over bf16 in 6 GiB", _ratio(int4, bf16), 1.6, at_most=False),
     ]
     return {"tokens_per_second": rates, "criteria": [one.to_json() for one in criteria]}

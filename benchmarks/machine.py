@@ -10,20 +10,13 @@ import json
 import os
 import platform
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import disk
+import programs
 from results import Results
 
-ROOT = Path(__file__).resolve().parents[1]
-BUILD = ROOT / "build" / "benchmarks"
-_PEAK_SOURCES = (
-    *("benchmarks/peaks.cc", "benchmarks/kernels/peak.cc"),
-    *("cpp/base/thread_pool.cc", "cpp/base/error.cc"),
-)
 _FLAGS = re.compile(r"^(avx|fma|f16c|amx|bmi2|sse4)")
 _PEAK_ROUNDS = 15
 _PEAK_BUFFER_BYTES = 512 << 20
@@ -50,27 +43,10 @@ def facts() -> dict[str, Any]:
     }
 
 
-def _peak_program() -> Path:
-    """The compiled peaks.cc, made anew when a source is newer."""
-    program = BUILD / "peaks"
-    sources = [ROOT / source for source in _PEAK_SOURCES]
-    if program.exists() and program.stat().st_mtime > max(s.stat().st_mtime for s in sources):
-        return program
-    compiler = os.environ.get("CXX") or shutil.which("c++") or "g++"
-    BUILD.mkdir(parents=True, exist_ok=True)
-    include = [f"-I{ROOT / 'cpp'}", f"-I{ROOT / 'benchmarks'}"]
-    command = [compiler, "-std=c++20", "-O3", "-w", *include, *map(str, sources), "-pthread"]
-    subprocess.run([*command, "-o", str(program)], check=True)
-    return program
-
-
 def peaks(threads: int = 0) -> dict[str, Any]:
     """Operations and memory bytes per second of the cores; about five seconds."""
     chosen = threads or len(os.sched_getaffinity(0))
-    command = [str(_peak_program()), str(chosen), str(_PEAK_ROUNDS), str(_PEAK_BUFFER_BYTES)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    measured: dict[str, Any] = json.loads(told)
-    return measured
+    return programs.run("peaks", chosen, _PEAK_ROUNDS, _PEAK_BUFFER_BYTES)
 
 
 def main() -> None:

@@ -1,0 +1,40 @@
+"""Small C++ programs of this folder, compiled when they are first needed."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build" / "benchmarks"
+SOURCES = {
+    "peaks": (
+        *("benchmarks/peaks.cc", "benchmarks/kernels/peak.cc"),
+        *("cpp/base/thread_pool.cc", "cpp/base/error.cc"),
+    ),
+    "disk_probe": ("benchmarks/disk_probe.cc",),
+}
+
+
+def _compiled(name: str) -> Path:
+    """The program, made anew when a source is newer."""
+    program = BUILD / name
+    sources = [ROOT / source for source in SOURCES[name]]
+    if program.exists() and program.stat().st_mtime > max(s.stat().st_mtime for s in sources):
+        return program
+    compiler = os.environ.get("CXX") or shutil.which("c++") or "g++"
+    BUILD.mkdir(parents=True, exist_ok=True)
+    include = [f"-I{ROOT / 'cpp'}", f"-I{ROOT / 'benchmarks'}"]
+    command = [compiler, "-std=c++20", "-O3", "-w", *include, *map(str, sources), "-pthread"]
+    subprocess.run([*command, "-o", str(program)], check=True)
+    return program
+
+
+def run(name: str, *arguments: object) -> dict[str, Any]:
+    """The JSON object that the program prints."""
+    command = [str(_compiled(name)), *map(str, arguments)]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    measured: dict[str, Any] = json.loads(told)
+    return measured
