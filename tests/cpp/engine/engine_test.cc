@@ -20,7 +20,7 @@ using testing::write_tiny_model;
 class EngineTest : public ::testing::Test {
  protected:
   EngineTest() {
-    folder_ = ::testing::TempDir() + "penstock-engine-" +
+    folder_ = ::testing::TempDir() + "penstock-engine-" + std::to_string(::getpid()) +
               ::testing::UnitTest::GetInstance()->current_test_info()->name();
     std::filesystem::remove_all(folder_);
     write_tiny_model(folder_, tiny_llama_config("bfloat16"));

@@ -2,6 +2,7 @@
 // same tokens, log-probabilities and logits, bit for bit, for every weight and KV format. On the
 // way, bytes moved equal bytes scheduled and no budget is exceeded.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <map>
@@ -137,7 +138,8 @@ class Invariance : public ::testing::TestWithParam<Case> {};
 TEST_P(Invariance, RandomPoliciesGiveTheSameBits) {
   const auto [model, weights, kv] = GetParam();
   const std::string name = std::string(model) + "-" + weights + "-" + kv;
-  const std::string folder = ::testing::TempDir() + "penstock-invariance-" + name;
+  const std::string folder =
+      ::testing::TempDir() + "penstock-invariance-" + std::to_string(::getpid()) + name;
   const std::string dtype = std::string(kv) == "fp16"   ? "float16"
                             : std::string(kv) == "bf16" ? "bfloat16"
                                                         : "float32";
