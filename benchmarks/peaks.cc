@@ -73,6 +73,7 @@ void print_peaks(const Settings& settings) {
   std::printf("{\"threads\": %d, \"rounds\": %d, ", settings.threads, settings.rounds);
   print_compute("int8_operations", Peak::int8_dot, settings, parallel);
   print_compute("bf16_operations", Peak::bf16_dot, settings, parallel);
+  print_compute("bf16_tile_operations", Peak::bf16_tile, settings, parallel);
   print_compute("fp32_operations", Peak::fma, settings, parallel);
   const std::vector<Words> buffers(static_cast<size_t>(settings.threads),
                                    Words(settings.buffer_words, 1));

@@ -12,7 +12,7 @@ BUILD = ROOT / "build" / "benchmarks"
 SOURCES = {
     "peaks": (
         *("benchmarks/peaks.cc", "benchmarks/kernels/peak.cc"),
-        *("cpp/base/thread_pool.cc", "cpp/base/error.cc"),
+        *("cpp/base/thread_pool.cc", "cpp/base/error.cc", "cpp/kernels/cpu/x86_probe.cc"),
     ),
     "disk_probe": ("benchmarks/disk_probe.cc",),
 }

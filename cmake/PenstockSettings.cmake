@@ -3,7 +3,10 @@
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
 endif()
-set(CMAKE_CXX_FLAGS_TEST "-O2" CACHE STRING "Flags of the build type Test: optimised, with asserts")
+# Optimised, with asserts. Forced, since CMake has made it an empty cache entry before.
+if(NOT CMAKE_CXX_FLAGS_TEST)
+  set(CMAKE_CXX_FLAGS_TEST "-O1" CACHE STRING "Flags of the build type Test" FORCE)
+endif()
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)

@@ -146,6 +146,7 @@ struct Run {
 // The instruction the fastest kernel of a format uses; without it there is no fraction.
 Peak peak_of(std::string_view isa, std::string_view format) {
   if (format.starts_with("int")) return Peak::int8_dot;
+  if (format == "bf16" && isa == "avx512amx") return Peak::bf16_tile;
   return format == "bf16" && isa == "avx512bf16" ? Peak::bf16_dot : Peak::fma;
 }
 

@@ -5,11 +5,14 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "kernels/cpu/isa.h"
+
 namespace penstock {
 namespace {
 
 constexpr int kChains = 12;
 constexpr int64_t kSteps = 200000;
+constexpr int64_t kTileSteps = 50000;
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -54,29 +57,75 @@ __attribute__((target("avx512f,avx512vnni"), noinline)) float int8_chains() {
   return static_cast<float>(_mm_cvtsi128_si32(_mm512_castsi512_si128(sums[0])));
 }
 
+struct alignas(64) TileShapes {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// As many tile products as the vector chains have steps a sum; four sums, two by two.
+__attribute__((target("amx-tile,amx-bf16"), noinline)) float tile_chains() {
+  const TileShapes shapes;
+  asm volatile("" ::: "memory");
+  _tile_loadconfig(&shapes);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  _tile_zero(5);
+  _tile_zero(6);
+  _tile_zero(7);
+  for (int64_t i = 0; i < kTileSteps; ++i) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_release();
+  return 0.0f;
+}
+
+struct Chains {
+  std::string_view name;
+  float (*run)();
+  double operations;  // of one run
+};
+
+Chains chains_of(Peak peak) {
+  constexpr double kVectors = static_cast<double>(kSteps) * kChains;
+  switch (peak) {
+    case Peak::fma:
+      return {"fp32 fma", fma_chains, kVectors * 32};
+    case Peak::bf16_dot:
+      return {"bf16 dot", bf16_chains, kVectors * 64};
+    case Peak::bf16_tile:
+      return {"bf16 tile", tile_chains, static_cast<double>(kTileSteps) * 4 * 2 * 16 * 16 * 32};
+    case Peak::int8_dot:
+      break;
+  }
+  return {"int8 dot", int8_chains, kVectors * 128};
+}
+
 }  // namespace
 
-std::string_view peak_name(Peak peak) {
-  return peak == Peak::fma ? "fp32 fma" : (peak == Peak::bf16_dot ? "bf16 dot" : "int8 dot");
-}
+std::string_view peak_name(Peak peak) { return chains_of(peak).name; }
 
 bool has_peak(Peak peak) {
   if (!__builtin_cpu_supports("avx512f")) return false;
   if (peak == Peak::bf16_dot) return __builtin_cpu_supports("avx512bf16");
+  if (peak == Peak::bf16_tile) return runs_avx512amx();
   return peak == Peak::fma || __builtin_cpu_supports("avx512vnni");
 }
 
 double measure_peak(Peak peak, const Parallel& parallel) {
-  const double per_step = peak == Peak::fma ? 32 : (peak == Peak::bf16_dot ? 64 : 128);
+  const Chains chains = chains_of(peak);
   const int64_t tasks = 4 * parallel.workers;
   const double begin = now();
   parallel.for_each(tasks, [&](int64_t, int) {
-    const float sum = peak == Peak::fma        ? fma_chains()
-                      : peak == Peak::bf16_dot ? bf16_chains()
-                                               : int8_chains();
-    if (sum == -1.0f) std::abort();
+    if (chains.run() == -1.0f) std::abort();
   });
-  return static_cast<double>(tasks * kSteps) * kChains * per_step / (now() - begin);
+  return static_cast<double>(tasks) * chains.operations / (now() - begin);
 }
 
 }  // namespace penstock

@@ -1,5 +1,5 @@
-// What the processor's multiply instructions reach when nothing else is done: 12 chains in
-// registers, all threads.
+// What the processor's multiply instructions reach when nothing else is done: chains in registers,
+// all threads.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace penstock {
 
-enum class Peak { fma, bf16_dot, int8_dot };
+enum class Peak { fma, bf16_dot, bf16_tile, int8_dot };
 std::string_view peak_name(Peak peak);
 bool has_peak(Peak peak);
 // Operations (a multiply and an add count as two) per second over all workers, over about 20 ms.

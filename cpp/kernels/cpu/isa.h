@@ -21,7 +21,7 @@ struct KernelContext {
 };
 
 struct KernelTable {
-  std::string_view isa;  // "portable", "avx2", "avx512", "avx512bf16"
+  std::string_view isa;  // "portable", "avx2", "avx512", "avx512bf16", "avx512amx"
   void (*embed)(const EmbedParams&, const KernelContext&);
   void (*norm)(const NormParams&, const KernelContext&);
   void (*prepare)(const PrepareParams&, const KernelContext&);
@@ -40,12 +40,14 @@ void overlay_portable(KernelTable& table);
 void overlay_avx2(KernelTable& table);
 void overlay_avx512(KernelTable& table);
 void overlay_avx512bf16(KernelTable& table);
-// What the bf16 dot kernels leave to AVX-512.
+void overlay_avx512amx(KernelTable& table);
+// What the bf16 kernels leave to AVX-512.
 void gemm_avx512(const GemmParams& params, const KernelContext& context);
 // Whether processor and operating system can run the files compiled for this ISA.
 bool runs_avx2();
 bool runs_avx512();
 bool runs_avx512bf16();
+bool runs_avx512amx();  // asks the system for the tile registers, once for the process
 // Whether dot products of bf16 pairs are faster than fp32 multiply-adds.
 bool prefers_bf16_dot();
 

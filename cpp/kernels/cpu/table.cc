@@ -1,5 +1,6 @@
 #include "kernels/cpu/table.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -14,8 +15,9 @@ struct Isa {
 };
 
 // From the plainest to the widest; each takes over what the one before has.
-std::array<Isa, 4> make_isas() {
-  std::array<Isa, 4> isas{};
+constexpr size_t kIsas = 5;
+std::array<Isa, kIsas> make_isas() {
+  std::array<Isa, kIsas> isas{};
   KernelTable table{};
   const auto put = [&](int i, std::string_view name, bool supported,
                        void (*overlay)(KernelTable&)) {
@@ -27,11 +29,12 @@ std::array<Isa, 4> make_isas() {
   put(1, "avx2", runs_avx2(), overlay_avx2);
   put(2, "avx512", runs_avx512(), overlay_avx512);
   put(3, "avx512bf16", runs_avx512bf16(), overlay_avx512bf16);
+  put(4, "avx512amx", runs_avx512amx(), overlay_avx512amx);
   return isas;
 }
 
-const std::array<Isa, 4>& isas() {
-  static const std::array<Isa, 4> table = make_isas();
+const std::array<Isa, kIsas>& isas() {
+  static const std::array<Isa, kIsas> table = make_isas();
   return table;
 }
 
@@ -42,7 +45,8 @@ std::vector<std::string_view> supported_isas() {
   for (auto isa = isas().rbegin(); isa != isas().rend(); ++isa) {
     if (isa->supported) names.push_back(isa->table.isa);
   }
-  if (names.front() == "avx512bf16" && !prefers_bf16_dot()) std::swap(names[0], names[1]);
+  const auto dot = std::find(names.begin(), names.end(), "avx512bf16");
+  if (dot != names.end() && !prefers_bf16_dot()) std::iter_swap(dot, dot + 1);
   return names;
 }
 
