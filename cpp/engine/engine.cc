@@ -11,6 +11,7 @@
 #include "base/trace.h"
 #include "base/version.h"
 #include "engine/generator.h"
+#include "engine/guarded.h"
 #include "engine/host_limits.h"
 #include "engine/model.h"
 #include "plan/memory_plan.h"
@@ -26,24 +27,6 @@ void settle(LaneSet& lanes) {
     lanes.wait_all();
   } catch (const Error&) {
     return;
-  }
-}
-
-// Runs a call of the public API: our errors become ApiErrors, so nothing internal is in the
-// interface.
-template <class F>
-auto guarded(F f) {
-  try {
-    return f();
-  } catch (const Error& error) {
-    ApiError api(std::string(error_code_name(error.code())), error.what());
-    api.file = error.detail().file;
-    api.field = error.detail().field;
-    api.found = error.detail().found;
-    api.allowed = error.detail().allowed;
-    throw api;
-  } catch (const std::bad_alloc&) {
-    throw ApiError("budget", "the system has no memory left for the engine's own tables");
   }
 }
 
@@ -83,6 +66,7 @@ PlanInput plan_input(const EngineOptions& options, const Model& model) {
   if (options.mean_new > 0) input.workload.mean_new = options.mean_new;
   input.workload.max_prompt = options.max_prompt;
   input.workload.max_new = options.max_new;
+  if (!options.machine.empty()) input.machine = machine_from_json(options.machine, "machine");
   return input;
 }
 
@@ -111,6 +95,7 @@ nlohmann::json policy_json(const ResolvedPolicy& policy) {
           {"micro_batch_tokens", policy.micro_batch_tokens},
           {"micro_batches", policy.micro_batches},
           {"prefill_chunk", policy.prefill_chunk},
+          {"pace", policy.pace},
           {"admission", policy.admission == Admission::block ? "block" : "continuous"},
           {"lookahead", policy.lookahead},
           {"threads", policy.threads},
@@ -221,6 +206,7 @@ Stats Engine::stats() const {
   if (counts.active + counts.waiting == 0) settle(context.lanes);
   Stats stats;
   stats.seconds = counts.seconds;
+  stats.busiest_seconds = counts.busiest_seconds;
   stats.sweeps = counts.sweeps;
   stats.prompt_tokens = counts.prompt_tokens;
   stats.generated_tokens = counts.generated_tokens;

@@ -27,7 +27,10 @@ Generator::Generator(const GeneratorParts& parts)
       executor_(parts.executor),
       planner_(*parts.executor.memory, *parts.executor.policy, executor_),
       admission_(*parts.executor.kv, *parts.executor.policy),
-      sampler_(parts.executor.spec->vocab) {}
+      sampler_(parts.executor.spec->vocab) {
+  add_busiest_lane();
+  counts_.busiest_seconds = 0;  // what loading did is no sweep's
+}
 
 void Generator::check_request(const Request& request) const {
   const int vocab = parts_.executor.spec->vocab;
@@ -116,7 +119,12 @@ std::vector<Event> Generator::step() {
 void Generator::admit() {
   const bool block = parts_.executor.policy->admission == Admission::block;
   if (block && !active_.empty()) return;
-  while (!waiting_.empty() && enter(waiting_.front())) {
+  const int64_t pace = parts_.executor.policy->pace;
+  int64_t tokens = 0;
+  for (const RowPointer& row : active_) tokens += row->pending();
+  const auto in_pace = [&] { return pace == 0 || active_.empty() || tokens < pace; };
+  while (!waiting_.empty() && in_pace() && enter(waiting_.front())) {
+    tokens += waiting_.front()->pending();
     active_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
@@ -199,6 +207,20 @@ void Generator::run(const SweepPlan& sweep, bool last) {
     counts_.lane_bytes[static_cast<int>(step.lane.kind)] += step.bytes;
   }
   ++counts_.sweeps;
+  add_busiest_lane();
+}
+
+// Work for the next sweep counts in this one when a lane finished it here.
+void Generator::add_busiest_lane() {
+  const LaneSet& lanes = parts_.executor.context->lanes;
+  double busiest = 0;
+  for (const LaneId lane : lanes.lanes()) {
+    double& before = lane_seconds_[static_cast<int>(lane.kind)];
+    const double now = lanes.stats(lane).busy_seconds;
+    busiest = std::max(busiest, now - before);
+    before = now;
+  }
+  counts_.busiest_seconds += busiest;
 }
 
 std::vector<Event> Generator::collect(const std::vector<Row*>& rows,

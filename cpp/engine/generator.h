@@ -34,7 +34,7 @@ class Generator {
 
   struct Counts {
     uint64_t sweeps = 0, prompt_tokens = 0, generated_tokens = 0, active = 0, waiting = 0;
-    double seconds = 0;
+    double seconds = 0, busiest_seconds = 0;
     uint64_t lane_bytes[kLaneKinds] = {};  // as the schedules say
   };
   Counts counts() const;
@@ -51,6 +51,7 @@ class Generator {
   void put_back_youngest();
   bool ends_here(const std::vector<Row*>& rows, const std::vector<int64_t>& taken) const;
   void run(const SweepPlan& sweep, bool last);
+  void add_busiest_lane();
   std::vector<Event> collect(const std::vector<Row*>& rows, const std::vector<int64_t>& taken,
                              const SweepPlan& sweep);
   void collect_scores(Row& row, const SpanPlan& span, int64_t first_score) const;
@@ -73,6 +74,7 @@ class Generator {
   uint64_t next_id_ = 1;
   double disk_share_owed_ = 0;  // of KV sequences that belong on disk
   Counts counts_;
+  double lane_seconds_[kLaneKinds] = {};  // busy before the sweep, by lane
 };
 
 }  // namespace penstock

@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "engine/random.h"
+#include "base/random.h"
 
 namespace penstock {
 

@@ -10,6 +10,7 @@
 #include "plan/estimate.h"
 #include "plan/layout.h"
 #include "plan/memory_plan.h"
+#include "plan/pace.h"
 #include "plan/row_lengths.h"
 
 namespace penstock {
@@ -48,6 +49,8 @@ class Chooser {
     refine();
     Chosen chosen{best_, memory_plan(input_, best_), ""};
     check(fits(chosen.memory), "a chosen policy fits the budgets");
+    const auto own_pace = [&] { return choose_pace(input_, best_, chosen.memory); };
+    chosen.policy.pace = wanted_.pace ? *wanted_.pace : own_pace();
     chosen.why = explain(chosen);
     return chosen;
   }
@@ -81,6 +84,7 @@ class Chooser {
     at_least_one(wanted_.micro_batch, "micro_batch");
     at_least_one(wanted_.micro_batches, "micro_batches");
     at_least_one(wanted_.prefill_chunk, "prefill_chunk");
+    at_least_one(wanted_.pace, "pace");
     at_least_one(wanted_.lookahead, "lookahead");
     at_least_one(wanted_.threads, "threads");
   }
@@ -141,10 +145,7 @@ class Chooser {
       return {static_cast<int>(std::min<int64_t>(asked, rows > 0 ? rows : 1 << 20))};
     }
     std::vector<int> counts;
-    for (int power = 1; power < most; power *= 2) {
-      counts.push_back(power);
-      if (power >= 2 && power / 2 * 3 < most) counts.push_back(power / 2 * 3);
-    }
+    for (int count = 1; count < most; count += std::max(1, count / 8)) counts.push_back(count);
     counts.push_back(most);
     return counts;
   }
@@ -269,9 +270,10 @@ class Chooser {
     const int64_t steady = rows * (lengths_.prompt + lengths_.fresh) / lengths_.fresh * 5 / 4;
     const int64_t most = std::min<int64_t>(rows * lengths_.prompt, kMostSweepTokens);
     std::vector<int64_t> sizes;
-    for (int64_t tokens : {rows, steady, 4 * steady}) {
+    for (int64_t tokens : {rows, steady, 4 * steady, most}) {
       sizes.push_back(std::max(rows, std::min(tokens, most)));
     }
+    std::sort(sizes.begin(), sizes.end());
     sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
     return sizes;
   }
@@ -292,7 +294,9 @@ class Chooser {
   void try_shape(ResolvedPolicy policy) {
     for (const Shares& kv : kv_choices()) {
       policy.kv = kv;
-      for (int slots : {0, 1}) {  // comfortable, then the fewest
+      // Comfortable, half a visit ahead, the fewest.
+      const int visit = std::max(1, summary({}).visit_panels);
+      for (int slots : {0, visit + visit / 2, 1}) {
         policy.ring_slots = slots;
         GridShare share;
         if (place_most(policy, &share)) consider(policy, share);

@@ -1,6 +1,7 @@
 #include "plan/cost.h"
 
 #include <algorithm>
+#include <map>
 
 namespace penstock {
 namespace {
@@ -17,6 +18,18 @@ WorkCount total_work(const PlanInput& input, const ModuleWork& work) {
     sum.kv_read_values += one.kv_read_values;
   }
   return sum;
+}
+
+// "fp32" stands for quantised weights against fp32 inputs too: they are multiplied alike.
+std::string_view main_format(const PlanInput& input) {
+  std::map<FormatId, int64_t> values;
+  for (const WeightInfo& info : input.weights->all()) {
+    if (info.kind == WeightKind::matrix) values[input.formats.at(info.id)] += info.rows * info.cols;
+  }
+  if (values.empty()) return {};
+  const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
+  const QuantFormat& most = format(std::max_element(values.begin(), values.end(), less)->first);
+  return input.exact && most.quantised() ? "fp32" : most.name;
 }
 
 constexpr int index(LaneKind kind) { return static_cast<int>(kind); }
@@ -36,19 +49,32 @@ CostModel::CostModel(const PlanInput& input) : input_(input) {
   KvLayout kv{input.kv, input.spec->attention.kv_heads, input.spec->attention.head_dim, 32};
   const double values = 2.0 * kv.page_tokens * kv.kv_heads * kv.head_dim;
   kv_value_bytes_ = static_cast<double>(kv.page_bytes()) / values;
+  format_ = main_format(input);
+}
+
+// Products; where their rate has not been measured, reading the weights counts apart.
+double CostModel::gemm_seconds(const WeightTraffic& weights, const SweepLoad& load) const {
+  const Machine& machine = input_.machine;
+  const auto tokens = static_cast<double>(load.tokens), batches = static_cast<double>(load.batches);
+  const auto head_rows = static_cast<double>(load.head_rows);
+  const double measured = machine.gemm_rate(format_, tokens / batches);
+  if (measured > 0) {
+    const double head = machine.gemm_rate(format_, std::max(1.0, head_rows / batches));
+    return token_flops_ * tokens / measured + head_row_flops_ * head_rows / head;
+  }
+  uint64_t weight_bytes = weights.matrix_bytes;
+  if (load.head_rows == 0) weight_bytes -= weights.head_matrix_bytes;
+  return (token_flops_ * tokens + head_row_flops_ * head_rows) / machine.gemm_flops_per_second +
+         batches * static_cast<double>(weight_bytes) / machine.host_copy_bytes_per_second;
 }
 
 double CostModel::compute_seconds(const WeightTraffic& weights, const SweepLoad& load) const {
   const Machine& machine = input_.machine;
   const auto tokens = static_cast<double>(load.tokens), batches = static_cast<double>(load.batches);
-  const double flops = token_flops_ * tokens +
-                       head_row_flops_ * static_cast<double>(load.head_rows) +
-                       token_other_flops_ * tokens / kVectorFlopsShare;
+  const double other_flops = token_other_flops_ * tokens / kVectorFlopsShare;
   const double key_bytes = key_values_ * static_cast<double>(load.key_positions) * kv_value_bytes_;
-  uint64_t weight_bytes = weights.matrix_bytes;
-  if (load.head_rows == 0) weight_bytes -= weights.head_matrix_bytes;
-  return flops / machine.gemm_flops_per_second + key_bytes / machine.attention_bytes_per_second +
-         batches * static_cast<double>(weight_bytes) / machine.host_copy_bytes_per_second +
+  return gemm_seconds(weights, load) + other_flops / machine.gemm_flops_per_second +
+         key_bytes / machine.attention_rate(format(input_.kv).name) +
          batches * static_cast<double>(weights.visits) * kBatchVisitSeconds;
 }
 

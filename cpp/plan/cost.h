@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "base/lane.h"
 #include "plan/layout.h"
@@ -39,12 +40,14 @@ class CostModel {
 
  private:
   double compute_seconds(const WeightTraffic& weights, const SweepLoad& load) const;
+  double gemm_seconds(const WeightTraffic& weights, const SweepLoad& load) const;
 
   const PlanInput& input_;
   double token_flops_ = 0, head_row_flops_ = 0;  // matrix products
   double token_other_flops_ = 0;
   double key_values_ = 0;  // K and V elements read per key position, all layers
   double kv_value_bytes_ = 0;
+  std::string_view format_;  // that the products are measured in: of most weights
 };
 
 }  // namespace penstock

@@ -42,13 +42,14 @@ double Estimator::seconds(const WeightSummary& weights, const MemoryPlan& sizes,
   for (int lane = 0; lane < kLaneKinds; ++lane) {
     if (lane != static_cast<int>(LaneKind::compute)) other = std::max(other, cost.seconds[lane]);
   }
-  double overlap = 1;
+  double overlapped = std::min(compute, other);
   if (weights.visit_panels > 0) {
+    // While a visit computes, the slots it does not hold can be filled.
     const int slots = std::max(sizes.ring_slots, sizes.device_ring_slots);
-    overlap = std::clamp(static_cast<double>(slots) / weights.visit_panels - 1, 0.0, 1.0);
+    overlapped = std::min(overlapped, other * (slots / double(weights.visit_panels) - 1));
   }
-  const double loss = std::max(kLeastOverlapLoss, 1 - overlap);
-  return std::max(compute, other) + loss * std::min(compute, other) + kSweepSeconds;
+  const double least = std::max(compute, other) + kLeastOverlapLoss * std::min(compute, other);
+  return std::max(least, compute + other - std::max(0.0, overlapped)) + kSweepSeconds;
 }
 
 Estimate Estimator::workload(const ResolvedPolicy& policy, const WeightSummary& weights,

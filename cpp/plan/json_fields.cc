@@ -92,4 +92,16 @@ std::optional<JsonFields> JsonFields::object(std::string_view name) const {
   return JsonFields(*value, file_, place);
 }
 
+std::vector<JsonFields> JsonFields::objects(std::string_view name) const {
+  const Json* value = find(name);
+  if (value == nullptr) return {};
+  if (!value->is_array()) refuse(name, "wrong type", "a list of objects");
+  const std::string place = field_.empty() ? std::string(name) : field_ + "." + std::string(name);
+  std::vector<JsonFields> list;
+  for (size_t i = 0; i < value->size(); ++i) {
+    list.emplace_back((*value)[i], file_, place + "[" + std::to_string(i) + "]");
+  }
+  return list;
+}
+
 }  // namespace penstock

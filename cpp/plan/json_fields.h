@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 
@@ -25,6 +26,8 @@ class JsonFields {
   std::optional<bool> flag(std::string_view name) const;
   std::optional<std::string> text(std::string_view name) const;
   std::optional<JsonFields> object(std::string_view name) const;
+  // Objects of a list; empty when the field is missing.
+  std::vector<JsonFields> objects(std::string_view name) const;
   [[noreturn]] void refuse(std::string_view name, std::string_view why,
                            std::string_view allowed) const;
 

@@ -1,5 +1,6 @@
 #include "plan/machine.h"
 
+#include <algorithm>
 #include <array>
 
 #include "plan/json_fields.h"
@@ -21,26 +22,94 @@ constexpr std::array kFields = {
     Field{"gemm_flops_per_second", &Machine::gemm_flops_per_second},
     Field{"attention_bytes_per_second", &Machine::attention_bytes_per_second},
 };
+constexpr double kLeast = 1, kMost = 1e18;
+constexpr int kMostRows = 1 << 20;
+
+std::string required_text(const JsonFields& fields, std::string_view name) {
+  auto text = fields.text(name);
+  if (!text) fields.refuse(name, "missing", "a string");
+  return *text;
+}
+
+double required_rate(const JsonFields& fields, std::string_view name) {
+  const auto rate = fields.number(name, kLeast, kMost);
+  if (!rate) fields.refuse(name, "missing", "a number");
+  return *rate;
+}
+
+GemmRate read_gemm(const JsonFields& fields) {
+  fields.allow_only({"format", "rows", "flops_per_second"});
+  const auto rows = fields.integer("rows", 1, kMostRows);
+  if (!rows) fields.refuse("rows", "missing", "an integer");
+  return {required_text(fields, "format"), *rows, required_rate(fields, "flops_per_second")};
+}
+
+AttentionRate read_attention(const JsonFields& fields) {
+  fields.allow_only({"kv", "bytes_per_second"});
+  return {required_text(fields, "kv"), required_rate(fields, "bytes_per_second")};
+}
 
 }  // namespace
+
+double Machine::gemm_rate(std::string_view format, double rows) const {
+  const GemmRate *below = nullptr, *above = nullptr;
+  for (const GemmRate& rate : gemm) {
+    if (rate.format != format) continue;
+    if (rate.rows <= rows && (below == nullptr || rate.rows > below->rows)) below = &rate;
+    if (rate.rows >= rows && (above == nullptr || rate.rows < above->rows)) above = &rate;
+  }
+  if (below == nullptr && above == nullptr) return 0;
+  if (above == nullptr) return below->flops_per_second;
+  // Fewer rows than measured take as long as the fewest measured.
+  if (below == nullptr) return above->flops_per_second * rows / above->rows;
+  if (above->rows == below->rows) return above->flops_per_second;
+  const double begin = below->rows / below->flops_per_second;
+  const double end = above->rows / above->flops_per_second;
+  const double part = (rows - below->rows) / (above->rows - below->rows);
+  return rows / (begin + part * (end - begin));
+}
+
+double Machine::attention_rate(std::string_view kv) const {
+  for (const AttentionRate& rate : attention) {
+    if (rate.kv == kv) return rate.bytes_per_second;
+  }
+  return attention_bytes_per_second;
+}
 
 Machine machine_from_json(std::string_view text, const std::string& file) {
   const Json json = parse_strict_json(text, file);
   const JsonFields fields(json, file, "");
-  fields.allow_only({kFields[0].name, kFields[1].name, kFields[2].name, kFields[3].name,
-                     kFields[4].name, kFields[5].name, kFields[6].name});
   static_assert(kFields.size() == 7);
+  fields.allow_only({"version", "about", "gemm", "attention", kFields[0].name, kFields[1].name,
+                     kFields[2].name, kFields[3].name, kFields[4].name, kFields[5].name,
+                     kFields[6].name});
+  fields.integer("version", kMachineVersion, kMachineVersion);
+  fields.text("about");
   Machine machine;
   for (const Field& field : kFields) {
-    const auto value = fields.number(field.name, 1, 1e18);
+    const auto value = fields.number(field.name, kLeast, kMost);
     if (value) machine.*field.value = *value;
+  }
+  for (const JsonFields& each : fields.objects("gemm")) machine.gemm.push_back(read_gemm(each));
+  for (const JsonFields& each : fields.objects("attention")) {
+    machine.attention.push_back(read_attention(each));
   }
   return machine;
 }
 
-std::string machine_to_json(const Machine& machine) {
+std::string machine_to_json(const Machine& machine, const std::string& about) {
   Json json = Json::object();
+  json["version"] = kMachineVersion;
+  if (!about.empty()) json["about"] = about;
   for (const Field& field : kFields) json[std::string(field.name)] = machine.*field.value;
+  for (const GemmRate& rate : machine.gemm) {
+    json["gemm"].push_back({{"format", rate.format},
+                            {"rows", rate.rows},
+                            {"flops_per_second", rate.flops_per_second}});
+  }
+  for (const AttentionRate& rate : machine.attention) {
+    json["attention"].push_back({{"kv", rate.kv}, {"bytes_per_second", rate.bytes_per_second}});
+  }
   return json.dump(2);
 }
 

@@ -46,6 +46,7 @@ struct ResolvedPolicy {
   int micro_batch_tokens = 0;  // rows a kernel launch may have: sizes work registers
   int micro_batches = 0;       // sweep_tokens = micro_batches * micro_batch_tokens at most
   int prefill_chunk = 0;
+  int64_t pace = 0;  // no row enters while this many tokens wait to be read; 0: no limit
   Admission admission = Admission::continuous;
   int lookahead = 2;  // visits (modules) whose panels may be loading beyond the current one
   int threads = 1;

@@ -19,6 +19,7 @@ struct Policy {
   std::optional<int> micro_batch;    // sequences a kernel launch serves
   std::optional<int> micro_batches;  // launches that share one weight visit
   std::optional<int> prefill_chunk;  // tokens of one prompt per sweep
+  std::optional<int> pace;  // continuous: no row enters while a sweep has this many tokens to carry
   std::optional<Admission> admission;
   std::optional<bool> host_attention;
   std::optional<int> lookahead;  // layers staged ahead

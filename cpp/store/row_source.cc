@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace penstock {
 
@@ -34,13 +35,6 @@ class FileSource final : public RowSource {
   const Catalogue& catalogue_;
 };
 
-uint64_t mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15ull;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-  return x ^ (x >> 31);
-}
-
 class RandomSource final : public RowSource {
  public:
   RandomSource(DType dtype, uint64_t seed) : dtype_(dtype), seed_(seed) {}
@@ -52,9 +46,9 @@ class RandomSource final : public RowSource {
     const float centre = norm ? 1.0f : 0.0f;
     const float spread = weight.kind == WeightKind::vector ? 0.02f : 0.0346f;  // uniform: std 0.02
     for (int64_t row = begin; row < end; ++row) {
-      const uint64_t key = mix(seed_ ^ mix(uint64_t(weight.id) << 32 ^ uint64_t(row)));
+      const uint64_t key = mix64(seed_ ^ mix64(uint64_t(weight.id) << 32 ^ uint64_t(row)));
       for (int64_t i = 0; i < weight.cols; ++i) {
-        const uint64_t bits = mix(key + uint64_t(i));
+        const uint64_t bits = mix64(key + uint64_t(i));
         const float unit = float(bits >> 40) * (2.0f / 16777216.0f) - 1.0f;
         store_from_float(out, dtype_, (row - begin) * weight.cols + i, centre + spread * unit);
       }

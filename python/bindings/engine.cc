@@ -51,6 +51,7 @@ void register_options(nb::module_& m) {
       .def_rw("kv", &EngineOptions::kv)
       .def_rw("compute", &EngineOptions::compute)
       .def_rw("policy", &EngineOptions::policy)
+      .def_rw("machine", &EngineOptions::machine)
       .def_rw("cache", &EngineOptions::cache)
       .def_rw("threads", &EngineOptions::threads)
       .def_rw("max_context", &EngineOptions::max_context)
@@ -107,6 +108,7 @@ void register_results(nb::module_& m) {
       .def_ro("tasks", &LaneReport::tasks);
   nb::class_<Stats>(m, "Stats")
       .def_ro("seconds", &Stats::seconds)
+      .def_ro("busiest_seconds", &Stats::busiest_seconds)
       .def_ro("sweeps", &Stats::sweeps)
       .def_ro("prompt_tokens", &Stats::prompt_tokens)
       .def_ro("generated_tokens", &Stats::generated_tokens)

@@ -1,4 +1,4 @@
-"""The command line: ``penstock run``, ``plan``, ``quantize``, ``bench``, ``eval``."""
+"""The command line: ``penstock run``, ``plan``, ``probe``, ``quantize``, ``bench``, ``eval``."""
 
 from __future__ import annotations
 
@@ -105,6 +105,25 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs) -> None:
     with LLM(model, **vars(engine)) as llm:
         rows, prompt, new = workload.rows, workload.prompt_len, workload.new
         _print_json(llm.plan(Workload(rows, prompt, prompt, new, new)))
+
+
+@app.command()
+def probe(
+    device: Annotated[str, typer.Option(help="What computes, as for run.")] = "cpu",
+    disk: Annotated[Path, typer.Option(help="Folder on the disk to measure.")] = Path("."),
+    threads: Annotated[int, typer.Option(min=0, max=4096, help="0: one per core.")] = 0,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="About how long.")] = 30,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to keep the figures. Default: where engines look.")
+    ] = None,
+) -> None:
+    """Measure this machine's disk, memory and kernels, so that plans fit it."""
+    from penstock.machine import Probe, write_machine
+
+    asked = Probe(device=device, disk=str(disk), threads=threads, seconds=seconds)
+    path, machine = write_machine(asked, output, _tell)
+    _print_json(machine)
+    _tell(f"kept in {path}")
 
 
 @app.command()

@@ -47,6 +47,9 @@ class EngineArgs:
         str, _option("fast, or exact: quantised weights with fp32 activations.", _NUMBERS)
     ] = "fast"
     policy: Annotated[str, _option("auto, JSON text, or a JSON file.", _MEMORY)] = "auto"
+    machine: Annotated[
+        str, _option("auto (what penstock probe measured), JSON text, or a JSON file.", _MEMORY)
+    ] = "auto"
     cache: Annotated[str, _option("Folder for packed weights. Default: in MODEL.", _MEMORY)] = ""
     threads: Annotated[int, _option("0: one per core.", _NUMBERS)] = 0
     max_context: Annotated[

@@ -1,6 +1,8 @@
 """What the environment decides. The only module that reads environment variables.
 
-``PENSTOCK_CACHE``  folder for packed weights, instead of ``MODEL/.penstock``.
+``PENSTOCK_CACHE``    folder for packed weights, instead of ``MODEL/.penstock``.
+``PENSTOCK_MACHINE``  file that ``penstock probe`` writes and engines read, instead of
+                      ``penstock/machine.json`` in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -20,5 +22,15 @@ def cache_folder(model: str, chosen: str = "") -> str:
     named = os.environ.get("PENSTOCK_CACHE", "")
     if named or model.startswith("dummy:") or os.access(model, os.W_OK):
         return named
+    return str(_user_cache())
+
+
+def machine_file() -> Path:
+    """Where the figures of this machine are kept."""
+    named = os.environ.get("PENSTOCK_MACHINE", "")
+    return Path(named) if named else _user_cache() / "machine.json"
+
+
+def _user_cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME", "") or str(Path.home() / ".cache")
-    return str(Path(base) / "penstock")
+    return Path(base) / "penstock"

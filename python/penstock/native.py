@@ -69,6 +69,7 @@ class Core(Protocol):
     Sampling: Any
     Request: Any
     Engine: Any
+    ProbeOptions: Any
 
     def version(self) -> str:
         """major.minor.patch."""
@@ -76,6 +77,10 @@ class Core(Protocol):
 
     def dummy_names(self) -> list[str]:
         """Names that ``dummy:NAME`` takes."""
+        ...
+
+    def probe_machine(self, options: Any) -> str:
+        """Measures this machine; JSON text."""
         ...
 
     def dummy_config(self, name: str) -> str:
@@ -103,7 +108,7 @@ class Workload:
 
 _COPIED = (
     *("model", "device", "host_memory", "device_memory", "disk", "disk_memory", "weights", "kv"),
-    *("compute", "policy", "cache", "threads", "max_context"),
+    *("compute", "policy", "machine", "cache", "threads", "max_context"),
 )
 
 
@@ -133,7 +138,8 @@ def description(engine: Engine) -> dict[str, Any]:
 
 def stats_dict(stats: Any) -> dict[str, Any]:
     """The engine's counters as JSON values; seconds and bytes."""
-    plain = ("seconds", "sweeps", "prompt_tokens", "generated_tokens", "active", "waiting")
+    plain = ("seconds", "busiest_seconds", "sweeps", "prompt_tokens", "generated_tokens")
+    plain += ("active", "waiting")
     told: dict[str, Any] = {name: getattr(stats, name) for name in plain}
     told["lanes"] = {
         str(name): {"busy_seconds": lane.busy_seconds, "bytes": lane.bytes, "tasks": lane.tasks}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from penstock.config import cache_folder
+from penstock.config import cache_folder, machine_file
 from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError
 from penstock.sizes import parse_size
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SIZES = ("host_memory", "device_memory", "disk_memory")
 _COUNTS = {"threads": 4096, "max_context": 1 << 30, "seed": (1 << 64) - 1}
 _TEXTS = ("device", "disk", "weights", "kv", "compute", "cache")
-_MAX_POLICY_BYTES = 1 << 20
+_MAX_JSON_BYTES = 1 << 20
 
 
 class EngineOptions(TypedDict, total=False):
@@ -33,6 +33,7 @@ class EngineOptions(TypedDict, total=False):
     kv: str
     compute: str
     policy: str | dict[str, Any] | Path
+    machine: str | dict[str, Any] | Path
     cache: str | None
     threads: int
     seed: int
@@ -42,7 +43,7 @@ class EngineOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Sizes are bytes; 0 and "" mean "choose for me"; ``policy`` is JSON text.
+    """Sizes are bytes; 0 and "" mean "choose for me"; ``policy`` and ``machine`` are JSON text.
 
     ``seed`` seeds sampling. ``special_tokens`` lets text prompts contain special tokens; otherwise
     ``</s>`` in a prompt is five characters like any others.
@@ -58,6 +59,7 @@ class EngineSettings:
     kv: str = "auto"
     compute: str = "fast"
     policy: str = ""
+    machine: str = ""
     cache: str = ""
     threads: int = 0
     seed: int = 0
@@ -82,7 +84,8 @@ class EngineSettings:
             given[name] = _text(name, given.get(name, getattr(cls, name)))
         if not isinstance(given.get("special_tokens", False), bool):
             raise _refuse("special_tokens", given["special_tokens"], "true or false")
-        given["policy"] = policy_text(given.get("policy", ""))
+        given["policy"] = json_text("policy", given.get("policy", ""))
+        given["machine"] = json_text("machine", given.get("machine", "auto"), machine_file())
         name = _text("model", model)
         given["cache"] = cache_folder(name, given["cache"])
         return cls(model=name, **given)
@@ -116,19 +119,26 @@ def _text(name: str, value: object) -> str:
     return text
 
 
-def policy_text(policy: str | dict[str, Any] | Path) -> str:
-    """A policy given as "auto", JSON text, a dict or a path, as JSON text ("" for auto)."""
-    if isinstance(policy, dict):
-        return json.dumps(policy)
-    text = str(policy).strip()
-    if text in ("", "auto"):
-        return ""
+def json_text(name: str, value: str | dict[str, Any] | Path, auto: Path | None = None) -> str:
+    """A policy or machine given as "auto", JSON text, a dict or a path, as JSON text.
+
+    "auto" is the file `auto` where there is one, else "": the engine decides.
+    """
+    if isinstance(value, dict):
+        return json.dumps(value)
+    text = str(value).strip()
     if text.startswith("{"):
         return text
-    path = Path(text)
+    if text in ("", "auto"):
+        if auto is None or not auto.is_file():
+            return ""
+        path = auto
+    else:
+        path = Path(text)
     if not path.is_file():
         allowed = '"auto", JSON text or the path of a JSON file'
-        raise NotFoundError(f"policy: no file {text!r}; allowed: {allowed}", file=text)
-    if path.stat().st_size > _MAX_POLICY_BYTES:
-        raise MalformedError(f"{text}: over {_MAX_POLICY_BYTES} bytes, not a policy", file=text)
+        raise NotFoundError(f"{name}: no file {text!r}; allowed: {allowed}", file=text)
+    if path.stat().st_size > _MAX_JSON_BYTES:
+        message = f"{path}: over {_MAX_JSON_BYTES} bytes, not a {name}"
+        raise MalformedError(message, file=str(path))
     return path.read_text(encoding="utf-8")

@@ -33,10 +33,9 @@ def penstock(*words):
 def test_help_lists_the_commands_and_exit_codes():
     found = penstock("--help")
     assert found.returncode == 0
-    for word in ("run", "plan", "quantize", "bench", "eval", "Exit codes"):
+    for word in ("run", "plan", "probe", "quantize", "bench", "eval", "Exit codes"):
         assert word in found.stdout
-    for word in ("serve", "probe"):
-        assert f" {word} " not in found.stdout
+    assert " serve " not in found.stdout
 
 
 def test_run_has_the_options_of_the_library():
@@ -44,8 +43,9 @@ def test_run_has_the_options_of_the_library():
     names = [n for n in SamplingParams.names() if n != "seed"]
     for name in (*names, "host_memory", "device", "disk", "disk_memory", "weights", "kv"):
         assert "--" + name.replace("_", "-") in text
-    for name in ("compute", "policy", "threads", "seed", "max-context", "report", "trace", "cache"):
+    for name in ("compute", "policy", "machine", "threads", "seed", "max-context", "cache"):
         assert f"--{name}" in text
+    assert "--report" in text and "--trace" in text
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ struct EngineOptions {
   std::string kv = "auto";       // "auto", "fp32", "fp16", "bf16", "int8", "int4"
   std::string compute = "fast";  // "fast" or "exact"
   std::string policy;            // JSON text of a policy; empty: the built-in one
+  std::string machine;           // JSON text of a machine (penstock/probe.h); empty: modest figures
   std::string cache;             // folder for packed weights; empty: MODEL/.penstock when writable
   int threads = 0;               // 0: one per core
   int max_context = 0;           // tokens a row may have; 0: the model's own limit
@@ -84,6 +85,8 @@ struct LaneReport {
 
 struct Stats {
   double seconds = 0;  // in step()
+  double busiest_seconds =
+      0;  // sum over sweeps of that sweep's busiest lane: what no overlap saves
   uint64_t sweeps = 0, prompt_tokens = 0, generated_tokens = 0;
   std::map<std::string, LaneReport> lanes;          // "compute", "disk_read", ...
   std::map<std::string, uint64_t> predicted_bytes;  // by lane, summed over the schedules that ran

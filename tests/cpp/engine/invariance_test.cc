@@ -104,6 +104,7 @@ class PolicyMaker {
     policy["micro_batch"] = 1 + pick(6);
     policy["micro_batches"] = 1 + pick(4);
     policy["prefill_chunk"] = 1 + pick(40);
+    if (pick(3) == 0) policy["pace"] = 1 + pick(60);
     policy["admission"] = pick(2) == 0 ? "block" : "continuous";
     policy["lookahead"] = 1 + pick(3);
     policy["threads"] = base.threads;

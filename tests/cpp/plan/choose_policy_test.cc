@@ -157,6 +157,7 @@ TEST(ChoosePolicy, WishesAreHonoured) {
     if (dice.one_in(2)) wanted.micro_batch = dice.between(1, 20);
     if (dice.one_in(2)) wanted.micro_batches = dice.between(1, 5);
     if (dice.one_in(2)) wanted.prefill_chunk = dice.between(1, 700);
+    if (dice.one_in(2)) wanted.pace = dice.between(1, 900);
     if (dice.one_in(2)) wanted.admission = Admission::block;
     if (dice.one_in(2)) wanted.lookahead = dice.between(1, 4);
     if (dice.one_in(2)) wanted.threads = dice.between(1, 4);
@@ -169,6 +170,7 @@ TEST(ChoosePolicy, WishesAreHonoured) {
     EXPECT_EQ(p.micro_batch, wanted.micro_batch.value_or(p.micro_batch));
     EXPECT_EQ(p.micro_batches, wanted.micro_batches.value_or(p.micro_batches));
     EXPECT_EQ(p.prefill_chunk, wanted.prefill_chunk.value_or(p.prefill_chunk));
+    EXPECT_EQ(p.pace, wanted.pace.value_or(p.pace));
     EXPECT_EQ(p.admission, wanted.admission.value_or(Admission::continuous));
     EXPECT_EQ(p.lookahead, 2 * wanted.lookahead.value_or(1));
     EXPECT_EQ(p.threads, wanted.threads.value_or(input.threads));

@@ -12,7 +12,7 @@ TEST(PolicyJson, ReadsAndWritesEveryField) {
   const std::string text =
       R"({"weight_share": {"host": 0.25, "disk": 0.75}, "kv_share": {"host": 1},
     "activation_share": {"device": 0.5, "host": 0.5}, "micro_batch": 4, "micro_batches": 3,
-    "prefill_chunk": 64, "admission": "block", "host_attention": true, "lookahead": 2, "threads": 7})";
+    "prefill_chunk": 64, "pace": 500, "admission": "block", "host_attention": true, "lookahead": 2, "threads": 7})";
   const Policy first = policy_from_json(text, "p.json");
   const Policy policy = policy_from_json(policy_to_json(first), "again.json");
   EXPECT_EQ(policy.weight_share->host, 0.25);
@@ -23,6 +23,7 @@ TEST(PolicyJson, ReadsAndWritesEveryField) {
   EXPECT_EQ(policy.micro_batch, 4);
   EXPECT_EQ(policy.micro_batches, 3);
   EXPECT_EQ(policy.prefill_chunk, 64);
+  EXPECT_EQ(policy.pace, 500);
   EXPECT_EQ(policy.admission, Admission::block);
   EXPECT_EQ(policy.host_attention, true);
   EXPECT_EQ(policy.lookahead, 2);
@@ -64,7 +65,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Refused{R"({"micro_batch": 18446744073709551615})", "micro_batch"},
                     Refused{R"({"micro_batches": -1})", "micro_batches"},
                     Refused{R"({"threads": 100000})", "threads"},
-                    Refused{R"({"lookahead": 0})", "lookahead"},
+                    Refused{R"({"lookahead": 0})", "lookahead"}, Refused{R"({"pace": 0})", "pace"},
                     Refused{R"({"prefill_chunk": null})", "prefill_chunk"},
                     Refused{R"({"admission": "zigzag"})", "admission"},
                     Refused{R"({"admission": 1})", "admission"},

@@ -1,0 +1,76 @@
+#include "plan/machine.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace penstock {
+namespace {
+
+Machine measured() {
+  Machine machine;
+  machine.disk_read_bytes_per_second = 1.5e9;
+  machine.gemm = {{"bf16", 1, 10}, {"bf16", 101, 1010}, {"int4-g64", 64, 500}};
+  machine.attention = {{"bf16", 7e9}};
+  return machine;
+}
+
+TEST(Machine, SurvivesJson) {
+  const Machine machine = machine_from_json(machine_to_json(measured(), "a test"), "m.json");
+  EXPECT_EQ(machine.disk_read_bytes_per_second, 1.5e9);
+  ASSERT_EQ(machine.gemm.size(), 3u);
+  EXPECT_EQ(machine.gemm[1].rows, 101);
+  EXPECT_EQ(machine.gemm[2].format, "int4-g64");
+  EXPECT_EQ(machine.attention_rate("bf16"), 7e9);
+}
+
+TEST(Machine, TimesBetweenMeasuredRowCountsLieOnALine) {
+  const Machine machine = measured();
+  EXPECT_EQ(machine.gemm_rate("bf16", 1), 10);
+  EXPECT_EQ(machine.gemm_rate("bf16", 101), 1010);
+  EXPECT_EQ(machine.gemm_rate("bf16", 5000), 1010);  // the rate stays
+  // Both launches take 0.1 s, so does every one between.
+  EXPECT_NEAR(machine.gemm_rate("bf16", 51), 510, 1e-9);
+  // Fewer rows than measured are no faster than the fewest: the time stays.
+  EXPECT_NEAR(machine.gemm_rate("int4-g64", 32), 250, 1e-9);
+}
+
+TEST(Machine, WhatWasNotMeasuredHasDefaults) {
+  const Machine machine = measured();
+  EXPECT_EQ(machine.gemm_rate("fp16", 8), 0);
+  EXPECT_EQ(machine.attention_rate("int4"), machine.attention_bytes_per_second);
+}
+
+struct Refused {
+  const char *text, *field;
+};
+
+TEST(Machine, RefusalsNameFileAndField) {
+  const Refused cases[] = {
+      {R"({"version": 2})", "version"},
+      {R"({"disk_speed": 1})", "disk_speed"},
+      {R"({"disk_read_bytes_per_second": 0})", "disk_read_bytes_per_second"},
+      {R"({"gemm": {}})", "gemm"},
+      {R"({"gemm": [3]})", "gemm[0]"},
+      {R"({"gemm": [{"format": "bf16", "rows": 0, "flops_per_second": 1}]})", "gemm[0].rows"},
+      {R"({"gemm": [{"format": "bf16", "flops_per_second": 1}]})", "gemm[0].rows"},
+      {R"({"gemm": [{"rows": 1, "flops_per_second": 1}]})", "gemm[0].format"},
+      {R"({"gemm": [{"format": "bf16", "rows": 1}]})", "gemm[0].flops_per_second"},
+      {R"({"attention": [{"kv": "bf16"}]})", "attention[0].bytes_per_second"},
+      {R"({"attention": [{"kv": "bf16", "rows": 1}]})", "attention[0].rows"},
+  };
+  for (const Refused& each : cases) {
+    try {
+      machine_from_json(each.text, "m.json");
+      ADD_FAILURE() << each.text;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+      EXPECT_EQ(error.detail().file, "m.json");
+      EXPECT_EQ(error.detail().field, each.field) << each.text;
+      EXPECT_FALSE(error.detail().allowed.empty()) << each.text;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace penstock
