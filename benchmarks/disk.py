@@ -9,16 +9,25 @@ from typing import Any
 import programs
 
 BLOCK_BYTES = 1 << 20
-DEPTH = 16
-_ROUNDS = 5
-_SECONDS_A_ROUND = 1.5
+DEPTHS = (4, 8, 16, 32)
+_ROUNDS = 3
+_SECONDS_A_ROUND = 1.0
 
 
 def probe(files: Sequence[Path]) -> dict[str, Any]:
-    """Sequential O_DIRECT reads of 1 MiB, 16 at a time: median of rounds, bytes per second."""
-    settings = (_ROUNDS, _SECONDS_A_ROUND, BLOCK_BYTES, DEPTH)
-    told = programs.run("disk_probe", *settings, *files)
-    return {**told, "block_bytes": BLOCK_BYTES, "depth": DEPTH, "rounds": _ROUNDS}
+    """Sequential O_DIRECT reads of 1 MiB at the depth that is fastest; bytes per second.
+
+    Each depth has the median of its rounds; all of them are told.
+    """
+    tried = [_probe_at(depth, files) for depth in DEPTHS]
+    best = max(tried, key=lambda told: told["bytes_per_second"])
+    rates = {str(told["depth"]): told["bytes_per_second"] for told in tried}
+    return {**best, "block_bytes": BLOCK_BYTES, "rounds": _ROUNDS, "by_depth": rates}
+
+
+def _probe_at(depth: int, files: Sequence[Path]) -> dict[str, Any]:
+    settings = (_ROUNDS, _SECONDS_A_ROUND, BLOCK_BYTES, depth)
+    return {**programs.run("disk_probe", *settings, *files), "depth": depth}
 
 
 def model_files(folder: Path) -> list[Path]:

@@ -98,15 +98,16 @@ def budget(arguments: argparse.Namespace) -> None:
 def throughput(chosen: our_job.Job, folder: Path) -> dict[str, Any]:
     """Runs the job and adds its share of the compute roofs: all tokens at a measured peak.
 
-    Some processors multiply bf16 faster as fp32 than by their bf16 instruction, so both are told.
+    Some processors multiply bf16 faster as fp32 than by their bf16 instruction, and some have tile
+    registers beside, so all three are told.
     """
     result = our_job.run(chosen, folder)
     if result.get("failed"):
         return result
     told, seconds = result["job"], result["outcome"]["wall_seconds"]
     operations = (told["prompt"] + told["new"]) * FLOP_A_TOKEN * told["rows"]
-    for kind in ("bf16", "fp32"):
-        peaks = [p[f"{kind}_operations"] or 0 for p in result["peaks_before_after"]]
+    for kind in ("bf16", "bf16_tile", "fp32"):
+        peaks = [p.get(f"{kind}_operations") or 0 for p in result["peaks_before_after"]]
         peak = sum(peaks) / len(peaks)
         result["measured"][f"share_of_{kind}_peak"] = _ratio(operations / seconds, peak)
     return result

@@ -28,7 +28,7 @@ bool runs_avx512bf16() { return runs_avx512() && __builtin_cpu_supports("avx512b
 
 bool runs_avx512amx() {
   return runs_avx512bf16() && __builtin_cpu_supports("amx-tile") &&
-         __builtin_cpu_supports("amx-bf16") &&
+         __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("amx-int8") &&
          ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 

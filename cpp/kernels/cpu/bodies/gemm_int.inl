@@ -100,7 +100,6 @@ struct GemmInt {
     });
   }
 
- private:
   WeightBlock weight_block(const PackedRows (&packed)[kRowVectors], int64_t k) const {
     WeightBlock w;
     const int64_t group = k / view.group;
