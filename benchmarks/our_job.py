@@ -31,6 +31,7 @@ class Job:
     prompt: int
     new: int
     kv: str = "auto"
+    policy: str = "auto"
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "model": self.model.name}
@@ -83,6 +84,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "weights": job.weights,
         "kv": job.kv,
         "machine": figures,
+        "policy": job.policy,
         "max-tokens": job.new,
         "temperature": 0,
     }

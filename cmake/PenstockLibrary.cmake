@@ -7,13 +7,15 @@ set(PENSTOCK_AVX512_FLAGS ${PENSTOCK_AVX2_FLAGS} -mavx512f -mavx512bw -mavx512vl
     -mavx512vnni)
 
 # Sets `out` to ON when this build compiles `file`. By its name a file belongs to a feature: a file
-# in a folder cuda/ to CUDA, *avx2* *avx512* *sse42* x86_* to x86-64. A file named *_stub.cc or no_*.cc
+# in a folder cuda/ to CUDA, *amx* to AMX, *avx2* *avx512* *sse42* x86_* to x86-64. A file named *_stub.cc or no_*.cc
 # stands in where the feature is off (outside cuda/: where the processor is not x86-64).
 function(penstock_is_compiled file out)
   get_filename_component(name "${file}" NAME)
   set(feature ON)
   if(file MATCHES "/cuda/")
     set(feature ${PENSTOCK_CUDA})
+  elseif(name MATCHES "amx")
+    set(feature ${PENSTOCK_AMX})
   elseif(name MATCHES "^x86_|avx2|avx512|sse42|_stub\\.cc$|^no_")
     set(feature ${PENSTOCK_X86})
   endif()

@@ -21,11 +21,43 @@ AdmissionRule::Course AdmissionRule::course(const Row& row) const {
   return {sweeps, static_cast<int64_t>(row.tokens.size()), sweeps + std::max<int64_t>(left, 1) - 1};
 }
 
+// Without the pages it shares.
 int64_t AdmissionRule::blocks_at(const Row& row, const Course& course, int64_t sweep) const {
   if (sweep >= course.last_sweep) return 0;
   const int64_t grown = std::max<int64_t>(0, sweep - course.prefill_sweeps + 1);
   const int64_t tokens = std::min(course.first + grown, row.final_cached());
-  return kv_.blocks_for(std::max<int64_t>(tokens, 1), row.kv_on_disk);
+  return kv_.blocks_for(std::max<int64_t>(tokens, 1), row.kv_on_disk) -
+         row.shared_pages * kv_.layers();
+}
+
+// Pages that rows share count once: as those of the row they come from while it is there, else as
+// the most that one of the others holds.
+AdmissionRule::SharedPages AdmissionRule::shared_pages(std::span<const Row* const> rows,
+                                                       std::span<const Course> courses) const {
+  SharedPages shared;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i]->shared_pages == 0) continue;
+    const int64_t blocks = rows[i]->shared_pages * kv_.layers();
+    shared[rows[i]->prefix_group].holders.push_back({courses[i].last_sweep, blocks});
+  }
+  for (size_t i = 0; i < rows.size() && !shared.empty(); ++i) {
+    const auto group = shared.find(rows[i]->id);
+    if (group != shared.end()) group->second.origin_until = courses[i].last_sweep;
+  }
+  return shared;
+}
+
+int64_t AdmissionRule::shared_blocks_at(const SharedPages& shared, int64_t sweep) {
+  int64_t blocks = 0;
+  for (const auto& [id, group] : shared) {
+    if (sweep < group.origin_until) continue;
+    int64_t most = 0;
+    for (const auto& holder : group.holders) {
+      if (sweep < holder.until) most = std::max(most, holder.blocks);
+    }
+    blocks += most;
+  }
+  return blocks;
 }
 
 bool AdmissionRule::admits(std::span<const Row* const> active, const Row& candidate) const {
@@ -45,9 +77,10 @@ bool AdmissionRule::admits(std::span<const Row* const> active, const Row& candid
   }
   std::sort(ends.begin(), ends.end());
   ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
+  const SharedPages shared = shared_pages(rows, courses);
   const size_t stride = std::max<size_t>(1, ends.size() / kProbes);
   for (size_t i = 0; i < ends.size(); i += stride) {
-    int64_t blocks = 0;
+    int64_t blocks = shared_blocks_at(shared, ends[i]);
     for (size_t r = 0; r < rows.size(); ++r) blocks += blocks_at(*rows[r], courses[r], ends[i]);
     if (blocks > kv_.blocks()) return false;
   }

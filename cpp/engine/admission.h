@@ -6,7 +6,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
+#include <vector>
 
 #include "engine/row.h"
 #include "plan/memory_plan.h"
@@ -26,6 +28,16 @@ class AdmissionRule {
   };
   Course course(const Row& row) const;
   int64_t blocks_at(const Row& row, const Course& course, int64_t sweep) const;
+  struct SharedGroup {  // rows that hold pages of one row's prompt by reference
+    struct Holder {
+      int64_t until, blocks;
+    };
+    int64_t origin_until = 0;  // the row they come from; 0: it has left
+    std::vector<Holder> holders;
+  };
+  using SharedPages = std::map<uint64_t, SharedGroup>;  // by the id of that row
+  SharedPages shared_pages(std::span<const Row* const> rows, std::span<const Course> courses) const;
+  static int64_t shared_blocks_at(const SharedPages& shared, int64_t sweep);
 
   const KvStore& kv_;
   const ResolvedPolicy& policy_;

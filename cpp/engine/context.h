@@ -23,15 +23,17 @@ class Context {
   explicit Context(const ContextOptions& options);
 
   Budget host, device_memory, disk;
+
+ private:
+  Reservation reserved_, bounce_;  // paid before what is below exists
+
+ public:
   LaneSet lanes;
   AsyncIo io;
   std::unique_ptr<Device> device;
 
   bool accelerator() const { return device->info().memory == Tier::device; }
   Budget& compute_memory() { return accelerator() ? device_memory : host; }
-
- private:
-  Reservation reserved_;
 };
 
 }  // namespace penstock

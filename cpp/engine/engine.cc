@@ -9,12 +9,10 @@
 
 #include "base/error.h"
 #include "base/trace.h"
-#include "base/version.h"
 #include "engine/generator.h"
 #include "engine/guarded.h"
-#include "engine/host_limits.h"
 #include "engine/model.h"
-#include "plan/memory_plan.h"
+#include "engine/planning.h"
 
 namespace penstock {
 
@@ -30,46 +28,6 @@ void settle(LaneSet& lanes) {
   }
 }
 
-EngineOptions with_defaults(EngineOptions options) {
-  if (options.threads == 0) options.threads = usable_cores();
-  if (options.host_memory == 0) options.host_memory = available_host_bytes() / 5 * 4;
-  if (options.device_memory == 0) options.device_memory = uint64_t{1} << 30;
-  if (options.disk.empty() && options.disk_memory > 0) {
-    throw Error(ErrorCode::invalid_argument, "a disk budget needs a folder", {.field = "disk"});
-  }
-  if (!options.disk.empty() && options.disk_memory == 0) {
-    options.disk_memory = free_disk_bytes(options.disk) / 2;
-  }
-  return options;
-}
-
-bool names_accelerator(const std::string& device) { return !device.starts_with("cpu"); }
-
-PlanInput plan_input(const EngineOptions& options, const Model& model) {
-  PlanInput input;
-  input.spec = &model.spec();
-  input.weights = &model.weights();
-  input.program = &model.program();
-  input.formats = model.formats();
-  input.kv = model.kv();
-  input.exact = model.exact();
-  input.accelerator = names_accelerator(options.device);
-  input.threads = options.threads;
-  input.host_bytes = options.host_memory;
-  input.device_bytes = input.accelerator ? options.device_memory : 0;
-  input.disk_bytes = options.disk_memory;
-  input.reserved_host_bytes = options.reserved_host_memory;
-  const int limit = model.spec().max_positions;
-  input.max_context = options.max_context > 0 ? std::min(options.max_context, limit) : limit;
-  input.workload.rows = options.expected_rows;
-  if (options.mean_prompt > 0) input.workload.mean_prompt = options.mean_prompt;
-  if (options.mean_new > 0) input.workload.mean_new = options.mean_new;
-  input.workload.max_prompt = options.max_prompt;
-  input.workload.max_new = options.max_new;
-  if (!options.machine.empty()) input.machine = machine_from_json(options.machine, "machine");
-  return input;
-}
-
 ContextOptions context_options(const EngineOptions& options, int threads) {
   ContextOptions context;
   context.host_bytes = options.host_memory;
@@ -83,35 +41,14 @@ ContextOptions context_options(const EngineOptions& options, int threads) {
   return context;
 }
 
-nlohmann::json shares_json(const Shares& shares) {
-  return {{"device", shares.device}, {"host", shares.host}, {"disk", shares.disk}};
-}
-
-nlohmann::json policy_json(const ResolvedPolicy& policy) {
-  return {{"weight_share", shares_json(policy.weights)},
-          {"kv_share", shares_json(policy.kv)},
-          {"activation_share", shares_json(policy.activations)},
-          {"micro_batch", policy.micro_batch},
-          {"micro_batch_tokens", policy.micro_batch_tokens},
-          {"micro_batches", policy.micro_batches},
-          {"prefill_chunk", policy.prefill_chunk},
-          {"pace", policy.pace},
-          {"admission", policy.admission == Admission::block ? "block" : "continuous"},
-          {"lookahead", policy.lookahead},
-          {"threads", policy.threads},
-          {"max_sequences", policy.max_sequences},
-          {"page_tokens", policy.page_tokens}};
-}
-
 }  // namespace
 
 struct Engine::State {
   explicit State(const EngineOptions& given)
       : options(with_defaults(given)),
-        model(options),
+        model(options, WeightFiles::needed),
         input(plan_input(options, model)),
-        chosen(choose_policy(
-            input, options.policy.empty() ? Policy{} : policy_from_json(options.policy, "policy"))),
+        chosen(choose(options, input)),
         context(context_options(options, chosen.policy.threads)),
         packed(model.open_packed(options, chosen.policy.threads, context.host)) {
     load();
@@ -209,6 +146,7 @@ Stats Engine::stats() const {
   stats.busiest_seconds = counts.busiest_seconds;
   stats.sweeps = counts.sweeps;
   stats.prompt_tokens = counts.prompt_tokens;
+  stats.shared_tokens = counts.shared_tokens;
   stats.generated_tokens = counts.generated_tokens;
   stats.active = counts.active;
   stats.waiting = counts.waiting;
@@ -229,37 +167,10 @@ Stats Engine::stats() const {
 
 std::string Engine::describe() const {
   const State& state = *state_;
-  const ModelSpec& spec = state.model.spec();
-  nlohmann::json items = nlohmann::json::array();
-  for (const MemoryItem& item : state.chosen.memory.items) {
-    items.push_back({{"tier", tier_name(item.tier)}, {"label", item.label}, {"bytes", item.bytes}});
-  }
-  const int head = state.model.weights().find(Role::head);
-  const WeightPlan& weights = state.chosen.memory.weights;
-  const nlohmann::json result = {
-      {"model", state.options.model},
-      {"family", spec.family},
-      {"parameters", state.model.weights().parameters()},
-      {"dtype", dtype_name(spec.dtype)},
-      {"weights", format(state.model.formats().at(head)).name},
-      {"kv", format(state.model.kv()).name},
-      {"compute", state.options.compute},
-      {"device", state.context.device->info().name},
-      {"isa", state.context.device->info().isa},
-      {"version", version()},
-      {"layers", spec.layers.size()},
-      {"hidden", spec.hidden},
-      {"vocab", spec.vocab},
-      {"max_context", state.input.max_context},
-      {"bos", spec.bos},
-      {"eos", spec.eos},
-      {"policy", policy_json(state.chosen.policy)},
-      {"why", state.chosen.why},
-      {"resident_bytes", weights.resident_bytes[static_cast<int>(Tier::host)]},
-      {"streamed_bytes", weights.streamed_bytes},
-      {"memory", items},
-      {"warnings", state.model.warnings()},
-      {"packed_now", state.packed != nullptr && state.packed->packed_now()}};
+  nlohmann::json result = describe_plan({state.options, state.model, state.input, state.chosen});
+  result["device"] = state.context.device->info().name;
+  result["isa"] = state.context.device->info().isa;
+  result["packed_now"] = state.packed != nullptr && state.packed->packed_now();
   return result.dump();
 }
 

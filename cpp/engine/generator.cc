@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
 
@@ -97,7 +98,16 @@ void Generator::cancel(uint64_t id) {
   for (const RowPointer& row : active_) {
     if (same(row)) parts_.executor.kv->close(row->kv);
   }
-  active_.remove_if(same);
+  // Who counted on pages that will not be written any more begins again. Donors come first.
+  std::vector<RowPointer> orphans;
+  std::set<const Row*> gone;
+  for (RowPointer& row : active_) {
+    if (!same(row) && !gone.contains(row->donor)) continue;
+    gone.insert(row.get());
+    if (!same(row)) orphans.push_back(std::move(row));
+  }
+  active_.remove_if([&](const RowPointer& row) { return !row || same(row); });
+  for (; !orphans.empty(); orphans.pop_back()) begin_again(std::move(orphans.back()));
 }
 
 std::vector<Event> Generator::step() {
@@ -135,26 +145,59 @@ bool Generator::enter(RowPointer& row) {
                        std::max(1, parts_.executor.policy->max_sequences);
   const double owed = disk_share_owed_ + share;
   row->kv_on_disk = owed >= 1.0 - 1e-9;
+  PrefixMatch match;
+  if (parts_.executor.policy->share_prefix) {
+    match = find_prefix(active_, *row, parts_.executor.policy->page_tokens);
+  }
+  share_prefix(*row, match);
   std::vector<const Row*> active;
   for (const RowPointer& each : active_) active.push_back(each.get());
-  if (!active.empty() && !admission_.admits(active, *row)) return false;
-  if (!parts_.executor.kv->open(row->kv, row->kv_on_disk, row->final_length())) {
+  KvStore& kv = *parts_.executor.kv;
+  const bool fits = (active.empty() || admission_.admits(active, *row)) &&
+                    (match.pages == 0 || kv.grow(match.donor->kv, row->shared_tokens)) &&
+                    kv.open(row->kv, row->kv_on_disk, row->final_length());
+  if (!fits) {
     check(!active.empty(), "a row that was accepted has room when it is alone");
+    drop_prefix(*row);
     return false;
   }
+  if (match.pages > 0) kv.share(match.donor->kv, match.pages, row->kv);
+  counts_.shared_tokens += row->shared_tokens;
   disk_share_owed_ = owed - (row->kv_on_disk ? 1.0 : 0.0);
   return true;
 }
 
-// Decoding rows first: each is one token and must not wait; then prompts in the order of admission.
+// What `match` gives counts as read.
+void Generator::share_prefix(Row& row, const PrefixMatch& match) {
+  row.prefix_group = row.id;
+  if (match.pages == 0) return;
+  row.shared_pages = match.pages;
+  row.shared_tokens = row.cached = match.pages * parts_.executor.policy->page_tokens;
+  row.prefix_group = match.donor->shared_pages > 0 ? match.donor->prefix_group : match.donor->id;
+  row.donor = match.donor;
+}
+
+void Generator::drop_prefix(Row& row) {
+  row.shared_pages = row.shared_tokens = row.cached = 0;
+  row.donor = nullptr;
+}
+
+// Oldest first, so that a donor is settled before who waits for it.
+void Generator::settle_prefixes() {
+  for (const RowPointer& row : active_) {
+    if (!row->waits()) row->donor = nullptr;
+  }
+}
+
+// Decoding rows first: each is one token and must not wait; then prompts in the order of admission,
+// so that a donor's turn comes before that of who shares its pages.
 std::vector<Row*> Generator::rows_in_service() const {
-  std::vector<Row*> rows;
+  std::vector<Row*> rows, prompts;
   for (const RowPointer& row : active_) {
-    if (row->pending() == 1) rows.push_back(row.get());
+    const bool decodes = row->pending() == 1 && row->donor == nullptr;
+    (decodes ? rows : prompts).push_back(row.get());
   }
-  for (const RowPointer& row : active_) {
-    if (row->pending() != 1) rows.push_back(row.get());
-  }
+  rows.insert(rows.end(), prompts.begin(), prompts.end());
   return rows;
 }
 
@@ -178,8 +221,12 @@ void Generator::reserve_pages(std::vector<Row*>& rows) {
 void Generator::put_back_youngest() {
   RowPointer row = std::move(active_.back());
   active_.pop_back();
+  begin_again(std::move(row));
+}
+
+void Generator::begin_again(RowPointer row) {
   parts_.executor.kv->close(row->kv);
-  row->cached = 0;
+  drop_prefix(*row);
   row->prompt_logprobs.clear();
   row->logits.clear();
   waiting_.push_front(std::move(row));
@@ -225,6 +272,7 @@ void Generator::add_busiest_lane() {
 
 std::vector<Event> Generator::collect(const std::vector<Row*>& rows,
                                       const std::vector<int64_t>& taken, const SweepPlan& sweep) {
+  settle_prefixes();
   std::vector<Event> events;
   std::vector<const SpanPlan*> spans;
   for (const BatchPlan& batch : sweep.batches) {

@@ -11,6 +11,7 @@
 #include "engine/admission.h"
 #include "engine/executor.h"
 #include "engine/sampler.h"
+#include "engine/shared_prefix.h"
 #include "engine/sweep_planner.h"
 
 namespace penstock {
@@ -33,7 +34,8 @@ class Generator {
   std::vector<float> logits(const std::vector<int32_t>& tokens);
 
   struct Counts {
-    uint64_t sweeps = 0, prompt_tokens = 0, generated_tokens = 0, active = 0, waiting = 0;
+    uint64_t sweeps = 0, prompt_tokens = 0, shared_tokens = 0, generated_tokens = 0;
+    uint64_t active = 0, waiting = 0;
     double seconds = 0, busiest_seconds = 0;
     uint64_t lane_bytes[kLaneKinds] = {};  // as the schedules say
   };
@@ -46,9 +48,13 @@ class Generator {
   RowPointer make_row(const Request& request);
   void admit();
   bool enter(RowPointer& row);
+  void share_prefix(Row& row, const PrefixMatch& match);
+  void drop_prefix(Row& row);
+  void settle_prefixes();
   std::vector<Row*> rows_in_service() const;
   void reserve_pages(std::vector<Row*>& rows);
   void put_back_youngest();
+  void begin_again(RowPointer row);
   bool ends_here(const std::vector<Row*>& rows, const std::vector<int64_t>& taken) const;
   void run(const SweepPlan& sweep, bool last);
   void add_busiest_lane();

@@ -26,7 +26,7 @@ bool writable_folder(const std::string& path) {
 
 }  // namespace
 
-Model::Model(const EngineOptions& options) {
+Model::Model(const EngineOptions& options, WeightFiles files) {
   exact_ = options.compute == "exact";
   if (!exact_ && options.compute != "fast") {
     throw Error(ErrorCode::invalid_argument, "unknown compute mode",
@@ -38,16 +38,21 @@ Model::Model(const EngineOptions& options) {
     weights_ = std::make_unique<WeightList>(config_.spec, *config_.family);
     source_ = make_random_source(config_.spec.dtype, options.dummy_seed);
   } else {
-    open_folder(options);
+    open_folder(options, files);
   }
   program_ = make_program(config_.spec, *weights_);
   choose_formats(options);
 }
 
-void Model::open_folder(const EngineOptions& options) {
+void Model::open_folder(const EngineOptions& options, WeightFiles files) {
   const std::string& folder = options.model;
   config_ =
       parse_config(read_small_file(config_path(folder), kMaxConfigBytes), config_path(folder));
+  if (files == WeightFiles::not_needed) {
+    weights_ = std::make_unique<WeightList>(config_.spec, *config_.family);
+    source_ = make_random_source(config_.spec.dtype, 0);  // for its dtype: nothing is read
+    return;
+  }
   catalogue_.emplace(Catalogue::open(folder, true));
   const auto exists = [&](std::string_view name) { return catalogue_->contains(name); };
   weights_ = std::make_unique<WeightList>(config_.spec, *config_.family, exists);

@@ -16,10 +16,13 @@
 
 namespace penstock {
 
+enum class WeightFiles { needed, not_needed };
+
 class Model {
  public:
-  // Reads config.json and the headers of the shards; checks every tensor. Throws Error.
-  explicit Model(const EngineOptions& options);
+  // Reads config.json and, when they are needed, the headers of the shards, and checks every
+  // tensor. Without them weights have the dtype of the config. Throws Error.
+  Model(const EngineOptions& options, WeightFiles files);
 
   const ModelSpec& spec() const { return config_.spec; }
   const WeightList& weights() const { return *weights_; }
@@ -35,7 +38,7 @@ class Model {
   const PackedCache* open_packed(const EngineOptions& options, int threads, Budget& host);
 
  private:
-  void open_folder(const EngineOptions& options);
+  void open_folder(const EngineOptions& options, WeightFiles files);
   void check_tied_head(const std::string& folder) const;
   void choose_formats(const EngineOptions& options);
   std::vector<PackSource> pack_sources() const;

@@ -17,6 +17,11 @@ struct Row {
   int64_t cached = 0;  // tokens whose keys and values are stored
   bool kv_on_disk = false;
   KvSequence kv;
+  // First pages that another row has computed or will compute; cached counts their tokens.
+  int64_t shared_pages = 0, shared_tokens = 0;
+  uint64_t prefix_group = 0;   // id of the row that the oldest of them come from; its own otherwise
+  const Row* donor = nullptr;  // who will compute them; null once they are stored
+  int64_t riding = 0;          // tokens in the sweep that is being planned
   std::vector<float> prompt_logprobs;  // filled as chunks are read
   std::vector<float> logits;           // all_logits: row-major, filled as chunks are read
 
@@ -27,6 +32,10 @@ struct Row {
   int64_t final_length() const {
     return prompt_tokens + (generates() ? request.sampling.max_tokens : 0);
   }
+  // Tokens stored once the planned sweep has run.
+  int64_t stored() const { return waits() ? 0 : cached + riding; }
+  // Its shared pages will not be stored before its turn in that sweep.
+  bool waits() const { return donor != nullptr && donor->stored() < shared_tokens; }
   // The last token of a row is never read back, so its keys and values are not stored.
   int64_t final_cached() const { return generates() ? final_length() - 1 : final_length(); }
 };

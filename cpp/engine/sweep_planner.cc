@@ -102,7 +102,9 @@ bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
 SweepPlan SweepPlanner::plan(std::span<Row* const> rows, std::vector<int64_t>& taken) const {
   Open open;
   taken.assign(rows.size(), 0);
+  for (Row* row : rows) row->riding = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i]->waits()) continue;
     int64_t count = chunk(open, *rows[i]);
     // A prompt takes what is left of the micro-batch in progress rather than leaving a hole.
     if (!open.sweep.batches.empty() && rows[i]->pending() > 1 &&
@@ -110,7 +112,7 @@ SweepPlan SweepPlanner::plan(std::span<Row* const> rows, std::vector<int64_t>& t
       const int64_t room = policy_.micro_batch_tokens - open.batch().tokens;
       if (room >= policy_.micro_batch_tokens / 4) count = std::min(count, room);
     }
-    if (count > 0 && place(open, *rows[i], count)) taken[i] = count;
+    if (count > 0 && place(open, *rows[i], count)) taken[i] = rows[i]->riding = count;
   }
   if (!open.sweep.batches.empty() && open.batch().spans.empty()) open.sweep.batches.pop_back();
   return std::move(open.sweep);

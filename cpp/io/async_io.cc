@@ -15,7 +15,8 @@
 namespace penstock {
 namespace {
 
-constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
+constexpr uint64_t kPieceBytes = uint64_t{1} << 20, kUnalignedPieceBytes = uint64_t{64} << 10;
+constexpr size_t kBounceBytes = kUnalignedPieceBytes + kIoAlignment;
 constexpr int kDefaultWorkers = 16;
 
 }  // namespace
@@ -102,7 +103,7 @@ struct AsyncIo::State {
   // A worker lets go of a request before it unlocks, so that the waiting side is the last to hold
   // it and its error.
   void serve() {
-    const AlignedBlock bounce(kPieceBytes + kIoAlignment);
+    const AlignedBlock bounce(kBounceBytes);
     std::unique_lock lock(mutex);
     while (true) {
       ready.wait(lock, [&] { return stopping || !queue.empty(); });
@@ -140,10 +141,11 @@ void check_transfer(const Transfer& transfer) {
 void cut(const Transfer& transfer, std::vector<Transfer>& pieces) {
   check_transfer(transfer);
   const uint64_t needed = transfer.needed == 0 ? transfer.bytes : transfer.needed;
-  for (uint64_t begin = 0; begin < needed; begin += kPieceBytes) {
+  const uint64_t most = transfer.unaligned ? kUnalignedPieceBytes : kPieceBytes;
+  for (uint64_t begin = 0; begin < needed; begin += most) {
     Transfer piece = transfer;
     piece.data = static_cast<std::byte*>(transfer.data) + begin;
-    piece.bytes = std::min(kPieceBytes, transfer.bytes - begin);
+    piece.bytes = std::min(most, transfer.bytes - begin);
     piece.offset += begin;
     piece.needed = std::min(piece.bytes, needed - begin);
     pieces.push_back(piece);
@@ -160,6 +162,9 @@ int checked_workers(int workers) {
 }  // namespace
 
 int AsyncIo::default_workers() { return kDefaultWorkers; }
+uint64_t AsyncIo::bounce_bytes(int workers) {
+  return static_cast<uint64_t>(workers) * kBounceBytes;
+}
 
 AsyncIo::AsyncIo(int workers) : state_(std::make_unique<State>(checked_workers(workers))) {}
 AsyncIo::~AsyncIo() = default;

@@ -25,6 +25,8 @@ class AsyncIo {
  public:
   // Enough to keep one NVMe-like disk busy; more workers cost only their stacks and bounce blocks.
   static int default_workers();
+  // Memory of the bounce blocks, for whoever keeps a budget.
+  static uint64_t bounce_bytes(int workers);
 
   explicit AsyncIo(int workers);  // throws Error(invalid_argument) unless 1 <= workers <= 256
   ~AsyncIo();                     // performs what was started
@@ -33,9 +35,9 @@ class AsyncIo {
 
   class Pending;  // one started request
   using Handle = std::shared_ptr<Pending>;
-  // Starts all transfers (cut in pieces of at most 1 MiB); files and memory must stay until wait()
-  // returned. Requests are served in the order they were started; after an error the rest of that
-  // request is skipped.
+  // Starts all transfers (cut in pieces of at most 1 MiB, unaligned ones of 64 KiB); files and
+  // memory must stay until wait() returned. Requests are served in the order they were started;
+  // after an error the rest of that request is skipped.
   Handle start(std::span<const Transfer> transfers);
   void wait(
       const Handle& handle);  // throws the first error of the request, after all its pieces ended

@@ -27,7 +27,7 @@ BlockPool::BlockPool(Buffer memory, size_t block_bytes)
     : memory_(std::move(memory)), block_bytes_(block_bytes) {
   check(block_bytes > 0, "a block has at least one byte");
   count_ = memory_.bytes() / block_bytes;
-  taken_.assign(count_, false);
+  users_.assign(count_, 0);
   free_.reserve(count_);
   for (size_t i = count_; i-- > 0;) free_.push_back(memory_.data() + i * block_bytes);
 }
@@ -38,18 +38,23 @@ std::byte* BlockPool::take() {
   }
   std::byte* block = free_.back();
   free_.pop_back();
-  taken_[static_cast<size_t>(block - memory_.data()) / block_bytes_] = true;
+  users_[static_cast<size_t>(block - memory_.data()) / block_bytes_] = 1;
   return block;
 }
 
-void BlockPool::give_back(std::byte* block) {
+uint32_t& BlockPool::users_of(std::byte* block) {
   const uintptr_t offset =
       reinterpret_cast<uintptr_t>(block) - reinterpret_cast<uintptr_t>(memory_.data());
   const bool known =
       block && block_bytes_ > 0 && offset % block_bytes_ == 0 && offset / block_bytes_ < count_;
-  check(known && taken_[offset / block_bytes_], "a block given back was never taken");
-  taken_[offset / block_bytes_] = false;
-  free_.push_back(block);
+  check(known && users_[offset / block_bytes_] > 0, "a block given back or shared is taken");
+  return users_[offset / block_bytes_];
+}
+
+void BlockPool::share(std::byte* block) { ++users_of(block); }
+
+void BlockPool::give_back(std::byte* block) {
+  if (--users_of(block) == 0) free_.push_back(block);
 }
 
 }  // namespace penstock

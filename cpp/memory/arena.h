@@ -1,6 +1,6 @@
 // One block of a tier handed out in aligned pieces, front to back, never given back singly: the
 // static part of a plan (resident weights, ring slots, scratch). And a pool of equal blocks with a
-// free list (KV pages).
+// free list (KV pages), each with a count of users.
 #pragma once
 
 #include <cstddef>
@@ -33,14 +33,18 @@ class BlockPool {
   size_t blocks() const { return count_; }
   size_t block_bytes() const { return block_bytes_; }
   std::byte* take();  // throws Error(internal) when empty: capacity is reserved at admission
-  void give_back(
-      std::byte* block);  // throws Error(internal) for a pointer that is not a taken block
+  // One more user, who gives it back too. Both throw Error(internal) for a pointer that is not a
+  // taken block.
+  void share(std::byte* block);
+  void give_back(std::byte* block);  // free when its last user has done so
 
  private:
+  uint32_t& users_of(std::byte* block);
+
   Buffer memory_;
   size_t block_bytes_ = 0, count_ = 0;
   std::vector<std::byte*> free_;
-  std::vector<bool> taken_;
+  std::vector<uint32_t> users_;
 };
 
 }  // namespace penstock

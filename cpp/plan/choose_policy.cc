@@ -96,6 +96,7 @@ class Chooser {
     policy.kv = wanted_.kv_share.value_or(here);
     policy.activations = wanted_.activation_share.value_or(here);
     policy.admission = wanted_.admission.value_or(Admission::continuous);
+    policy.share_prefix = wanted_.share_prefix.value_or(true);
     policy.lookahead = 2 * wanted_.lookahead.value_or(1);
     policy.threads = wanted_.threads.value_or(input_.threads);
     const bool short_rows = lengths_.longest <= 128 && policy.kv.disk <= 0;

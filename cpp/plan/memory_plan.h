@@ -4,8 +4,8 @@
 //
 // Labels, by tier (C: where the device computes, host for the CPU): C vectors, C work, C head, C
 // hidden, C kv, C activation slots; host and device weights, ring, gather, logits; host kv staging,
-// kernel scratch, engine (tables, queues, steps), reserved. Every item is a multiple of 4096 bytes,
-// items of zero bytes are left out.
+// kernel scratch, io (bounce blocks), engine (tables, queues, steps), reserved. Every item is a
+// multiple of 4096 bytes, items of zero bytes are left out.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +47,7 @@ struct ResolvedPolicy {
   int micro_batches = 0;       // sweep_tokens = micro_batches * micro_batch_tokens at most
   int prefill_chunk = 0;
   int64_t pace = 0;  // no row enters while this many tokens wait to be read; 0: no limit
+  bool share_prefix = true;
   Admission admission = Admission::continuous;
   int lookahead = 2;  // visits (modules) whose panels may be loading beyond the current one
   int threads = 1;

@@ -55,7 +55,11 @@ class Flight {
   }
 
  private:
-  double length(size_t age) const { return input_.prompt + static_cast<double>(age) * stretch_; }
+  // Tokens that a row's pages hold.
+  double length(size_t age) const {
+    const double tokens = input_.prompt + static_cast<double>(age) * stretch_;
+    return std::ceil(tokens / input_.page_tokens) * input_.page_tokens;
+  }
 
   const PaceInput& input_;
   size_t ages_;
@@ -135,9 +139,10 @@ int64_t choose_pace(const PlanInput& input, const ResolvedPolicy& policy, const 
   PaceInput job;
   job.rates = modelled_rates(input, policy, sizes.weights);
   job.rows = input.workload.rows > 0 ? static_cast<double>(input.workload.rows) : kManyRows;
-  job.prompt = static_cast<double>(lengths.prompt) + policy.page_tokens / 2.0;  // a page's rest
+  job.prompt = static_cast<double>(lengths.prompt);
   job.fresh = static_cast<double>(lengths.fresh);
   job.kv_tokens = kv_room(input, sizes);
+  job.page_tokens = policy.page_tokens;
   job.max_sequences = policy.max_sequences;
   job.sweep_tokens = static_cast<double>(std::max<int64_t>(1, sizes.sweep_tokens));
   const int64_t pace = best_pace(job);

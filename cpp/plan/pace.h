@@ -21,7 +21,8 @@ struct SweepRates {
 struct PaceInput {
   double rows = 0;
   double prompt = 1, fresh = 1;  // mean tokens of a row: read, generated
-  double kv_tokens = 0;          // room for keys and values
+  double kv_tokens = 0;          // room for keys and values, in whole pages
+  double page_tokens = 1;
   double max_sequences = 1;
   double sweep_tokens = 1;  // most a sweep can carry
   SweepRates rates;

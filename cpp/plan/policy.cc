@@ -46,8 +46,8 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   const Json json = parse_strict_json(text, file);
   const JsonFields fields(json, file, "");
   fields.allow_only({"weight_share", "kv_share", "activation_share", "micro_batch", "micro_batches",
-                     "prefill_chunk", "pace", "admission", "host_attention", "lookahead",
-                     "threads"});
+                     "prefill_chunk", "pace", "share_prefix", "admission", "host_attention",
+                     "lookahead", "threads"});
   Policy policy;
   policy.weight_share = read_shares(fields, "weight_share");
   policy.kv_share = read_shares(fields, "kv_share");
@@ -56,6 +56,7 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   policy.micro_batches = fields.integer("micro_batches", 1, kMostBatches);
   policy.prefill_chunk = fields.integer("prefill_chunk", 1, kMostTokens);
   policy.pace = fields.integer("pace", 1, kMostTokens);
+  policy.share_prefix = fields.flag("share_prefix");
   policy.admission = read_admission(fields);
   policy.host_attention = fields.flag("host_attention");
   policy.lookahead = fields.integer("lookahead", 1, kMostLayers);
@@ -72,6 +73,7 @@ std::string policy_to_json(const Policy& policy) {
   put(&json, "micro_batches", policy.micro_batches);
   put(&json, "prefill_chunk", policy.prefill_chunk);
   put(&json, "pace", policy.pace);
+  put(&json, "share_prefix", policy.share_prefix);
   if (policy.admission) {
     json["admission"] = *policy.admission == Admission::block ? "block" : "continuous";
   }

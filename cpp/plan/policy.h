@@ -21,6 +21,7 @@ struct Policy {
   std::optional<int> prefill_chunk;  // tokens of one prompt per sweep
   std::optional<int> pace;  // continuous: no row enters while a sweep has this many tokens to carry
   std::optional<Admission> admission;
+  std::optional<bool> share_prefix;  // equal beginnings of prompts are computed once
   std::optional<bool> host_attention;
   std::optional<int> lookahead;  // layers staged ahead
   std::optional<int> threads;

@@ -57,6 +57,19 @@ bool KvStore::grow(KvSequence& sequence, int64_t tokens) {
   return true;
 }
 
+void KvStore::share(const KvSequence& donor, int64_t pages, KvSequence& sequence) {
+  check(!donor.on_disk && !sequence.on_disk, "pages on disk have one user");
+  for (int layer = 0; layer < layers_; ++layer) {
+    const auto& from = donor.pages.at(layer);
+    auto& to = sequence.pages.at(layer);
+    check(to.empty() && pages <= static_cast<int64_t>(from.size()), "shared pages come first");
+    for (int64_t page = 0; page < pages; ++page) {
+      pool_.share(from[page]);
+      to.push_back(from[page]);
+    }
+  }
+}
+
 void KvStore::close(KvSequence& sequence) {
   for (auto& layer : sequence.pages) {
     for (std::byte* page : layer) pool_.give_back(page);

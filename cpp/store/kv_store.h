@@ -56,6 +56,10 @@ class KvStore {
   // Makes sure that pages for `tokens` tokens exist; false (and unchanged) when the pool is too
   // empty.
   bool grow(KvSequence& sequence, int64_t tokens);
+  // The first `pages` pages of every layer of `donor` become those of `sequence`, which must be
+  // open, in memory and empty. Both may read them, and whoever writes them writes what is there
+  // already.
+  void share(const KvSequence& donor, int64_t pages, KvSequence& sequence);
   // Gives everything back; the sequence is empty afterwards.
   void close(KvSequence& sequence);
 

@@ -111,6 +111,7 @@ void register_results(nb::module_& m) {
       .def_ro("busiest_seconds", &Stats::busiest_seconds)
       .def_ro("sweeps", &Stats::sweeps)
       .def_ro("prompt_tokens", &Stats::prompt_tokens)
+      .def_ro("shared_tokens", &Stats::shared_tokens)
       .def_ro("generated_tokens", &Stats::generated_tokens)
       .def_ro("lanes", &Stats::lanes)
       .def_ro("predicted_bytes", &Stats::predicted_bytes)
@@ -158,6 +159,8 @@ void register_engine(nb::module_& m) {
       .def("max_context", &Engine::max_context)
       .def("record_trace", &Engine::record_trace, "on"_a)
       .def("take_trace", &Engine::take_trace, "Chrome / Perfetto JSON of the lanes' work.");
+  m.def("plan", &plan, "options"_a, nb::call_guard<nb::gil_scoped_release>(),
+        "What an engine with these options would do, from config.json alone; JSON text.");
   m.def("dummy_names", &dummy_names, "Names accepted by dummy:NAME.");
   m.def("dummy_config", &dummy_config, "name"_a, "config.json text of a named shape.");
   m.def("dummy_weights", &dummy_weights, "name"_a,

@@ -98,7 +98,7 @@ def _refuse_overlap(job: JobArgs) -> None:
 @app.command()
 @flattened
 def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs) -> None:
-    """Show formats, policy and memory for a workload, as JSON, without generating."""
+    """Show formats, policy and memory for a workload, as JSON; config.json alone is needed."""
     from penstock.llm import LLM
     from penstock.native import Workload
 
@@ -130,13 +130,12 @@ def probe(
 @flattened
 def quantize(model: Model, engine: EngineArgs) -> None:
     """Pack weights once into the cache (--weights int8, int4, ...) and say where they are."""
-    from penstock.llm import LLM
-    from penstock.native import Workload
+    from penstock.native import Workload, description, native_core, open_engine
 
     if engine.weights == "auto":
         raise InvalidArgumentError("weights: quantize needs a format, as int4", field="weights")
-    with LLM(model, **vars(engine)) as llm:
-        told = llm.plan(Workload(1, 1, 1, 1, 1))
+    one_row = Workload(1, 1, 1, 1, 1)
+    told = description(open_engine(native_core(), engine.settings(model), one_row))
     wanted = ("model", "weights", "parameters", "packed_now", "cache", "warnings")
     _print_json({name: told[name] for name in wanted if name in told})
 

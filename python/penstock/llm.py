@@ -12,9 +12,9 @@ from penstock.native import (
     Core,
     Engine,
     Workload,
-    description,
     native_core,
     open_engine,
+    plan,
     stats_dict,
 )
 from penstock.outputs import RequestOutput, ScoreOutput
@@ -120,8 +120,12 @@ class LLM:
             return engine.logits(ids)
 
     def plan(self, workload: Workload | None = None) -> dict[str, Any]:
-        """Model, formats, policy, the reasons for it and memory by item, for this workload."""
-        return description(self._ready(workload or self._planned))
+        """Model, formats, policy, the reasons for it and memory by item, for this workload.
+
+        Needs config.json alone: no weights are read.
+        """
+        asked = workload or self._planned
+        return plan(self._native(), self._settings, asked, self._encoder.memory_bytes)
 
     def stats(self) -> dict[str, Any]:
         """Seconds and bytes per lane, peak bytes and budget per tier; {} before any use."""

@@ -79,6 +79,10 @@ class Core(Protocol):
         """Names that ``dummy:NAME`` takes."""
         ...
 
+    def plan(self, options: Any) -> str:
+        """What an engine with these options would do; JSON text."""
+        ...
+
     def probe_machine(self, options: Any) -> str:
         """Measures this machine; JSON text."""
         ...
@@ -112,6 +116,12 @@ _COPIED = (
 )
 
 
+_PLAIN_STATS = (
+    *("seconds", "busiest_seconds", "sweeps", "prompt_tokens", "shared_tokens"),
+    *("generated_tokens", "active", "waiting"),
+)
+
+
 def open_engine(
     core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int = 0
 ) -> Engine:
@@ -119,14 +129,29 @@ def open_engine(
 
     `reserved_bytes` of the host budget are in use already (by the tokenizer).
     """
-    options = core.EngineOptions()
     with engine_errors():
-        for name in _COPIED:
-            setattr(options, name, getattr(settings, name))
-        options.reserved_host_memory = reserved_bytes
-        for name, value in vars(workload).items():
-            setattr(options, name, value)
-        return cast(Engine, core.Engine(options))
+        return cast(Engine, core.Engine(_native_options(core, settings, workload, reserved_bytes)))
+
+
+def plan(
+    core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int = 0
+) -> dict[str, Any]:
+    """What such an engine would do, from config.json alone; raises PenstockError."""
+    with engine_errors():
+        told = core.plan(_native_options(core, settings, workload, reserved_bytes))
+    return cast("dict[str, Any]", json.loads(told))
+
+
+def _native_options(
+    core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int
+) -> Any:
+    options = core.EngineOptions()
+    for name in _COPIED:
+        setattr(options, name, getattr(settings, name))
+    options.reserved_host_memory = reserved_bytes
+    for name, value in vars(workload).items():
+        setattr(options, name, value)
+    return options
 
 
 def description(engine: Engine) -> dict[str, Any]:
@@ -138,9 +163,7 @@ def description(engine: Engine) -> dict[str, Any]:
 
 def stats_dict(stats: Any) -> dict[str, Any]:
     """The engine's counters as JSON values; seconds and bytes."""
-    plain = ("seconds", "busiest_seconds", "sweeps", "prompt_tokens", "generated_tokens")
-    plain += ("active", "waiting")
-    told: dict[str, Any] = {name: getattr(stats, name) for name in plain}
+    told: dict[str, Any] = {name: getattr(stats, name) for name in _PLAIN_STATS}
     told["lanes"] = {
         str(name): {"busy_seconds": lane.busy_seconds, "bytes": lane.bytes, "tasks": lane.tasks}
         for name, lane in stats.lanes.items()

@@ -27,6 +27,7 @@ def make_report(
         "seconds": seconds,
         "generated_tokens": state.tokens,
         "prompt_tokens": int(state.stats.get("prompt_tokens", 0)),
+        "shared_tokens": int(state.stats.get("shared_tokens", 0)),
         "tokens_per_second": state.tokens / seconds,
         "engine": describe,
         "stats": state.stats,

@@ -13,6 +13,12 @@ MODELS = HERE.parents[1] / "models"
 FAKE_WORKER = [sys.executable, str(HERE / "fake_worker.py")]
 
 
+@pytest.fixture(autouse=True)
+def no_measured_machine(tmp_path, monkeypatch):
+    """Plans do not depend on what was measured on the machine that runs the tests."""
+    monkeypatch.setenv("PENSTOCK_MACHINE", str(tmp_path / "no-machine.json"))
+
+
 @pytest.fixture(scope="session")
 def tokenizer_folder():
     """A folder with the tokenizer that comes with the repository."""

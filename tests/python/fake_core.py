@@ -137,8 +137,10 @@ class Engine:
         lane = SimpleNamespace(busy_seconds=0.5, bytes=1 << 20, tasks=self._steps)
         return SimpleNamespace(
             seconds=1.0,
+            busiest_seconds=0.9,
             sweeps=self._steps,
             prompt_tokens=self._prompts,
+            shared_tokens=0,
             generated_tokens=self._generated,
             active=len(self._active),
             waiting=len(self._waiting),
@@ -165,6 +167,10 @@ class Engine:
 
     def take_trace(self):
         return json.dumps({"traceEvents": []})
+
+
+def plan(options):
+    return Engine(options).describe()
 
 
 def version():

@@ -235,6 +235,19 @@ def test_plan_and_bench_print_one_object(model):
     assert (told["generated_tokens"], told["stats"]["prompt_tokens"]) == (12, 24)
 
 
+def test_a_plan_needs_no_weights(model, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(model / "config.json", bare)
+    words = ["--rows", 5, "--host-memory", BUDGET, "--weights", "int4"]
+    told = [json.loads(penstock("plan", folder, *words).stdout) for folder in (model, bare)]
+    for name in ("policy", "memory", "why", "weights", "parameters"):
+        assert told[0][name] == told[1][name]
+    assert list(bare.iterdir()) == [bare / "config.json"]
+    found = penstock("bench", bare, "--rows", 1, "--host-memory", BUDGET)
+    assert found.returncode != 0 and "safetensors" in found.stderr
+
+
 def test_quantize_packs_once(model, tmp_path):
     words = ["--weights", "int4", "--host-memory", BUDGET, "--cache", tmp_path / "cache"]
     first, second = (json.loads(penstock("quantize", model, *words).stdout) for _ in range(2))

@@ -87,7 +87,9 @@ struct Stats {
   double seconds = 0;  // in step()
   double busiest_seconds =
       0;  // sum over sweeps of that sweep's busiest lane: what no overlap saves
-  uint64_t sweeps = 0, prompt_tokens = 0, generated_tokens = 0;
+  // prompt_tokens: computed; shared_tokens: prompt tokens whose keys and values another row has
+  // computed.
+  uint64_t sweeps = 0, prompt_tokens = 0, shared_tokens = 0, generated_tokens = 0;
   std::map<std::string, LaneReport> lanes;          // "compute", "disk_read", ...
   std::map<std::string, uint64_t> predicted_bytes;  // by lane, summed over the schedules that ran
   std::map<std::string, uint64_t> peak_bytes, budget_bytes;  // by tier: "host", "device", "disk"
@@ -125,6 +127,10 @@ class Engine {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// What Engine::describe() of an engine with these options would say of model, formats, policy and
+// memory, from config.json alone: no weights are read, none need be there. Throws ApiError.
+std::string plan(const EngineOptions& options);
 
 // Names accepted by "dummy:NAME", and of one of them: the config.json text, and name and shape of
 // every tensor of its checkpoint.

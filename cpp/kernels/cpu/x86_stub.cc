@@ -6,11 +6,9 @@ namespace penstock {
 void overlay_avx2(KernelTable&) {}
 void overlay_avx512(KernelTable&) {}
 void overlay_avx512bf16(KernelTable&) {}
-void overlay_avx512amx(KernelTable&) {}
 bool runs_avx2() { return false; }
 bool runs_avx512() { return false; }
 bool runs_avx512bf16() { return false; }
-bool runs_avx512amx() { return false; }
 bool prefers_bf16_dot() { return false; }
 
 }  // namespace penstock

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "support/tiny_model.h"
 
@@ -232,6 +233,12 @@ TEST_F(EngineTest, PeakMemoryIsThePlanItem) {
   EXPECT_LE(stats.peak_bytes.at("host"), options_.host_memory);
   EXPECT_GT(stats.host_items.at("kv"), 0u);
   EXPECT_GT(stats.host_items.at("weights"), 0u);
+  const auto planned = nlohmann::json::parse(engine.describe())["memory"];
+  for (const auto& item : planned) {
+    if (item["tier"] != "host" || item["label"] == "engine") continue;  // tables: set aside
+    const std::string label = item["label"];
+    EXPECT_LE(stats.host_items.at(label), item["bytes"].get<uint64_t>()) << label;
+  }
 }
 
 }  // namespace

@@ -78,6 +78,20 @@ TEST_F(ArenaTest, OnlyTakenBlocksMayBeGivenBack) {
   EXPECT_EQ(pool.free_blocks(), 10u);
 }
 
+TEST_F(ArenaTest, ASharedBlockIsFreeWhenItsLastUserGaveItBack) {
+  BlockPool pool(allocate_host(1000, budget_, "blocks"), 100);
+  std::byte* block = pool.take();
+  pool.share(block);
+  pool.share(block);
+  for (int left = 2; left >= 0; --left) {
+    EXPECT_EQ(pool.free_blocks(), 9u);
+    pool.give_back(block);
+  }
+  EXPECT_EQ(pool.free_blocks(), 10u);
+  EXPECT_THROW(pool.share(block), Error);
+  EXPECT_THROW(pool.share(nullptr), Error);
+}
+
 TEST_F(ArenaTest, AnEmptyPoolHasNothing) {
   BlockPool pool;
   EXPECT_THROW(pool.take(), Error);

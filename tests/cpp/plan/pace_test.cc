@@ -27,6 +27,14 @@ TEST(Pace, RowsThatAllFitEnterAtOnce) {
   EXPECT_NEAR(paced_seconds(input, input.sweep_tokens), 2048 * 0.04 + 31 * 10.0, 1.0);
 }
 
+TEST(Pace, RowsThatFitInWholePagesEnterAtOnce) {
+  PaceInput input = large_job(64, 64 * 64);  // the last token is not stored: 63, four pages of 16
+  input.page_tokens = 16;
+  EXPECT_EQ(best_pace(input), 32768);
+  input.kv_tokens -= 16;  // one row has to wait for another
+  EXPECT_GT(paced_seconds(input, input.sweep_tokens), 2048 * 0.04 + 40 * 10.0);
+}
+
 TEST(Pace, SteadyEntryBeatsBlocksWhenSpaceIsShort) {
   const PaceInput input = large_job(2048, 150 * 64);
   const int64_t tokens = best_pace(input);

@@ -12,7 +12,8 @@ TEST(PolicyJson, ReadsAndWritesEveryField) {
   const std::string text =
       R"({"weight_share": {"host": 0.25, "disk": 0.75}, "kv_share": {"host": 1},
     "activation_share": {"device": 0.5, "host": 0.5}, "micro_batch": 4, "micro_batches": 3,
-    "prefill_chunk": 64, "pace": 500, "admission": "block", "host_attention": true, "lookahead": 2, "threads": 7})";
+    "prefill_chunk": 64, "pace": 500, "share_prefix": false,
+    "admission": "block", "host_attention": true, "lookahead": 2, "threads": 7})";
   const Policy first = policy_from_json(text, "p.json");
   const Policy policy = policy_from_json(policy_to_json(first), "again.json");
   EXPECT_EQ(policy.weight_share->host, 0.25);
@@ -24,6 +25,7 @@ TEST(PolicyJson, ReadsAndWritesEveryField) {
   EXPECT_EQ(policy.micro_batches, 3);
   EXPECT_EQ(policy.prefill_chunk, 64);
   EXPECT_EQ(policy.pace, 500);
+  EXPECT_EQ(policy.share_prefix, false);
   EXPECT_EQ(policy.admission, Admission::block);
   EXPECT_EQ(policy.host_attention, true);
   EXPECT_EQ(policy.lookahead, 2);

@@ -58,6 +58,35 @@ TEST_F(KvStoreTest, AnEmptyPoolRefusesAndChangesNothing) {
   EXPECT_TRUE(store.grow(second, 16));
 }
 
+TEST_F(KvStoreTest, SharedPagesOutliveTheirDonor) {
+  KvStore store(input(30, 0));
+  KvSequence donor, other;
+  ASSERT_TRUE(store.open(donor, false, 100) && store.grow(donor, 40));
+  ASSERT_TRUE(store.open(other, false, 100));
+  store.share(donor, 2, other);
+  EXPECT_EQ(store.free_blocks(), 30 - 9);
+  for (int layer = 0; layer < 3; ++layer) {
+    ASSERT_EQ(other.pages[layer].size(), 2u);
+    EXPECT_EQ(other.pages[layer][1], donor.pages[layer][1]);
+  }
+  ASSERT_TRUE(store.grow(other, 33));
+  EXPECT_NE(other.pages[0][2], donor.pages[0][2]);
+  store.close(donor);
+  EXPECT_EQ(store.free_blocks(), 30 - 9);  // two shared pages and one own, of three layers
+  store.close(other);
+  EXPECT_EQ(store.free_blocks(), 30);
+}
+
+TEST_F(KvStoreTest, OnlyWhatIsThereCanBeShared) {
+  KvStore store(input(30, 9));
+  KvSequence donor, other, spilled;
+  ASSERT_TRUE(store.open(donor, false, 100) && store.grow(donor, 16));
+  ASSERT_TRUE(store.open(other, false, 100) && store.open(spilled, true, 16));
+  EXPECT_THROW(store.share(donor, 2, other), Error);
+  EXPECT_THROW(store.share(donor, 1, spilled), Error);
+  EXPECT_THROW(store.share(spilled, 1, other), Error);
+}
+
 TEST_F(KvStoreTest, NoPageIsGivenTwice) {
   KvStore store(input(60, 0));
   std::set<std::byte*> seen;

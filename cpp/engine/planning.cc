@@ -1,0 +1,123 @@
+#include "engine/planning.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/version.h"
+#include "engine/guarded.h"
+#include "engine/host_limits.h"
+
+namespace penstock {
+namespace {
+
+nlohmann::json shares_json(const Shares& shares) {
+  return {{"device", shares.device}, {"host", shares.host}, {"disk", shares.disk}};
+}
+
+nlohmann::json policy_json(const ResolvedPolicy& policy) {
+  return {{"weight_share", shares_json(policy.weights)},
+          {"kv_share", shares_json(policy.kv)},
+          {"activation_share", shares_json(policy.activations)},
+          {"micro_batch", policy.micro_batch},
+          {"micro_batch_tokens", policy.micro_batch_tokens},
+          {"micro_batches", policy.micro_batches},
+          {"prefill_chunk", policy.prefill_chunk},
+          {"pace", policy.pace},
+          {"share_prefix", policy.share_prefix},
+          {"admission", policy.admission == Admission::block ? "block" : "continuous"},
+          {"lookahead", policy.lookahead},
+          {"threads", policy.threads},
+          {"max_sequences", policy.max_sequences},
+          {"page_tokens", policy.page_tokens}};
+}
+
+}  // namespace
+
+EngineOptions with_defaults(EngineOptions options) {
+  if (options.threads == 0) options.threads = usable_cores();
+  if (options.host_memory == 0) options.host_memory = available_host_bytes() / 5 * 4;
+  if (options.device_memory == 0) options.device_memory = uint64_t{1} << 30;
+  if (options.disk.empty() && options.disk_memory > 0) {
+    throw Error(ErrorCode::invalid_argument, "a disk budget needs a folder", {.field = "disk"});
+  }
+  if (!options.disk.empty() && options.disk_memory == 0) {
+    options.disk_memory = free_disk_bytes(options.disk) / 2;
+  }
+  return options;
+}
+
+bool names_accelerator(const std::string& device) { return !device.starts_with("cpu"); }
+
+PlanInput plan_input(const EngineOptions& options, const Model& model) {
+  PlanInput input;
+  input.spec = &model.spec();
+  input.weights = &model.weights();
+  input.program = &model.program();
+  input.formats = model.formats();
+  input.kv = model.kv();
+  input.exact = model.exact();
+  input.accelerator = names_accelerator(options.device);
+  input.threads = options.threads;
+  input.host_bytes = options.host_memory;
+  input.device_bytes = input.accelerator ? options.device_memory : 0;
+  input.disk_bytes = options.disk_memory;
+  input.reserved_host_bytes = options.reserved_host_memory;
+  const int limit = model.spec().max_positions;
+  input.max_context = options.max_context > 0 ? std::min(options.max_context, limit) : limit;
+  input.workload.rows = options.expected_rows;
+  if (options.mean_prompt > 0) input.workload.mean_prompt = options.mean_prompt;
+  if (options.mean_new > 0) input.workload.mean_new = options.mean_new;
+  input.workload.max_prompt = options.max_prompt;
+  input.workload.max_new = options.max_new;
+  if (!options.machine.empty()) input.machine = machine_from_json(options.machine, "machine");
+  return input;
+}
+
+Chosen choose(const EngineOptions& options, const PlanInput& input) {
+  const bool open = options.policy.empty();
+  return choose_policy(input, open ? Policy{} : policy_from_json(options.policy, "policy"));
+}
+
+nlohmann::json describe_plan(const EnginePlan& plan) {
+  const ModelSpec& spec = plan.model.spec();
+  nlohmann::json items = nlohmann::json::array();
+  for (const MemoryItem& item : plan.chosen.memory.items) {
+    items.push_back({{"tier", tier_name(item.tier)}, {"label", item.label}, {"bytes", item.bytes}});
+  }
+  const int head = plan.model.weights().find(Role::head);
+  const WeightPlan& weights = plan.chosen.memory.weights;
+  return {{"model", plan.options.model},
+          {"family", spec.family},
+          {"parameters", plan.model.weights().parameters()},
+          {"dtype", dtype_name(spec.dtype)},
+          {"weights", format(plan.model.formats().at(head)).name},
+          {"kv", format(plan.model.kv()).name},
+          {"compute", plan.options.compute},
+          {"device", plan.options.device},
+          {"version", version()},
+          {"layers", spec.layers.size()},
+          {"hidden", spec.hidden},
+          {"vocab", spec.vocab},
+          {"max_context", plan.input.max_context},
+          {"bos", spec.bos},
+          {"eos", spec.eos},
+          {"policy", policy_json(plan.chosen.policy)},
+          {"why", plan.chosen.why},
+          {"resident_bytes", weights.resident_bytes[static_cast<int>(Tier::host)]},
+          {"streamed_bytes", weights.streamed_bytes},
+          {"memory", items},
+          {"warnings", plan.model.warnings()}};
+}
+
+std::string plan(const EngineOptions& given) {
+  return guarded([&] {
+    const EngineOptions options = with_defaults(given);
+    const Model model(options, WeightFiles::not_needed);
+    const PlanInput input = plan_input(options, model);
+    const Chosen chosen = choose(options, input);
+    return describe_plan({options, model, input, chosen}).dump();
+  });
+}
+
+}  // namespace penstock

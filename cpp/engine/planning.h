@@ -1,0 +1,29 @@
+// From the options of an engine to its plan, and the plan in words. Needs a model's config alone.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "engine/model.h"
+#include "penstock/engine.h"
+#include "plan/memory_plan.h"
+
+namespace penstock {
+
+// Fills threads and budgets the caller left open by what the machine offers. Throws
+// Error(invalid_argument) for a disk budget without a folder.
+EngineOptions with_defaults(EngineOptions options);
+bool names_accelerator(const std::string& device);
+// Points into `model`.
+PlanInput plan_input(const EngineOptions& options, const Model& model);
+// By the policy that `options` name, or the built-in one; throws like choose_policy().
+Chosen choose(const EngineOptions& options, const PlanInput& input);
+
+struct EnginePlan {
+  const EngineOptions& options;
+  const Model& model;
+  const PlanInput& input;
+  const Chosen& chosen;
+};
+nlohmann::json describe_plan(const EnginePlan& plan);
+
+}  // namespace penstock

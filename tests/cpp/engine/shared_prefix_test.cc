@@ -1,0 +1,258 @@
+// Rows that begin alike share pages: the same bits with and without, fewer tokens computed.
+#include "engine/shared_prefix.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <random>
+
+#include "penstock/engine.h"
+#include "support/tiny_model.h"
+
+namespace penstock {
+namespace {
+
+using testing::tiny_llama_config;
+using testing::tiny_opt_config;
+using testing::write_tiny_model;
+
+std::unique_ptr<Row> row_of(std::vector<int32_t> tokens, int64_t prompt) {
+  auto row = std::make_unique<Row>();
+  row->tokens = std::move(tokens);
+  row->prompt_tokens = prompt;
+  return row;
+}
+
+TEST(FindPrefix, TakesFullPagesAndLeavesATokenToRead) {
+  std::list<std::unique_ptr<Row>> active;
+  active.push_back(row_of({1, 2, 3, 4, 9}, 5));
+  active.push_back(row_of({1, 2, 3, 4, 5, 6, 7, 8}, 8));
+  const auto pages = [&](std::vector<int32_t> tokens) {
+    const auto length = static_cast<int64_t>(tokens.size());
+    return find_prefix(active, *row_of(std::move(tokens), length), 2).pages;
+  };
+  EXPECT_EQ(pages({1, 2, 3, 4, 5, 6, 7, 8, 9}), 4);
+  EXPECT_EQ(pages({1, 2, 3, 4, 5, 6, 7, 8}), 3);  // the last token is its own
+  EXPECT_EQ(pages({1, 2, 3, 4, 5, 0, 7, 8}), 2);
+  EXPECT_EQ(pages({1, 2, 3}), 1);
+  EXPECT_EQ(pages({1, 2}), 0);
+  EXPECT_EQ(pages({1, 0, 3, 4}), 0);
+  EXPECT_EQ(find_prefix(active, *row_of({1, 2, 3, 4, 7}, 5), 2).donor, active.front().get());
+}
+
+TEST(FindPrefix, GeneratedTokensCountOnceTheyAreStored) {
+  std::list<std::unique_ptr<Row>> active;
+  active.push_back(row_of({1, 2, 3, 4, 5, 6}, 2));
+  const auto asks = row_of({1, 2, 3, 4, 5, 6, 7}, 7);
+  EXPECT_EQ(find_prefix(active, *asks, 2).pages, 1);
+  active.front()->cached = 5;
+  EXPECT_EQ(find_prefix(active, *asks, 2).pages, 2);
+}
+
+TEST(FindPrefix, RowsOnDiskAndRowsThatScoreTakeNoPart) {
+  std::list<std::unique_ptr<Row>> active;
+  active.push_back(row_of({1, 2, 3, 4}, 4));
+  auto asks = row_of({1, 2, 3, 4, 5}, 5);
+  EXPECT_EQ(find_prefix(active, *asks, 2).pages, 2);
+  asks->request.prompt_logprobs = true;
+  EXPECT_EQ(find_prefix(active, *asks, 2).pages, 0);
+  asks->request.prompt_logprobs = false;
+  asks->kv_on_disk = true;
+  EXPECT_EQ(find_prefix(active, *asks, 2).pages, 0);
+  asks->kv_on_disk = false;
+  active.front()->kv_on_disk = true;
+  EXPECT_EQ(find_prefix(active, *asks, 2).pages, 0);
+}
+
+struct Outcome {
+  std::map<uint64_t, std::vector<int32_t>> tokens;
+  std::map<uint64_t, std::vector<float>> numbers;
+  Stats stats;
+};
+
+class SharedPrefixTest : public ::testing::Test {
+ protected:
+  SharedPrefixTest() {
+    folder_ = ::testing::TempDir() + "penstock-prefix-" + std::to_string(::getpid());
+    std::filesystem::remove_all(folder_);
+  }
+  ~SharedPrefixTest() override { std::filesystem::remove_all(folder_); }
+
+  EngineOptions options(const std::string& config, const char* weights, const char* kv) {
+    write_tiny_model(folder_, config);
+    EngineOptions options;
+    options.model = folder_;
+    options.weights = weights;
+    options.kv = kv;
+    options.threads = 1;
+    options.host_memory = uint64_t{96} << 20;
+    options.device_memory = uint64_t{64} << 20;
+    options.disk = ::testing::TempDir();
+    options.disk_memory = uint64_t{64} << 20;
+    options.expected_rows = 12;
+    options.max_prompt = 100;
+    options.max_new = 10;
+    return options;
+  }
+
+  static std::vector<int32_t> random_tokens(std::mt19937& random, int count) {
+    std::vector<int32_t> tokens(static_cast<size_t>(count));
+    for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 500);
+    return tokens;
+  }
+
+  // Two headers, one the beginning of the other; tails of all lengths, one of them a single token;
+  // one prompt three times; a scored row and one with log-probabilities of its prompt.
+  static std::vector<Request> requests() {
+    std::mt19937 random(3);
+    const std::vector<int32_t> header = random_tokens(random, 53);
+    std::vector<int32_t> longer = header;
+    for (const int32_t token : random_tokens(random, 20)) longer.push_back(token);
+    std::vector<Request> requests;
+    const int tails[] = {5, 1, 12, 30, 7, 7, 7, 1, 3, 19, 2, 11};
+    for (int i = 0; i < 12; ++i) {
+      Request& request = requests.emplace_back();
+      request.tokens = i % 3 == 2 ? longer : header;
+      std::mt19937 own(i >= 4 && i <= 6 ? 99 : 1000 + static_cast<unsigned>(i));
+      for (const int32_t token : random_tokens(own, tails[i])) request.tokens.push_back(token);
+      request.sampling.max_tokens = 3 + i % 8;
+      request.sampling.temperature = i % 2 == 0 ? 0.0 : 0.8;
+      request.sampling.seed = static_cast<uint64_t>(i);
+      request.sampling.ignore_eos = true;
+      request.sampling.logprobs = 1;
+      request.score = i == 8;
+      request.prompt_logprobs = i == 9;
+    }
+    return requests;
+  }
+
+  static Outcome run(const EngineOptions& options) {
+    Engine engine(options);
+    Outcome outcome;
+    for (const Request& request : requests()) engine.submit(request);
+    collect(engine, outcome);
+    return outcome;
+  }
+
+  static void collect(Engine& engine, Outcome& outcome) {
+    while (!engine.idle()) {
+      for (const Event& event : engine.step()) {
+        auto& numbers = outcome.numbers[event.request];
+        for (const TokenChoice& choice : event.tokens) {
+          outcome.tokens[event.request].push_back(choice.token);
+          numbers.push_back(choice.logprob);
+        }
+        numbers.insert(numbers.end(), event.prompt_logprobs.begin(), event.prompt_logprobs.end());
+      }
+    }
+    outcome.stats = engine.stats();
+  }
+
+  static void expect_same(const Outcome& found, const Outcome& expected, const std::string& what) {
+    ASSERT_EQ(found.tokens, expected.tokens) << what;
+    ASSERT_EQ(found.numbers.size(), expected.numbers.size()) << what;
+    for (const auto& [row, numbers] : expected.numbers) {
+      const auto& other = found.numbers.at(row);
+      ASSERT_EQ(numbers.size(), other.size()) << what;
+      ASSERT_EQ(std::memcmp(numbers.data(), other.data(), numbers.size() * sizeof(float)), 0)
+          << what << " row " << row;
+    }
+    for (const auto& [lane, bytes] : found.stats.predicted_bytes) {
+      EXPECT_EQ(found.stats.lanes.at(lane).bytes, bytes) << what << " " << lane;
+    }
+  }
+
+  std::string folder_;
+};
+
+TEST_F(SharedPrefixTest, SameBitsUnderRandomPolicies) {
+  for (const char* kv : {"bf16", "int8", "int4"}) {
+    for (const bool llama : {true, false}) {
+      const std::string config = llama ? tiny_llama_config("float32") : tiny_opt_config("float32");
+      EngineOptions base = options(config, "auto", kv);
+      base.policy = R"({"share_prefix": false})";
+      const Outcome expected = run(base);
+      EXPECT_EQ(expected.stats.shared_tokens, 0u);
+      std::mt19937 random(llama ? 1 : 2);
+      for (int i = 0; i < 12; ++i) {
+        const auto pick = [&](int count) { return static_cast<int>(random() % count); };
+        nlohmann::json policy;
+        policy["micro_batch"] = 1 + pick(6);
+        policy["micro_batches"] = 1 + pick(4);
+        policy["prefill_chunk"] = 1 + pick(60);
+        policy["admission"] = pick(2) == 0 ? "block" : "continuous";
+        if (pick(3) == 0) policy["pace"] = 1 + pick(80);
+        base.device = pick(2) == 0 ? "virtual" : "cpu";
+        base.delay_seed = base.device == "virtual" ? random() : 0;
+        if (base.device == "cpu" && pick(3) == 0)
+          policy["kv_share"] = {{"host", 0.5}, {"disk", 0.5}};
+        base.policy = policy.dump();
+        const Outcome found = run(base);
+        expect_same(found, expected, base.device + " " + base.policy);
+        EXPECT_EQ(found.stats.prompt_tokens + found.stats.shared_tokens,
+                  expected.stats.prompt_tokens);
+      }
+    }
+  }
+}
+
+TEST_F(SharedPrefixTest, AHeaderIsComputedOnce) {
+  EngineOptions base = options(tiny_llama_config("bfloat16"), "auto", "auto");
+  const Outcome found = run(base);
+  // 12 prompts begin with 53 tokens or more; a page holds 32. Of the ten rows that generate without
+  // log-probabilities of their prompts, all but the first share a page at least.
+  EXPECT_GE(found.stats.shared_tokens, 9u * 32);
+  uint64_t prompts = 0;
+  for (const Request& request : requests()) prompts += request.tokens.size();
+  EXPECT_EQ(found.stats.prompt_tokens + found.stats.shared_tokens, prompts);
+}
+
+TEST_F(SharedPrefixTest, TooLittleSpaceForAllChangesNothing) {
+  EngineOptions base = options(tiny_llama_config("bfloat16"), "auto", "auto");
+  base.policy = R"({"share_prefix": false})";
+  const Outcome expected = run(base);
+  base.disk.clear();
+  base.disk_memory = 0;
+  base.policy.clear();
+  for (uint64_t half_mebibytes = 5; half_mebibytes < 14; ++half_mebibytes) {
+    base.host_memory = half_mebibytes << 19;
+    try {
+      expect_same(run(base), expected, std::to_string(base.host_memory));
+    } catch (const ApiError& error) {
+      EXPECT_EQ(error.code, "budget");  // does not fit at all
+    }
+  }
+}
+
+// The row that was to compute the header goes away in the middle of it.
+TEST_F(SharedPrefixTest, ACancelledDonorLeavesNobodyWithoutPages) {
+  EngineOptions base = options(tiny_llama_config("bfloat16"), "auto", "auto");
+  base.policy = R"({"share_prefix": false})";
+  const Outcome expected = run(base);
+  for (const int chunk : {4, 20, 60}) {
+    base.policy = R"({"prefill_chunk": )" + std::to_string(chunk) + "}";
+    Engine engine(base);
+    std::vector<uint64_t> ids;
+    for (const Request& request : requests()) ids.push_back(engine.submit(request));
+    Outcome found;
+    engine.step();
+    engine.cancel(ids[0]);
+    engine.cancel(ids[2]);
+    collect(engine, found);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (i == 0 || i == 2 || i == 8) continue;  // gone, or scored: no tokens
+      // The first step's token, if there was one, is not in `found`.
+      const auto& all = expected.tokens.at(ids[i]);
+      const auto& rest = found.tokens[ids[i]];
+      ASSERT_LE(rest.size(), all.size());
+      EXPECT_TRUE(std::equal(rest.begin(), rest.end(), all.end() - rest.size())) << chunk;
+      EXPECT_GE(rest.size() + 1, all.size());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace penstock

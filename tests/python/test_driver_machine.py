@@ -1,0 +1,92 @@
+"""The machine's figures: measured, kept, and read by engines when they plan."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from penstock import LLM
+from penstock.config import machine_file
+from penstock.errors import InvalidArgumentError, NotFoundError, PenstockError
+from penstock.machine import Probe, measure_machine, write_machine
+from penstock.native import Workload
+from penstock.settings import EngineSettings
+
+from .conftest import MODELS
+
+MODEL = MODELS / "penstock-opt-5m"
+QUICK = {"gemm": [{"format": "bf16", "rows": 64, "flops_per_second": 4e11}]}
+
+
+class FakeCore:
+    """A native module whose probe tells what it was asked."""
+
+    class ProbeOptions:
+        pass
+
+    @staticmethod
+    def probe_machine(options):
+        options.progress("disk")
+        told = {"version": 1, "about": f"{options.device} {options.threads} {options.disk}"}
+        return json.dumps({**told, "disk_read_bytes_per_second": options.seconds})
+
+
+def test_probe_passes_what_was_asked_and_dates_it():
+    told = []
+    machine = measure_machine(Probe("cpu:avx2", "/somewhere", 3, 7.0), told.append, FakeCore())
+    assert machine["about"].startswith("cpu:avx2 3 /somewhere, 20")
+    assert machine["disk_read_bytes_per_second"] == 7.0
+    assert told == ["disk"]
+
+
+def test_auto_reads_the_kept_figures_and_nothing_when_there_are_none(monkeypatch, tmp_path):
+    assert EngineSettings.make("m").machine == ""
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps(QUICK))
+    monkeypatch.setenv("PENSTOCK_MACHINE", str(kept))
+    assert machine_file() == kept
+    assert json.loads(EngineSettings.make("m").machine) == QUICK
+    assert EngineSettings.make("m", machine="{}").machine == "{}"
+    assert json.loads(EngineSettings.make("m", machine=QUICK).machine) == QUICK
+
+
+def test_a_missing_or_wrong_machine_is_refused_by_name():
+    with pytest.raises(NotFoundError, match="machine: no file 'nowhere'"):
+        EngineSettings.make("m", machine="nowhere")
+    for wrong, field in (({"version": 9}, "version"), ({"speed": 1}, "speed")):
+        with pytest.raises(InvalidArgumentError) as caught:
+            LLM(MODEL, host_memory="64MiB", machine=wrong)
+        assert caught.value.field == field
+
+
+def test_the_plan_follows_the_machine():
+    slow_disk = {"disk_read_bytes_per_second": 1e6}
+    fast_disk = {"disk_read_bytes_per_second": 1e12}
+    why = []
+    for disk in (slow_disk, fast_disk):
+        with LLM(MODEL, host_memory="7MiB", threads=1, machine={**QUICK, **disk}) as llm:
+            why.append(llm.plan(Workload(64, 32, 32, 32, 32))["why"])
+    assert why[0].startswith("disk_read bound")
+    assert why[1].startswith("compute bound")
+
+
+def test_a_probe_that_cannot_write_to_the_disk_is_refused(tmp_path):
+    with pytest.raises(PenstockError, match="missing"):
+        write_machine(Probe(disk=str(tmp_path / "missing")), tmp_path / "m.json", lambda _: None)
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_the_command_measures_and_keeps(tmp_path):
+    output = tmp_path / "figures" / "machine.json"
+    command = [sys.executable, "-m", "penstock", "probe", "--seconds", "1", "--disk", tmp_path]
+    found = subprocess.run(
+        [*map(str, command), "--output", str(output)], capture_output=True, text=True, timeout=300
+    )
+    assert found.returncode == 0, found.stderr
+    machine = json.loads(output.read_text())
+    assert json.loads(found.stdout) == machine
+    assert {rate["format"] for rate in machine["gemm"]} >= {"fp32", "bf16", "int8", "int4-g64"}
+    assert "products, bf16" in found.stderr
+    assert list(tmp_path.rglob("*")) == [output.parent, output]  # nothing else is left
+    with LLM(MODEL, host_memory="64MiB", machine=output) as llm:
+        assert llm.plan(Workload(4, 8, 8, 8, 8))["why"]
