@@ -15,7 +15,7 @@
 namespace penstock {
 namespace {
 
-constexpr uint64_t kPieceBytes = uint64_t{1} << 20, kUnalignedPieceBytes = uint64_t{64} << 10;
+constexpr uint64_t kPieceBytes = uint64_t{1} << 20, kUnalignedPieceBytes = uint64_t{16} << 10;
 constexpr size_t kBounceBytes = kUnalignedPieceBytes + kIoAlignment;
 constexpr int kDefaultWorkers = 16;
 

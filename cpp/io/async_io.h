@@ -35,7 +35,7 @@ class AsyncIo {
 
   class Pending;  // one started request
   using Handle = std::shared_ptr<Pending>;
-  // Starts all transfers (cut in pieces of at most 1 MiB, unaligned ones of 64 KiB); files and
+  // Starts all transfers (cut in pieces of at most 1 MiB, unaligned ones of 16 KiB); files and
   // memory must stay until wait() returned. Requests are served in the order they were started;
   // after an error the rest of that request is skipped.
   Handle start(std::span<const Transfer> transfers);

@@ -17,7 +17,7 @@ constexpr int kSpareRingSlots = 4;        // reads in flight while a visit's slo
 constexpr int64_t kScoreStateBytes = 32;  // running log-sum-exp of one row, at most
 constexpr int64_t kScratchBytes = int64_t{2} << 20;  // of one compute thread
 constexpr int64_t kEngineBytes = int64_t{256} << 10;
-constexpr int64_t kIoBytes = int64_t{16 * 68} << 10;  // bounce blocks of the file workers
+constexpr int64_t kIoBytes = int64_t{16 * 20} << 10;  // bounce blocks of the file workers
 constexpr int64_t kStepBytes = 384, kSlotUseBytes = 16, kSequenceBytes = 4096, kBlockBytes = 64;
 
 int64_t lines(int64_t bytes) { return round_up(bytes, kLine); }

@@ -54,8 +54,11 @@ def test_a_missing_or_wrong_machine_is_refused_by_name():
     with pytest.raises(NotFoundError, match="machine: no file 'nowhere'"):
         EngineSettings.make("m", machine="nowhere")
     for wrong, field in (({"version": 9}, "version"), ({"speed": 1}, "speed")):
-        with pytest.raises(InvalidArgumentError) as caught:
-            LLM(MODEL, host_memory="64MiB", machine=wrong)
+        with (
+            LLM(MODEL, host_memory="64MiB", machine=wrong) as llm,
+            pytest.raises(InvalidArgumentError) as caught,
+        ):
+            llm.plan()
         assert caught.value.field == field
 
 
