@@ -1,6 +1,7 @@
 // Forms the micro-batches of a sweep: every decoding row gives one token, entering rows a chunk of
-// their prompt, within the limits of the memory plan. No row waits for another: what does not fit
-// into this sweep rides in the next.
+// their prompt, within the limits of the memory plan. What does not fit into this sweep rides in
+// the next. A row waits for another only for shared pages that are not written yet
+// (shared_prefix.h).
 #pragma once
 
 #include <span>

@@ -1,7 +1,7 @@
 // attention: per (sequence, kv head) the query rows and heads that share keys form pairs; keys are
 // read in steps of kTileWidth, widened to fp32 once and used by all pairs of a task. One state per
-// absolute segment of 256 keys; prefill and decode are the same code, and a pair's arithmetic does
-// not see the other pairs.
+// absolute segment of 256 keys; prefill and decode have the same arithmetic (decode goes through
+// attention_few.inl), and a pair's does not see the other pairs.
 
 constexpr int kKeyStep = kTileWidth;  // divides kAttentionSegment
 constexpr int64_t kScoreStride = kAttentionSegment + 16;
@@ -70,6 +70,8 @@ struct PairTile {
     return {first, position + 1};
   }
   KeyRange all_keys() const { return {keys(0).begin, keys(count() - 1).end}; }
+  // All of one query row, whose keys go through registers (attention_few.inl).
+  bool few() const { return row(0) == row(count() - 1) && view.head_dim % kLanes == 0; }
 };
 
 void load_queries(const PairTile& t) {
@@ -181,7 +183,39 @@ void fold_pair(const AttentionScratch& s, int64_t i, AttentionState& state,
   }
 }
 
+// Scores and weighted values of one segment when all pairs see the same keys.
+void attend_few(const PairTile& t, int64_t segment, AttentionState* states) {
+  const AttentionScratch& s = t.scratch;
+  const KeyRange keys = overlap(t.all_keys(), {segment, segment + kAttentionSegment});
+  const int64_t first = keys.begin - segment, count = keys.end - keys.begin;
+  KvRow rows[kAttentionSegment];
+  const auto few = [&](int64_t i) {
+    return FewPairs{t.view.head_dim,
+                    s.query + i * s.width,
+                    s.partial + i * s.width,
+                    s.width,
+                    s.scores + i * kScoreStride + first,
+                    kScoreStride};
+  };
+  with_row_reader(t.view, [&](auto reader) {
+    kv_rows(t.view, t.span.pages, false, t.kv_head, keys.begin, keys.end, rows);
+    for_row_groups<kFewPairs>(t.count(), [&]<int kPairs>(RowCount<kPairs>, int64_t i) {
+      score_few<kPairs>(few(i), reader, rows, count);
+    });
+    AttentionState next[kMostPairs];
+    for (int64_t i = 0; i < t.count(); ++i) {
+      next[i] = softmax_segment(s.scores + i * kScoreStride, t.p.scale, first, first + count);
+    }
+    kv_rows(t.view, t.span.pages, true, t.kv_head, keys.begin, keys.end, rows);
+    for_row_groups<kFewPairs>(t.count(), [&]<int kPairs>(RowCount<kPairs>, int64_t i) {
+      value_few<kPairs>(few(i), reader, rows, count);
+    });
+    for (int64_t i = 0; i < t.count(); ++i) fold_pair(s, i, states[i], next[i]);
+  });
+}
+
 void attend_segment(const PairTile& t, int64_t segment, AttentionState* states) {
+  if (t.few()) return attend_few(t, segment, states);
   const AttentionScratch& s = t.scratch;
   const KeyRange inside = overlap(t.all_keys(), {segment, segment + kAttentionSegment});
   const int64_t step_begin = inside.begin / kKeyStep * kKeyStep;

@@ -13,7 +13,28 @@ inline KvRow kv_row(const KvView& view, std::byte* const* pages, bool value, int
           base + view.page_tokens * view.code_bytes + token * view.param_bytes};
 }
 
+// Rows of the tokens [begin, end) of one head.
+inline void kv_rows(const KvView& view, std::byte* const* pages, bool value, int64_t head,
+                    int64_t begin, int64_t end, KvRow* rows) {
+  for (int64_t token = begin; token < end;) {
+    KvRow row = kv_row(view, pages, value, head, token);
+    const int64_t page_end = at_most(end, (token / view.page_tokens + 1) * view.page_tokens);
+    for (; token < page_end; ++token, ++rows) {
+      *rows = row;
+      row.codes += view.code_bytes;
+      row.params += view.param_bytes;
+    }
+  }
+}
+
 // ---- Reading ----
+inline vf int8_values(vi codes, float scale) {
+  return vmul(vset(scale), vto_float(vsub_i(codes, vset_i(128))));
+}
+inline vf int4_values(vi codes, float scale, float bias) {
+  return vadd(vset(bias), vmul(vset(scale), vto_float(codes)));
+}
+
 inline vi kv_codes(const std::byte* p, int bits, int64_t n) {
   alignas(64) std::byte part[kLanes * 4];
   if (n < kLanes) {
@@ -27,14 +48,10 @@ inline vi kv_codes(const std::byte* p, int bits, int64_t n) {
 void load_quantised_row(const KvView& view, const KvRow& row, float* out) {
   for (int64_t i = 0; i < view.head_dim; i += kLanes) {
     const int64_t group = i / kKvGroup, left = view.head_dim - i;
-    const vf scale = vset(bf16_at(row.params, group * 2));
+    const float scale = bf16_at(row.params, group * 2);
     const vi codes = kv_codes(row.codes + i * view.bits / 8, view.bits, left);
-    vf x;
-    if (view.bits == 8) {
-      x = vmul(scale, vto_float(vsub_i(codes, vset_i(128))));
-    } else {
-      x = vadd(vset(bf16_at(row.params, group * 2 + 1)), vmul(scale, vto_float(codes)));
-    }
+    const vf x = view.bits == 8 ? int8_values(codes, scale)
+                                : int4_values(codes, scale, bf16_at(row.params, group * 2 + 1));
     vstore_n(out + i, x, left);
   }
 }
@@ -48,6 +65,48 @@ void load_kv_row(const KvView& view, const KvRow& row, float* out) {
       vstore_n(out + i, load_up_to<Load>(row.codes + i * Load::kBytes, left), left);
     }
   });
+}
+
+// How kLanes whole values of a row are read, by format: load(row, i, params(row, i)) with i a
+// multiple of kLanes; the params are those of i's group.
+template <class Load>
+struct RawReader {
+  struct Params {};
+  static Params params(const KvRow&, int64_t) { return {}; }
+  static vf load(const KvRow& row, int64_t i, Params) {
+    return Load::load(row.codes + i * Load::kBytes);
+  }
+};
+struct Int8Reader {
+  using Params = float;
+  static Params params(const KvRow& row, int64_t i) {
+    return bf16_at(row.params, i / kKvGroup * 2);
+  }
+  static vf load(const KvRow& row, int64_t i, Params scale) {
+    return int8_values(vload_u8(row.codes + i), scale);
+  }
+};
+struct Int4Reader {
+  struct Params {
+    float scale, bias;
+  };
+  static Params params(const KvRow& row, int64_t i) {
+    const int64_t group = i / kKvGroup;
+    return {bf16_at(row.params, group * 2), bf16_at(row.params, group * 2 + 1)};
+  }
+  static vf load(const KvRow& row, int64_t i, Params p) {
+    return int4_values(vload_nibbles(row.codes + i / 2), p.scale, p.bias);
+  }
+};
+
+// Calls f(Reader{}) for the reader of a cache.
+template <class F>
+inline void with_row_reader(const KvView& view, F f) {
+  if (!view.quantised) {
+    return with_loader(view.raw, [&]<class Load>(Load) { f(RawReader<Load>{}); });
+  }
+  if (view.bits == 8) return f(Int8Reader{});
+  f(Int4Reader{});
 }
 
 // ---- Writing: the same steps as kv_store_scalar ----
