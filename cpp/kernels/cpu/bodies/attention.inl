@@ -198,7 +198,7 @@ void attend_few(const PairTile& t, int64_t segment, AttentionState* states) {
                     kScoreStride};
   };
   with_row_reader(t.view, [&](auto reader) {
-    kv_rows(t.view, t.span.pages, false, t.kv_head, keys.begin, keys.end, rows);
+    kv_rows({t.view, t.span.pages, false, t.kv_head}, keys.begin, keys.end, rows);
     for_row_groups<kFewPairs>(t.count(), [&]<int kPairs>(RowCount<kPairs>, int64_t i) {
       score_few<kPairs>(few(i), reader, rows, count);
     });
@@ -206,7 +206,7 @@ void attend_few(const PairTile& t, int64_t segment, AttentionState* states) {
     for (int64_t i = 0; i < t.count(); ++i) {
       next[i] = softmax_segment(s.scores + i * kScoreStride, t.p.scale, first, first + count);
     }
-    kv_rows(t.view, t.span.pages, true, t.kv_head, keys.begin, keys.end, rows);
+    kv_rows({t.view, t.span.pages, true, t.kv_head}, keys.begin, keys.end, rows);
     for_row_groups<kFewPairs>(t.count(), [&]<int kPairs>(RowCount<kPairs>, int64_t i) {
       value_few<kPairs>(few(i), reader, rows, count);
     });

@@ -13,16 +13,22 @@ inline KvRow kv_row(const KvView& view, std::byte* const* pages, bool value, int
           base + view.page_tokens * view.code_bytes + token * view.param_bytes};
 }
 
-// Rows of the tokens [begin, end) of one head.
-inline void kv_rows(const KvView& view, std::byte* const* pages, bool value, int64_t head,
-                    int64_t begin, int64_t end, KvRow* rows) {
+// Keys or values of one head.
+struct KvColumn {
+  const KvView& view;
+  std::byte* const* pages;
+  bool value;
+  int64_t head;
+};
+// Rows of the tokens [begin, end).
+inline void kv_rows(const KvColumn& c, int64_t begin, int64_t end, KvRow* rows) {
   for (int64_t token = begin; token < end;) {
-    KvRow row = kv_row(view, pages, value, head, token);
-    const int64_t page_end = at_most(end, (token / view.page_tokens + 1) * view.page_tokens);
+    KvRow row = kv_row(c.view, c.pages, c.value, c.head, token);
+    const int64_t page_end = at_most(end, (token / c.view.page_tokens + 1) * c.view.page_tokens);
     for (; token < page_end; ++token, ++rows) {
       *rows = row;
-      row.codes += view.code_bytes;
-      row.params += view.param_bytes;
+      row.codes += c.view.code_bytes;
+      row.params += c.view.param_bytes;
     }
   }
 }
