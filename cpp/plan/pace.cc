@@ -67,6 +67,11 @@ class Flight {
   std::vector<double> rows_;  // by age
 };
 
+// Rows of all ages that fit.
+double capacity(const PaceInput& input) {
+  return std::max(1.0, input.kv_tokens / (input.prompt + input.fresh / 2));
+}
+
 double sweep_seconds(const PaceInput& input, double tokens) {
   const double sweeps = std::max(1.0, std::ceil(tokens / input.sweep_tokens));
   return std::max(sweeps * input.rates.stream_seconds, tokens * input.rates.token_seconds);
@@ -101,8 +106,7 @@ double kv_room(const PlanInput& input, const MemoryPlan& sizes) {
 
 double paced_seconds(const PaceInput& input, double tokens) {
   Flight flight(input);
-  const double capacity = std::max(1.0, input.kv_tokens / (input.prompt + input.fresh / 2));
-  double left = std::min(input.rows, kManyBlocks * capacity), seconds = 0;
+  double left = std::min(input.rows, kManyBlocks * capacity(input)), seconds = 0;
   while (left > 1e-6 || flight.sequences() > 1e-6) {
     const double decoding = flight.sequences();
     const double paced = (tokens - decoding) / input.prompt * flight.stretch();
@@ -121,6 +125,8 @@ int64_t best_pace(const PaceInput& input) {
   const auto unlimited = static_cast<int64_t>(input.sweep_tokens);
   if (input.rates.stream_seconds <= 0 || input.rates.token_seconds <= 0) return unlimited;
   const double balance = input.rates.stream_seconds / input.rates.token_seconds;
+  // Sweeps of decoding rows alone compute for as long as they read.
+  if (balance <= std::min(capacity(input), input.max_sequences)) return unlimited;
   double best = input.sweep_tokens, least = kClearGain * paced_seconds(input, best);
   for (const double factor : kFactors) {
     const double tokens = std::max(1.0, factor * balance);

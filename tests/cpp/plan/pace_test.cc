@@ -53,6 +53,12 @@ TEST(Pace, NothingToGainWithoutTransfersOrGeneration) {
   EXPECT_EQ(best_pace(scoring), 32768);
 }
 
+TEST(Pace, NothingToGainWhenDecodingIsBoundByCompute) {
+  PaceInput input = large_job(1e6, 4000 * 64);
+  input.rates = {1e-3, 0.04};
+  EXPECT_EQ(best_pace(input), 32768);
+}
+
 // No pace is faster than all compute or the sweeps of one row, nor slower than both without
 // overlap.
 TEST(Pace, TimesStayWithinTheirBounds) {
