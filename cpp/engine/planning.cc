@@ -32,6 +32,16 @@ nlohmann::json policy_json(const ResolvedPolicy& policy) {
           {"page_tokens", policy.page_tokens}};
 }
 
+// A plan may be for a machine one does not have, but not for a kind of device there is not.
+void check_device_kind(const std::string& device) {
+  const std::string kind = device.substr(0, device.find(':'));
+  if (kind == "cpu" || kind == "virtual" || kind == "cuda") return;
+  throw Error(ErrorCode::unsupported, "unknown device",
+              {.field = "device",
+               .found = escape_for_message(device),
+               .allowed = "cpu, cpu:ISA, virtual, cuda:N"});
+}
+
 }  // namespace
 
 EngineOptions with_defaults(EngineOptions options) {
@@ -113,6 +123,7 @@ nlohmann::json describe_plan(const EnginePlan& plan) {
 std::string plan(const EngineOptions& given) {
   return guarded([&] {
     const EngineOptions options = with_defaults(given);
+    check_device_kind(options.device);
     const Model model(options, WeightFiles::not_needed);
     const PlanInput input = plan_input(options, model);
     const Chosen chosen = choose(options, input);

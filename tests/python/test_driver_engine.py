@@ -244,6 +244,8 @@ def test_a_plan_needs_no_weights(model, tmp_path):
     for name in ("policy", "memory", "why", "weights", "parameters"):
         assert told[0][name] == told[1][name]
     assert list(bare.iterdir()) == [bare / "config.json"]
+    found = penstock("plan", bare, "--device", "abacus")
+    assert found.returncode == 2 and "found abacus, allowed cpu" in found.stderr
     found = penstock("bench", bare, "--rows", 1, "--host-memory", BUDGET)
     assert found.returncode != 0 and "safetensors" in found.stderr
 
