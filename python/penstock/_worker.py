@@ -103,13 +103,18 @@ class Worker:
         longest = max(sample.max_prompt, int(per_byte * opening["longest_bytes"]))
         known = {**vars(sample), "expected_rows": opening["rows"], "max_prompt": longest}
         workload = type(sample)(**known)
+        self._row_tokens = sample.mean_prompt + sample.mean_new
         return open_engine(self._core, self._settings, workload, self._encoder.memory_bytes)
 
     def run(self) -> None:
         """Answers every row the parent sends."""
         told = {**description(self._engine), "build": _build_of(self._core)}
         self._channel.send(
-            "ready", describe=told, tokenizer_bytes=self._encoder.memory_bytes, pid=os.getpid()
+            "ready",
+            describe=told,
+            tokenizer_bytes=self._encoder.memory_bytes,
+            row_tokens=self._row_tokens,
+            pid=os.getpid(),
         )
         policy = told.get("policy", {})
         sequences = int(policy.get("max_sequences", _ROWS_IN_FLIGHT))

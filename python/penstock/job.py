@@ -213,6 +213,7 @@ class _Run:
         self._writer = self._files.begin(describe_engine(self._describe))
         for warning in self._describe.get("warnings", []):
             self._hooks.tell(f"warning: {warning}")
+        self._state.row_tokens = ready.get("row_tokens", 0)
         self._state.started = time.monotonic()
         self._progress = self._hooks.progress()
 

@@ -9,16 +9,21 @@ from typing import Any, TextIO
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.2
+_MANY_ROWS = 0.2  # share of the rows
 
 
 @dataclass
 class ProgressState:
-    """Rows of the whole job; tokens, seconds and lanes of this run. Times are seconds."""
+    """Rows of the whole job; tokens, seconds and lanes of this run. Times are seconds.
+
+    ``row_tokens`` is about how many tokens a row reads and generates; 0: unknown.
+    """
 
     rows: int
     rows_done: int = 0
     rows_failed: int = 0
     rows_before: int = 0
+    row_tokens: float = 0.0
     stats: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
@@ -34,11 +39,16 @@ class ProgressState:
 
     @property
     def seconds_left(self) -> float | None:
-        """By the rows that finished in this run; None before the first."""
-        finished = self.rows_done - self.rows_before
-        if finished <= 0:
-            return None
-        return self.seconds / finished * (self.rows - self.rows_done)
+        """By the rows that finished in this run once they are many, before by tokens.
+
+        None while nothing tells.
+        """
+        finished, asked = self.rows_done - self.rows_before, self.rows - self.rows_before
+        names = ("prompt_tokens", "shared_tokens", "generated_tokens")
+        tokens = sum(self.stats.get(name, 0) for name in names)
+        if self.row_tokens and tokens and finished < asked * _MANY_ROWS:
+            return self.seconds / tokens * max(0.0, asked * self.row_tokens - tokens)
+        return self.seconds / finished * (asked - finished) if finished > 0 else None
 
     def lanes_busy(self) -> dict[str, float]:
         """Share of the engine's time that each lane was busy, 0 to 1."""

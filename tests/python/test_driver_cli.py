@@ -160,6 +160,20 @@ def test_the_progress_line():
     assert [format_seconds(s) for s in (5, 65, 3725, None)] == ["0:05", "1:05", "1:02:05", "--:--"]
 
 
+def test_time_left_goes_by_tokens_until_rows_are_done(monkeypatch):
+    state = ProgressState(110, rows_done=10, rows_before=10, row_tokens=50)
+    monkeypatch.setattr(ProgressState, "seconds", 100.0)
+    assert state.seconds_left is None
+    state.stats = {"prompt_tokens": 900, "shared_tokens": 50, "generated_tokens": 50}
+    assert state.seconds_left == pytest.approx(400)  # 1000 of 5000 tokens
+    state.rows_done = 15
+    assert state.seconds_left == pytest.approx(400)  # a few rows tell little
+    state.rows_done = 60
+    assert state.seconds_left == pytest.approx(100)
+    state.rows_done, state.stats["prompt_tokens"] = 12, 9000
+    assert state.seconds_left == 0  # rows were longer than the sample
+
+
 def test_progress_is_plain_off_a_terminal(tmp_path):
     with (tmp_path / "log").open("w") as stream:
         shown = open_progress(stream)
