@@ -138,7 +138,7 @@ def peers(arguments: argparse.Namespace) -> None:
     python = peer_python(arguments.venv)
     bf16 = job(arguments, "bf16", ("5.5GiB", 6.0), rows)
     int4 = replace(job(arguments, "int4", ("1.6GiB", 2.0), rows), kv="int8")
-    ours = {"throughput-bf16": bf16, "throughput-int4": int4}
+    ours = [("throughput-bf16", bf16), ("throughput-int4", int4)]
     for batch in arguments.batches:
         peer = peer_job.PeerJob(
             model=checkpoint(arguments, "bf16"),
@@ -151,8 +151,9 @@ def peers(arguments: argparse.Namespace) -> None:
             limit_bytes=6 * GIB,
         )
         measure(f"peer-accelerate-b{batch}", arguments, partial(peer_job.run, peer))
-        for name in list(ours)[:1]:
-            measure(name, arguments, partial(throughput, ours.pop(name)))
+        if ours:
+            name, chosen = ours.pop(0)
+            measure(name, arguments, partial(throughput, chosen))
     summary(arguments)
 
 

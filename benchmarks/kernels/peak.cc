@@ -63,19 +63,24 @@ struct alignas(64) TileShapes {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// As many tile products as the vector chains have steps a sum; four sums, two by two.
+// Four tiles of sums, two by two; inputs near 1, weights near 1e-9, none of them zero.
 __attribute__((target("amx-tile,amx-bf16"), noinline)) float tile_chains() {
   const TileShapes shapes;
+  alignas(64) uint16_t inputs[512], weights[512];
+  for (int i = 0; i < 512; ++i) {
+    inputs[i] = static_cast<uint16_t>(0x3f40 + i % 97);
+    weights[i] = static_cast<uint16_t>(0x3080 + i % 61);
+  }
   asm volatile("" ::: "memory");
   _tile_loadconfig(&shapes);
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  _tile_zero(4);
-  _tile_zero(5);
-  _tile_zero(6);
-  _tile_zero(7);
+  _tile_loadd(4, inputs, 64);
+  _tile_loadd(5, inputs, 64);
+  _tile_loadd(6, weights, 64);
+  _tile_loadd(7, weights, 64);
   for (int64_t i = 0; i < kTileSteps; ++i) {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);

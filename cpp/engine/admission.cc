@@ -27,7 +27,7 @@ int64_t AdmissionRule::blocks_at(const Row& row, const Course& course, int64_t s
   const int64_t grown = std::max<int64_t>(0, sweep - course.prefill_sweeps + 1);
   const int64_t tokens = std::min(course.first + grown, row.final_cached());
   return kv_.blocks_for(std::max<int64_t>(tokens, 1), row.kv_on_disk) -
-         row.shared_pages * kv_.layers();
+         kv_.blocks_for(row.shared_tokens, false);
 }
 
 // Pages that rows share count once: as those of the row they come from while it is there, else as
@@ -36,8 +36,8 @@ AdmissionRule::SharedPages AdmissionRule::shared_pages(std::span<const Row* cons
                                                        std::span<const Course> courses) const {
   SharedPages shared;
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i]->shared_pages == 0) continue;
-    const int64_t blocks = rows[i]->shared_pages * kv_.layers();
+    if (rows[i]->shared_tokens == 0) continue;
+    const int64_t blocks = kv_.blocks_for(rows[i]->shared_tokens, false);
     shared[rows[i]->prefix_group].holders.push_back({courses[i].last_sweep, blocks});
   }
   for (size_t i = 0; i < rows.size() && !shared.empty(); ++i) {

@@ -116,11 +116,10 @@ std::vector<Event> Generator::step() {
   const double begin = seconds_now();
   std::vector<Row*> rows = rows_in_service();
   reserve_pages(rows);
-  std::vector<int64_t> taken;
-  const SweepPlan sweep = planner_.plan(rows, taken);
+  const SweepPlan sweep = planner_.plan(rows);
   check(!sweep.batches.empty(), "every sweep carries a row");
-  run(sweep, ends_here(rows, taken));
-  std::vector<Event> events = collect(rows, taken, sweep);
+  run(sweep, ends_here(rows));
+  std::vector<Event> events = collect(rows, sweep);
   remove_finished();
   counts_.seconds += seconds_now() - begin;
   return events;
@@ -171,14 +170,13 @@ bool Generator::enter(RowPointer& row) {
 void Generator::share_prefix(Row& row, const PrefixMatch& match) {
   row.prefix_group = row.id;
   if (match.pages == 0) return;
-  row.shared_pages = match.pages;
   row.shared_tokens = row.cached = match.pages * parts_.executor.policy->page_tokens;
-  row.prefix_group = match.donor->shared_pages > 0 ? match.donor->prefix_group : match.donor->id;
+  row.prefix_group = match.donor->shared_tokens > 0 ? match.donor->prefix_group : match.donor->id;
   row.donor = match.donor;
 }
 
 void Generator::drop_prefix(Row& row) {
-  row.shared_pages = row.shared_tokens = row.cached = 0;
+  row.shared_tokens = row.cached = 0;
   row.donor = nullptr;
 }
 
@@ -233,12 +231,11 @@ void Generator::begin_again(RowPointer row) {
 }
 
 // No row will be left after this sweep, whatever is sampled.
-bool Generator::ends_here(const std::vector<Row*>& rows, const std::vector<int64_t>& taken) const {
+bool Generator::ends_here(const std::vector<Row*>& rows) const {
   if (!waiting_.empty()) return false;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const Row& row = *rows[i];
-    if (taken[i] < row.pending()) return false;
-    if (row.generates() && row.generated() + 1 < row.request.sampling.max_tokens) return false;
+  for (const Row* row : rows) {
+    if (row->riding < row->pending()) return false;
+    if (row->generates() && row->generated() + 1 < row->request.sampling.max_tokens) return false;
   }
   return true;
 }
@@ -270,8 +267,7 @@ void Generator::add_busiest_lane() {
   counts_.busiest_seconds += busiest;
 }
 
-std::vector<Event> Generator::collect(const std::vector<Row*>& rows,
-                                      const std::vector<int64_t>& taken, const SweepPlan& sweep) {
+std::vector<Event> Generator::collect(const std::vector<Row*>& rows, const SweepPlan& sweep) {
   settle_prefixes();
   std::vector<Event> events;
   std::vector<const SpanPlan*> spans;
@@ -280,14 +276,15 @@ std::vector<Event> Generator::collect(const std::vector<Row*>& rows,
   }
   size_t next = 0;
   int64_t logits_row = 0, score = 0;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (taken[i] == 0) continue;
-    Row& row = *rows[i];
+  for (Row* each : rows) {
+    Row& row = *each;
+    const int64_t taken = row.riding;
+    if (taken == 0) continue;
     const SpanPlan& span = *spans.at(next++);
-    row.cached += taken[i];
+    row.cached += taken;
     row.kv.length = row.cached;
     counts_.prompt_tokens +=
-        std::max<int64_t>(0, std::min(taken[i], row.prompt_tokens - (row.cached - taken[i])));
+        std::max<int64_t>(0, std::min(taken, row.prompt_tokens - (row.cached - taken)));
     collect_scores(row, span, score);
     Event event;
     event.request = row.id;

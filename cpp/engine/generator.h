@@ -55,11 +55,10 @@ class Generator {
   void reserve_pages(std::vector<Row*>& rows);
   void put_back_youngest();
   void begin_again(RowPointer row);
-  bool ends_here(const std::vector<Row*>& rows, const std::vector<int64_t>& taken) const;
+  bool ends_here(const std::vector<Row*>& rows) const;
   void run(const SweepPlan& sweep, bool last);
   void add_busiest_lane();
-  std::vector<Event> collect(const std::vector<Row*>& rows, const std::vector<int64_t>& taken,
-                             const SweepPlan& sweep);
+  std::vector<Event> collect(const std::vector<Row*>& rows, const SweepPlan& sweep);
   void collect_scores(Row& row, const SpanPlan& span, int64_t first_score) const;
   void collect_logits(Row& row, const SpanPlan& span, int64_t first_logits) const;
   void sample(Row& row, int64_t logits_row, Event& event);

@@ -119,11 +119,14 @@ class Probe {
   Buffer on_host(size_t bytes, const char* what) {
     return allocate_host(bytes, context_.host, what);
   }
-  std::byte* random_host(Buffer& buffer) {
-    auto* values = static_cast<float*>(static_cast<void*>(buffer.data()));
-    for (size_t i = 0; i < buffer.bytes() / sizeof(float); ++i) {
+  static void fill_random(std::span<float> values) {
+    for (size_t i = 0; i < values.size(); ++i) {
       values[i] = static_cast<float>(uniform(kSeed, i)) - 0.5f;
     }
+  }
+  std::byte* random_host(Buffer& buffer) {
+    auto* values = static_cast<float*>(static_cast<void*>(buffer.data()));
+    fill_random({values, buffer.bytes() / sizeof(float)});
     return buffer.data();
   }
 
@@ -177,9 +180,7 @@ class Probe {
   // The same random tile, or kTileRows random rows, over and over.
   void fill_weights(const QuantFormat& f, std::byte* to, uint64_t bytes) {
     std::vector<float> values(static_cast<size_t>(kTileRows * width_));
-    for (size_t i = 0; i < values.size(); ++i) {
-      values[i] = static_cast<float>(uniform(kSeed, i)) - 0.5f;
-    }
+    fill_random(values);
     std::vector<std::byte> piece;
     if (f.quantised()) {
       piece.resize(static_cast<size_t>(packed_layout(f, width_).tile_bytes));

@@ -17,8 +17,8 @@ struct Row {
   int64_t cached = 0;  // tokens whose keys and values are stored
   bool kv_on_disk = false;
   KvSequence kv;
-  // First pages that another row has computed or will compute; cached counts their tokens.
-  int64_t shared_pages = 0, shared_tokens = 0;
+  // Of the first pages, which another row has computed or will compute; part of cached.
+  int64_t shared_tokens = 0;
   uint64_t prefix_group = 0;   // id of the row that the oldest of them come from; its own otherwise
   const Row* donor = nullptr;  // who will compute them; null once they are stored
   int64_t riding = 0;          // tokens in the sweep that is being planned

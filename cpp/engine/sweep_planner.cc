@@ -99,20 +99,19 @@ bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
   return false;
 }
 
-SweepPlan SweepPlanner::plan(std::span<Row* const> rows, std::vector<int64_t>& taken) const {
+SweepPlan SweepPlanner::plan(std::span<Row* const> rows) const {
   Open open;
-  taken.assign(rows.size(), 0);
   for (Row* row : rows) row->riding = 0;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i]->waits()) continue;
-    int64_t count = chunk(open, *rows[i]);
+  for (Row* row : rows) {
+    if (row->waits()) continue;
+    int64_t count = chunk(open, *row);
     // A prompt takes what is left of the micro-batch in progress rather than leaving a hole.
-    if (!open.sweep.batches.empty() && rows[i]->pending() > 1 &&
+    if (!open.sweep.batches.empty() && row->pending() > 1 &&
         static_cast<int>(open.batch().spans.size()) < policy_.micro_batch) {
       const int64_t room = policy_.micro_batch_tokens - open.batch().tokens;
       if (room >= policy_.micro_batch_tokens / 4) count = std::min(count, room);
     }
-    if (count > 0 && place(open, *rows[i], count)) taken[i] = rows[i]->riding = count;
+    if (count > 0 && place(open, *row, count)) row->riding = count;
   }
   if (!open.sweep.batches.empty() && open.batch().spans.empty()) open.sweep.batches.pop_back();
   return std::move(open.sweep);

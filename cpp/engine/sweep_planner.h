@@ -16,9 +16,9 @@ class SweepPlanner {
   SweepPlanner(const MemoryPlan& memory, const ResolvedPolicy& policy, const Executor& executor)
       : memory_(memory), policy_(policy), executor_(executor) {}
 
-  // Rows in the order of service. taken[i]: tokens of rows[i] that ride, 0 when it does not. spans
-  // follow the order of rows taken.
-  SweepPlan plan(std::span<Row* const> rows, std::vector<int64_t>& taken) const;
+  // Rows in the order of service. Sets each row's `riding`, 0 when it does not; spans follow the
+  // order of the rows that ride.
+  SweepPlan plan(std::span<Row* const> rows) const;
 
  private:
   struct Open;  // the sweep being formed

@@ -28,6 +28,10 @@ const Json* JsonFields::find(std::string_view name) const {
   return found == json_.end() ? nullptr : &*found;
 }
 
+std::string JsonFields::place(std::string_view name) const {
+  return field_.empty() ? std::string(name) : field_ + "." + std::string(name);
+}
+
 void JsonFields::refuse(std::string_view name, std::string_view why,
                         std::string_view allowed) const {
   const Json* value = name.empty() ? &json_ : find(name);
@@ -88,18 +92,16 @@ std::optional<std::string> JsonFields::text(std::string_view name) const {
 std::optional<JsonFields> JsonFields::object(std::string_view name) const {
   const Json* value = find(name);
   if (value == nullptr) return {};
-  const std::string place = field_.empty() ? std::string(name) : field_ + "." + std::string(name);
-  return JsonFields(*value, file_, place);
+  return JsonFields(*value, file_, place(name));
 }
 
 std::vector<JsonFields> JsonFields::objects(std::string_view name) const {
   const Json* value = find(name);
   if (value == nullptr) return {};
   if (!value->is_array()) refuse(name, "wrong type", "a list of objects");
-  const std::string place = field_.empty() ? std::string(name) : field_ + "." + std::string(name);
   std::vector<JsonFields> list;
   for (size_t i = 0; i < value->size(); ++i) {
-    list.emplace_back((*value)[i], file_, place + "[" + std::to_string(i) + "]");
+    list.emplace_back((*value)[i], file_, place(name) + "[" + std::to_string(i) + "]");
   }
   return list;
 }

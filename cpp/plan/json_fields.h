@@ -33,6 +33,7 @@ class JsonFields {
 
  private:
   const Json* find(std::string_view name) const;
+  std::string place(std::string_view name) const;  // of a field, from the root
 
   const Json& json_;
   std::string file_, field_;

@@ -3,6 +3,7 @@
 #include "kernels/cpu/isa.h"
 
 namespace penstock {
+
 bool runs_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
          __builtin_cpu_supports("f16c");
