@@ -128,7 +128,7 @@ std::vector<Event> Generator::step() {
 void Generator::admit() {
   const bool block = parts_.executor.policy->admission == Admission::block;
   if (block && !active_.empty()) return;
-  const int64_t pace = parts_.executor.policy->pace;
+  const int64_t pace = block ? 0 : parts_.executor.policy->pace;
   int64_t tokens = 0;
   for (const RowPointer& row : active_) tokens += row->pending();
   const auto in_pace = [&] { return pace == 0 || active_.empty() || tokens < pace; };

@@ -1,5 +1,5 @@
-// bf16 GEMM on the tile registers of AMX; compiled with these instruction sets. An element of a
-// tile product depends on its row and column alone, so a row's bits are its own.
+// GEMM of bf16 and quantised weights on the tile registers of AMX; compiled with these instruction
+// sets.
 #include <immintrin.h>
 
 // GCC 12 takes the deliberately undefined operand of its own intrinsics for a mistake.
