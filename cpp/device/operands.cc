@@ -12,6 +12,18 @@ struct Named {
   Access access = Access::read;
 };
 
+// Positions of a sequence.
+struct Keys {
+  int32_t begin, end;
+  int32_t count() const { return end - begin; }
+};
+
+// Those from `first` to the span's last row that are in its key range.
+Keys keys_of(const SpanView& span, int32_t first) {
+  const int32_t begin = std::max(first, span.key_begin);
+  return {begin, std::max(begin, std::min(span.position + span.count, span.key_end))};
+}
+
 // Collects the operands of one op.
 class Lister {
  public:
@@ -63,9 +75,12 @@ class Lister {
     const int64_t width = int64_t{p.layout.kv_heads} * p.layout.head_dim;
     for (int32_t i = 0; i < p.span_count; ++i) {
       const SpanView& span = p.spans[i];
-      matrix({"k", p.k + span.first_row * p.k_stride}, span.count, width, p.k_stride);
-      matrix({"v", p.v + span.first_row * p.v_stride}, span.count, width, p.v_stride);
-      pages(p.layout, span, span.position, Access::update);
+      const Keys stored = keys_of(span, span.position);
+      if (stored.count() == 0) continue;
+      const int64_t row = span.first_row + (stored.begin - span.position);
+      matrix({"k", p.k + row * p.k_stride}, stored.count(), width, p.k_stride);
+      matrix({"v", p.v + row * p.v_stride}, stored.count(), width, p.v_stride);
+      pages(p.layout, span, stored, Access::update);
     }
   }
 
@@ -74,10 +89,12 @@ class Lister {
     for (int32_t i = 0; i < p.span_count; ++i) {
       const SpanView& span = p.spans[i];
       matrix({"q", p.q + span.first_row * p.q_stride}, span.count, width, p.q_stride);
-      pages(p.layout, span, p.window > 0 ? std::max(0, span.position - p.window + 1) : 0,
-            Access::read);
-      matrix({"out", p.out + span.first_row * p.out_stride, Access::write}, span.count, width,
-             p.out_stride);
+      const int32_t first = p.window > 0 ? std::max(0, span.position - p.window + 1) : 0;
+      pages(p.layout, span, keys_of(span, first), Access::read);
+      matrix({"out", p.out + span.first_row * p.out_stride,
+              span.resume ? Access::update : Access::write},
+             span.count, width, p.out_stride);
+      if (span.resume || span.partial) states(p, span);
     }
   }
 
@@ -130,11 +147,23 @@ class Lister {
          .access = named.access});
   }
 
-  // The pages of a span from the one that holds `first` on.
-  void pages(const KvLayout& layout, const SpanView& span, int32_t first, Access access) {
-    if (span.count <= 0) return;
-    const int32_t last = span.position + span.count - 1;
-    for (int32_t page = first / layout.page_tokens; page <= last / layout.page_tokens; ++page) {
+  static Access access_of(const SpanView& span) {
+    if (!span.resume) return Access::write;
+    return span.partial ? Access::update : Access::read;
+  }
+
+  void states(const AttentionParams& p, const SpanView& span) {
+    add({.name = "states",
+         .data = at(p.states + int64_t{span.first_row} * p.heads),
+         .row_bytes = size(span.count) * size(p.heads) * sizeof(AttentionState),
+         .access = access_of(span)});
+  }
+
+  // The pages of a span that hold any of `keys`.
+  void pages(const KvLayout& layout, const SpanView& span, Keys keys, Access access) {
+    if (keys.count() == 0) return;
+    const int32_t last = (keys.end - 1) / layout.page_tokens;
+    for (int32_t page = keys.begin / layout.page_tokens; page <= last; ++page) {
       add({.name = "page",
            .data = span.pages[page],
            .row_bytes = size(layout.page_bytes()),
@@ -156,9 +185,10 @@ double flops(const GemmParams& p) {
 double flops(const AttentionParams& p) {
   double keys = 0;
   for (int32_t i = 0; i < p.span_count; ++i) {
-    for (int32_t row = 0; row < p.spans[i].count; ++row) {
-      const int32_t seen = p.spans[i].position + row + 1;
-      keys += p.window > 0 ? std::min(seen, p.window) : seen;
+    const SpanView& span = p.spans[i];
+    for (int32_t end = span.position + 1; end <= span.position + span.count; ++end) {
+      const int32_t first = p.window > 0 ? std::max(0, end - p.window) : 0;
+      keys += std::max(0, std::min(end, span.key_end) - std::max(first, span.key_begin));
     }
   }
   return 4.0 * p.heads * p.layout.head_dim * keys;

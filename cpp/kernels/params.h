@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/attention_state.h"
 #include "tensor/dtype.h"
 #include "tensor/format.h"
 #include "tensor/kv_layout.h"
@@ -123,15 +124,26 @@ struct RotaryParams {
   float scale = 1.0f;
 };
 
+inline constexpr int kAttentionSegment = 256;  // keys per attention state, by absolute position
+
 // One sequence's part of a micro-batch. pages[i] holds tokens [i*P, (i+1)*P) of this layer.
+//
+// The sequence's keys may be kept in several places, each of which has a view of its own: one that
+// covers the keys [key_begin, key_end) only. Its pages without such a key are not looked at and may
+// be null. Bounds are absolute positions: of pages for appending, multiples of kAttentionSegment
+// for attention; 0 and anything beyond the last row are the ends of the sequence.
 struct SpanView {
   int32_t first_row = 0;  // first row of the micro-batch
   int32_t position = 0;   // absolute position of that row
   int32_t count = 0;      // rows
   std::byte* const* pages = nullptr;
+  int32_t key_begin = 0, key_end = INT32_MAX;
+  bool resume = false;   // attention goes on from the output and the states that are there
+  bool partial = false;  // attention leaves an unnormalised output and its states
 };
 
-// Stores new keys and values in the pages in the KV format (quantise on write).
+// Stores new keys and values in the pages in the KV format (quantise on write): of each span the
+// rows whose positions are in its key range.
 struct KvAppendParams {
   KvLayout layout;
   const SpanView* spans = nullptr;
@@ -142,12 +154,16 @@ struct KvAppendParams {
   int64_t v_stride = 0;
 };
 
-inline constexpr int kAttentionSegment = 256;  // keys per attention state, by absolute position
-
 // out[row, head] = softmax(scale * q . K) V over keys max(0, t - window + 1) .. t of the row's own
 // sequence, t its position. Keys and values are read as stored. Per row and head: one state (max,
 // sum, output) per absolute segment of 256 keys, folded left to right by fold_state
 // (attention_state.h).
+//
+// A span with a key range folds the segments in that range. Calls over ascending ranges, all but
+// the last one partial and all but the first one resumed, give the bits of one call over all keys:
+// what they hand on is the fold itself, out and states[row * heads + head], of any memory. A row
+// without keys in the range hands on what it got (nothing: a state as constructed, zeros). A row of
+// the last call must have had a key in one of them.
 struct AttentionParams {
   KvLayout layout;
   const SpanView* spans = nullptr;
@@ -159,6 +175,7 @@ struct AttentionParams {
   int32_t window = 0;  // 0: none
   float* out = nullptr;
   int64_t out_stride = 0;
+  AttentionState* states = nullptr;  // [rows of the micro-batch, heads]; of spans in parts only
 };
 
 // out[i] = x[rows[i]]

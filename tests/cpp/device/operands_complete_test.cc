@@ -31,6 +31,14 @@ std::vector<char> mask_of(const Op& op, const std::byte* base, size_t bytes, Acc
 
 class OperandsComplete : public testing::TestWithParam<ChainFormats> {
  protected:
+  void open(std::string_view isa, size_t bytes) {
+    lanes_ = std::make_unique<LaneSet>();
+    DeviceOptions options;
+    options.spec = "cpu:" + std::string(isa);
+    device_ = open_device(options, *lanes_, host_);
+    block_ = device_->allocate(bytes, host_, "block");
+  }
+
   // The block after `op` has run on `before`.
   Bytes run(const Op& op, const Bytes& before) {
     std::memcpy(block_.data(), before.data(), before.size());
@@ -64,14 +72,40 @@ class OperandsComplete : public testing::TestWithParam<ChainFormats> {
 TEST_P(OperandsComplete, NothingElseIsReadOrWritten) {
   for (const std::string_view isa : supported_isas()) {
     OpChain chain(31, GetParam());
-    lanes_ = std::make_unique<LaneSet>();
-    DeviceOptions options;
-    options.spec = "cpu:" + std::string(isa);
-    device_ = open_device(options, *lanes_, host_);
-    block_ = device_->allocate(chain.content().size(), host_, "block");
+    open(isa, chain.content().size());
     Bytes state = chain.content();
     for (const Op& op : chain.ops(block_.data())) {
       state = expect_complete(op, state);
+      ASSERT_FALSE(HasFailure()) << isa;
+    }
+    device_.reset();
+  }
+}
+
+// The rows 254 to 258 of a sequence: their keys up to 256 are in one place, the rest in another.
+TEST_P(OperandsComplete, PartsOfASequence) {
+  for (const std::string_view isa : supported_isas()) {
+    OpChain chain(32, GetParam());
+    const size_t end = chain.content().size();
+    Bytes state = chain.content();
+    state.resize(end + 5 * OpChain::kHeads * sizeof(AttentionState), std::byte{0x3c});
+    open(isa, state.size());
+    const std::vector<Op> ops = chain.ops(block_.data());
+    KvAppendParams append = std::get<KvAppendParams>(ops[3]);
+    AttentionParams attention = std::get<AttentionParams>(ops[4]);
+    attention.window = 20;
+    attention.states = reinterpret_cast<AttentionState*>(block_.data() + end);
+    std::byte* low[9] = {};
+    std::byte* high[9] = {};
+    low[7] = append.spans[0].pages[0];
+    high[8] = append.spans[0].pages[1];
+    SpanView spans[] = {{0, 254, 5, low, 0, 256}, {0, 254, 5, high, 256}};
+    for (SpanView& span : spans) {
+      (&span == spans ? span.partial : span.resume) = true;
+      append.spans = attention.spans = &span;
+      append.span_count = attention.span_count = 1;
+      state = expect_complete(append, state);
+      state = expect_complete(attention, state);
       ASSERT_FALSE(HasFailure()) << isa;
     }
     device_.reset();

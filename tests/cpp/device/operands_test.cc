@@ -116,6 +116,82 @@ TEST(Operands, AppendWritesOnlyThePagesOfItsTokens) {
   EXPECT_EQ(found.find("page")->second.access, Access::update);
 }
 
+TEST(Operands, AttentionReadsThePagesOfItsKeyRange) {
+  OpChain chain(1, {});
+  std::vector<std::byte> block(chain.content());
+  AttentionParams attention = std::get<AttentionParams>(chain.ops(block.data())[4]);
+  std::byte* const* all = attention.spans[0].pages;
+  std::byte* pages[] = {nullptr, all[1], nullptr};
+  SpanView part{0, 30, 60, pages, 32, 64};
+  attention.spans = &part;
+  attention.span_count = 1;
+  EXPECT_EQ(op_flops(attention), 4.0 * 4 * 24 * (32 * 33 / 2 + 26 * 32));
+  auto found = by_name(attention);
+  ASSERT_EQ(found.count("page"), 1u);
+  EXPECT_EQ(found.find("page")->second.data, all[1]);
+  attention.window = 10;
+  EXPECT_EQ(op_flops(attention), 4.0 * 4 * 24 * (9 * 10 / 2 + 23 * 10 + 9 * 10 / 2));
+  part.key_begin = 96;  // all rows come before
+  part.key_end = 128;
+  EXPECT_EQ(op_flops(attention), 0);
+  EXPECT_EQ(by_name(attention).count("page"), 0u);
+  part = {0, 60, 1, pages, 0, 32};  // the window comes after
+  EXPECT_EQ(op_flops(attention), 0);
+  found = by_name(attention);
+  EXPECT_EQ(found.count("page"), 0u);
+  EXPECT_EQ(found.count("out"), 1u);
+}
+
+TEST(Operands, AttentionInPartsTouchesTheStatesOfItsRows) {
+  OpChain chain(1, {});
+  std::vector<std::byte> block(chain.content());
+  AttentionParams attention = std::get<AttentionParams>(chain.ops(block.data())[4]);
+  AttentionState states[OpChain::kRows * OpChain::kHeads];
+  attention.states = states;
+  EXPECT_EQ(by_name(attention).count("states"), 0u);
+  SpanView spans[] = {attention.spans[0], attention.spans[1]};
+  attention.spans = spans;
+  const auto expect_access = [&](bool resume, bool partial, Access state, Access out) {
+    spans[1].resume = resume;
+    spans[1].partial = partial;
+    const auto found = by_name(attention);
+    ASSERT_EQ(found.count("states"), 1u);
+    const Operand& operand = found.find("states")->second;
+    EXPECT_EQ(operand.data, reinterpret_cast<std::byte*>(states + 3 * OpChain::kHeads));
+    EXPECT_EQ(operand.bytes(), 4 * OpChain::kHeads * sizeof(AttentionState));
+    EXPECT_EQ(operand.access, state);
+    EXPECT_EQ(operands(attention).end()[-2].access, out);
+  };
+  expect_access(false, true, Access::write, Access::write);
+  expect_access(true, true, Access::update, Access::update);
+  expect_access(true, false, Access::read, Access::update);
+}
+
+TEST(Operands, AppendReadsAndWritesItsKeyRangeOnly) {
+  OpChain chain(1, {});
+  std::vector<std::byte> block(chain.content());
+  KvAppendParams append = std::get<KvAppendParams>(chain.ops(block.data())[3]);
+  std::byte* pages[] = {append.spans[0].pages[0], nullptr};
+  SpanView part{2, 30, 3, pages, 0, 32};
+  append.spans = &part;
+  append.span_count = 1;
+  auto found = by_name(append);
+  ASSERT_EQ(found.count("page"), 1u);
+  EXPECT_EQ(found.find("page")->second.data, pages[0]);
+  EXPECT_EQ(found.find("k")->second.data,
+            reinterpret_cast<const std::byte*>(append.k + 2 * append.k_stride));
+  EXPECT_EQ(found.find("k")->second.rows, 2u);
+  std::byte* other[] = {nullptr, append.spans[0].pages[0]};
+  part = {2, 30, 3, other, 32, INT32_MAX};
+  found = by_name(append);
+  ASSERT_EQ(found.count("page"), 1u);
+  EXPECT_EQ(found.find("v")->second.data,
+            reinterpret_cast<const std::byte*>(append.v + 4 * append.v_stride));
+  EXPECT_EQ(found.find("v")->second.rows, 1u);
+  part.key_begin = 64;
+  EXPECT_TRUE(operands(append).empty());
+}
+
 TEST(Operands, GatherReadsTheRowsItIsToldTo) {
   float x[100], out[20];
   const int32_t rows[] = {7, 3};

@@ -64,11 +64,17 @@ struct PairTile {
   int64_t count() const { return end - begin; }
   int64_t row(int64_t i) const { return (begin + i) / group; }
   int64_t head(int64_t i) const { return kv_head * group + (begin + i) % group; }
+  int64_t batch_row(int64_t i) const { return span.first_row + row(i); }
+  // Of the span's part of the sequence; none: begin >= end. Both ends ascend with i.
   KeyRange keys(int64_t i) const {
     const int64_t position = span.position + row(i);
     const int64_t first = p.window > 0 ? at_least(0, position - p.window + 1) : 0;
-    return {first, position + 1};
+    return overlap({first, position + 1}, {span.key_begin, span.key_end});
   }
+  float* out(int64_t i) const {
+    return p.out + batch_row(i) * p.out_stride + head(i) * view.head_dim;
+  }
+  AttentionState& handed(int64_t i) const { return p.states[batch_row(i) * p.heads + head(i)]; }
   KeyRange all_keys() const { return {keys(0).begin, keys(count() - 1).end}; }
   // All of one query row, whose keys go through registers (attention_few.inl).
   bool few() const { return row(0) == row(count() - 1) && view.head_dim % kLanes == 0; }
@@ -77,14 +83,37 @@ struct PairTile {
 void load_queries(const PairTile& t) {
   const AttentionScratch& s = t.scratch;
   for (int64_t i = 0; i < t.count(); ++i) {
-    const float* q =
-        t.p.q + (t.span.first_row + t.row(i)) * t.p.q_stride + t.head(i) * t.view.head_dim;
+    const float* q = t.p.q + t.batch_row(i) * t.p.q_stride + t.head(i) * t.view.head_dim;
     __builtin_memcpy(s.query + i * s.width, q,
                      static_cast<size_t>(t.view.head_dim) * sizeof(float));
   }
-  const size_t bytes = static_cast<size_t>(t.count() * s.width) * sizeof(float);
-  __builtin_memset(s.output, 0, bytes);
   __builtin_memset(s.rows, 0, static_cast<size_t>(kKeyStep * s.width) * sizeof(float));
+}
+
+// The fold so far: nothing, or what the part before has left.
+void begin_fold(const PairTile& t, AttentionState* states) {
+  const AttentionScratch& s = t.scratch;
+  __builtin_memset(s.output, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
+  for (int64_t i = 0; t.span.resume && i < t.count(); ++i) {
+    __builtin_memcpy(s.output + i * s.width, t.out(i),
+                     static_cast<size_t>(t.view.head_dim) * sizeof(float));
+    states[i] = t.handed(i);
+  }
+}
+
+// Hands the fold on, or ends it.
+void end_fold(const PairTile& t, int64_t i, const AttentionState& state) {
+  const float* folded = t.scratch.output + i * t.scratch.width;
+  float* out = t.out(i);
+  if (t.span.partial) {
+    __builtin_memcpy(out, folded, static_cast<size_t>(t.view.head_dim) * sizeof(float));
+    t.handed(i) = state;
+    return;
+  }
+  const vf sum = vset(state.sum);
+  for (int64_t d = 0; d < t.view.head_dim; d += kLanes) {
+    vstore_n(out + d, vdiv(vload(folded + d), sum), t.view.head_dim - d);
+  }
 }
 
 // Keys or values `keys` (at most kKeyStep of them) as fp32 into the rows [key - first].
@@ -242,22 +271,15 @@ void attend_segment(const PairTile& t, int64_t segment, AttentionState* states) 
 }
 
 void attend(const PairTile& t) {
-  const AttentionScratch& s = t.scratch;
   AttentionState states[kMostPairs];
   load_queries(t);
+  begin_fold(t, states);
   const KeyRange all = t.all_keys();
-  for (int64_t segment = all.begin / kAttentionSegment * kAttentionSegment; segment < all.end;
-       segment += kAttentionSegment) {
+  for (int64_t segment = all.begin / kAttentionSegment * kAttentionSegment;
+       all.begin < all.end && segment < all.end; segment += kAttentionSegment) {
     attend_segment(t, segment, states);
   }
-  for (int64_t i = 0; i < t.count(); ++i) {
-    float* out =
-        t.p.out + (t.span.first_row + t.row(i)) * t.p.out_stride + t.head(i) * t.view.head_dim;
-    const vf sum = vset(states[i].sum);
-    for (int64_t d = 0; d < t.view.head_dim; d += kLanes) {
-      vstore_n(out + d, vdiv(vload(s.output + i * s.width + d), sum), t.view.head_dim - d);
-    }
-  }
+  for (int64_t i = 0; i < t.count(); ++i) end_fold(t, i, states[i]);
 }
 
 void attention(const AttentionParams& p, const KernelContext& context) {

@@ -187,6 +187,7 @@ void kv_append(const KvAppendParams& p, const KernelContext& context) {
     const int64_t begin = task * kRowsPerTask, end = at_most(rows, begin + kRowsPerTask);
     for_span_rows(p.spans, p.span_count, begin, end, [&](const SpanView& span, int64_t i) {
       const int64_t row = span.first_row + i, position = span.position + i;
+      if (position < span.key_begin || position >= span.key_end) return;
       for (int64_t head = 0; head < view.kv_heads; ++head) {
         const int64_t at = head * view.head_dim;
         store_kv_row(view, kv_row(view, span.pages, false, head, position),
