@@ -22,12 +22,22 @@ AdmissionRule::Course AdmissionRule::course(const Row& row) const {
 }
 
 // Without the pages it shares.
-int64_t AdmissionRule::blocks_at(const Row& row, const Course& course, int64_t sweep) const {
-  if (sweep >= course.last_sweep) return 0;
+KvNeed AdmissionRule::need_at(const Row& row, const Course& course, int64_t sweep) const {
+  if (sweep >= course.last_sweep) return {};
   const int64_t grown = std::max<int64_t>(0, sweep - course.prefill_sweeps + 1);
   const int64_t tokens = std::min(course.first + grown, row.final_cached());
-  return kv_.blocks_for(std::max<int64_t>(tokens, 1), row.kv_on_disk) -
-         kv_.blocks_for(row.shared_tokens, false);
+  KvNeed need = kv_.need(row.home, std::max<int64_t>(tokens, 1));
+  const KvNeed shared = shared_need(row);
+  need.here -= shared.here;
+  need.host -= shared.host;
+  return need;
+}
+
+// In memory, of the pages themselves: tails are a row's own.
+KvNeed AdmissionRule::shared_need(const Row& row) const {
+  if (row.shared_tokens == 0) return {};
+  const int64_t pages = kv_.pages_for(row.shared_tokens), below = row.home.below_of(pages);
+  return {kv_.layers() * (pages - below), row.home.on_host() ? kv_.layers() * below : 0, 0};
 }
 
 // Pages that rows share count once: as those of the row they come from while it is there, else as
@@ -37,8 +47,8 @@ AdmissionRule::SharedPages AdmissionRule::shared_pages(std::span<const Row* cons
   SharedPages shared;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i]->shared_tokens == 0) continue;
-    const int64_t blocks = kv_.blocks_for(rows[i]->shared_tokens, false);
-    shared[rows[i]->prefix_group].holders.push_back({courses[i].last_sweep, blocks});
+    shared[rows[i]->prefix_group].holders.push_back(
+        {courses[i].last_sweep, rows[i]->shared_tokens, shared_need(*rows[i])});
   }
   for (size_t i = 0; i < rows.size() && !shared.empty(); ++i) {
     const auto group = shared.find(rows[i]->id);
@@ -47,26 +57,39 @@ AdmissionRule::SharedPages AdmissionRule::shared_pages(std::span<const Row* cons
   return shared;
 }
 
-int64_t AdmissionRule::shared_blocks_at(const SharedPages& shared, int64_t sweep) {
-  int64_t blocks = 0;
+KvNeed AdmissionRule::shared_need_at(const SharedPages& shared, int64_t sweep) {
+  KvNeed sum;
   for (const auto& [id, group] : shared) {
     if (sweep < group.origin_until) continue;
-    int64_t most = 0;
+    const SharedGroup::Holder* most = nullptr;
     for (const auto& holder : group.holders) {
-      if (sweep < holder.until) most = std::max(most, holder.blocks);
+      if (sweep < holder.until && (most == nullptr || holder.tokens > most->tokens)) most = &holder;
     }
-    blocks += most;
+    if (most == nullptr) continue;
+    sum.here += most->need.here;
+    sum.host += most->need.host;
   }
-  return blocks;
+  return sum;
+}
+
+bool AdmissionRule::fits(const KvNeed& need) const {
+  const KvNeed capacity = kv_.capacity();
+  return need.here <= capacity.here && need.host <= capacity.host;
+}
+
+bool AdmissionRule::admits_block(std::span<const Row* const> active, const Row& candidate) const {
+  KvNeed sum = kv_.need(candidate.home, candidate.final_cached());
+  for (const Row* row : active) {
+    const KvNeed need = kv_.need(row->home, row->final_cached());
+    sum.here += need.here;
+    sum.host += need.host;
+  }
+  return fits(sum);
 }
 
 bool AdmissionRule::admits(std::span<const Row* const> active, const Row& candidate) const {
   if (static_cast<int64_t>(active.size()) >= policy_.max_sequences) return false;
-  if (policy_.admission == Admission::block) {
-    int64_t blocks = kv_.blocks_for(candidate.final_cached(), candidate.kv_on_disk);
-    for (const Row* row : active) blocks += kv_.blocks_for(row->final_cached(), row->kv_on_disk);
-    return blocks <= kv_.blocks();
-  }
+  if (policy_.admission == Admission::block) return admits_block(active, candidate);
   std::vector<const Row*> rows(active.begin(), active.end());
   rows.push_back(&candidate);
   std::vector<Course> courses;
@@ -80,9 +103,13 @@ bool AdmissionRule::admits(std::span<const Row* const> active, const Row& candid
   const SharedPages shared = shared_pages(rows, courses);
   const size_t stride = std::max<size_t>(1, ends.size() / kProbes);
   for (size_t i = 0; i < ends.size(); i += stride) {
-    int64_t blocks = shared_blocks_at(shared, ends[i]);
-    for (size_t r = 0; r < rows.size(); ++r) blocks += blocks_at(*rows[r], courses[r], ends[i]);
-    if (blocks > kv_.blocks()) return false;
+    KvNeed sum = shared_need_at(shared, ends[i]);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const KvNeed need = need_at(*rows[r], courses[r], ends[i]);
+      sum.here += need.here;
+      sum.host += need.host;
+    }
+    if (!fits(sum)) return false;
   }
   return true;
 }

@@ -1,8 +1,8 @@
 // When may the next row enter? KV pages are taken as sequences grow, not when they enter, so rows
-// of all ages share the space. A row is admitted when the pages that all rows will hold, projected
-// sweep by sweep to their ends, never exceed the pool. The projection is an estimate (prompts may
-// be read later than assumed); when it was wrong the youngest row is put back and its prompt read
-// again, which changes no result.
+// of all ages share the space. A row is admitted when the pages that all rows will hold in each
+// memory, projected sweep by sweep to their ends, never exceed it. The projection is an estimate
+// (prompts may be read later than assumed); when it was wrong the youngest row is put back and its
+// prompt read again, which changes no result.
 #pragma once
 
 #include <cstdint>
@@ -27,17 +27,21 @@ class AdmissionRule {
     int64_t prefill_sweeps, first, last_sweep;
   };
   Course course(const Row& row) const;
-  int64_t blocks_at(const Row& row, const Course& course, int64_t sweep) const;
+  bool admits_block(std::span<const Row* const> active, const Row& candidate) const;
+  KvNeed need_at(const Row& row, const Course& course, int64_t sweep) const;
   struct SharedGroup {  // rows that hold pages of one row's prompt by reference
     struct Holder {
-      int64_t until, blocks;
+      int64_t until, tokens;
+      KvNeed need;
     };
     int64_t origin_until = 0;  // the row they come from; 0: it has left
     std::vector<Holder> holders;
   };
   using SharedPages = std::map<uint64_t, SharedGroup>;  // by the id of that row
   SharedPages shared_pages(std::span<const Row* const> rows, std::span<const Course> courses) const;
-  static int64_t shared_blocks_at(const SharedPages& shared, int64_t sweep);
+  static KvNeed shared_need_at(const SharedPages& shared, int64_t sweep);
+  KvNeed shared_need(const Row& row) const;
+  bool fits(const KvNeed& need) const;
 
   const KvStore& kv_;
   const ResolvedPolicy& policy_;

@@ -31,6 +31,7 @@ class Context {
   LaneSet lanes;
   AsyncIo io;
   std::unique_ptr<Device> device;
+  const uint64_t delay_seed;  // of lanes that are opened later
 
   bool accelerator() const { return device->info().memory == Tier::device; }
   Budget& compute_memory() { return accelerator() ? device_memory : host; }

@@ -67,7 +67,7 @@ struct Engine::State {
     load_caches();
     GeneratorParts parts;
     parts.max_context = input.max_context;
-    parts.executor = {&context,       &model.spec(),  &model.program(), &model.weights(),
+    parts.executor = {&context,       &model.spec(),  &program_of(input, chosen.policy), &model.weights(),
                       &chosen.memory, &chosen.policy, &*store,          &*kv,
                       &*activations,  model.exact()};
     generator.emplace(parts);
@@ -80,21 +80,26 @@ struct Engine::State {
     kv_input.layout = memory.kv;
     kv_input.layers = static_cast<int>(model.spec().layers.size());
     kv_input.blocks = memory.kv_blocks;
+    kv_input.host_blocks = memory.kv_host_blocks;
     kv_input.disk_bytes = memory.kv_disk_bytes;
     kv_input.folder = options.disk;
     kv_input.device = context.device.get();
     kv_input.memory = &context.compute_memory();
+    kv_input.host = &context.host;
     kv_input.disk = &context.disk;
     kv.emplace(kv_input);
     ActivationStoreInput rows;
     rows.hidden = model.spec().hidden;
-    rows.memory_tokens = memory.hidden_host_tokens;
+    rows.memory_tokens = memory.hidden_tokens;
+    rows.host_tokens = memory.hidden_host_tokens;
     rows.batch_tokens = chosen.policy.micro_batch_tokens;
     rows.disk_batches = memory.hidden_disk_tokens / std::max(1, chosen.policy.micro_batch_tokens);
     rows.slots = memory.activation_slots;
+    rows.host_slots = memory.activation_host_slots;
     rows.folder = options.disk;
     rows.device = context.device.get();
     rows.memory = &context.compute_memory();
+    rows.host = &context.host;
     rows.disk = &context.disk;
     activations.emplace(rows);
   }

@@ -21,6 +21,7 @@ VisitRunner::Parts runner_parts(const ExecutorParts& p, const Staging& staging) 
           &staging.registers(),
           p.context->device.get(),
           p.memory->kv,
+          p.memory->exchange,
           p.exact,
           staging.inv_freq()};
 }
@@ -47,6 +48,18 @@ const char* step_label(StepKind kind) {
       return "compute";
     case StepKind::logits_download:
       return "logits download";
+    case StepKind::kv_upload:
+      return "kv upload";
+    case StepKind::exchange_download:
+      return "queries, keys, values down";
+    case StepKind::host_attention:
+      return "host attention";
+    case StepKind::exchange_upload:
+      return "attended rows up";
+    case StepKind::activation_upload:
+      return "activations upload";
+    case StepKind::activation_download:
+      return "activations download";
   }
   return "";
 }
@@ -57,61 +70,17 @@ Executor::Executor(const ExecutorParts& parts)
     : parts_(parts),
       staging_(staging_parts(parts)),
       runner_(runner_parts(parts, staging_), staging_.head()),
-      binding_(*parts.kv) {
+      binding_(*parts.kv, {parts.policy->page_tokens, parts.context->accelerator(),
+                           parts.policy->host_attention}) {
   panels_.resize(parts_.memory->weights.visits.size());
+  if (parts_.memory->exchange_slots == 0) return;
+  Context& context = *parts_.context;
+  host_attention_ = std::make_unique<HostAttention>(HostAttention::Parts{
+      &context.lanes, parts_.spec, parts_.memory->kv, parts_.memory->exchange,
+      context.device->info().isa, parts_.policy->threads, &context.host, context.delay_seed});
 }
 
 Executor::~Executor() { parts_.context->lanes.recover(); }
-
-BuildOptions Executor::build_options() const {
-  BuildOptions options;
-  options.accelerator = parts_.context->accelerator();
-  options.host_ring_slots = parts_.memory->ring_slots;
-  options.device_ring_slots = parts_.memory->device_ring_slots;
-  options.kv_slots = parts_.memory->kv_staging_slots;
-  options.activation_slots = parts_.memory->activation_slots;
-  options.lookahead = parts_.policy->lookahead;
-  return options;
-}
-
-uint64_t Executor::kv_staging_bytes(const BatchPlan& plan) const {
-  return binding_.disk_bytes(plan).staging;
-}
-
-std::vector<BatchShape> Executor::shapes(const SweepPlan& sweep) const {
-  const bool accelerator = parts_.context->accelerator();
-  const int token_table = parts_.weights->find(Role::token_embed);
-  const int position_table = parts_.weights->find(Role::position_embed);
-  std::vector<BatchShape> shapes;
-  for (const BatchPlan& plan : sweep.batches) {
-    BatchShape& shape = shapes.emplace_back();
-    shape.tokens = plan.tokens;
-    shape.head_rows = plan.head_rows();
-    for (const SpanPlan& span : plan.spans) {
-      shape.gather_disk_bytes += parts_.store->table_disk_bytes(token_table, span.tokens);
-      if (position_table < 0) continue;
-      std::vector<int32_t> ids;
-      for (int32_t i = 0; i < span.count(); ++i) {
-        ids.push_back(span.position + i + parts_.spec->position_offset);
-      }
-      shape.gather_disk_bytes += parts_.store->table_disk_bytes(position_table, ids);
-    }
-    const auto disk = binding_.disk_bytes(plan);
-    shape.kv_read_bytes = disk.read;
-    shape.kv_write_bytes = disk.write;
-    shape.kv_on_disk = disk.any;
-    shape.activations_on_disk = plan.activation_unit >= 0;
-    if (shape.activations_on_disk) shape.activation_bytes = parts_.activations->unit_bytes();
-    if (!accelerator) continue;
-    shape.gather_upload_bytes = plan.tokens * parts_.store->row_bytes(token_table);
-    if (position_table >= 0) {
-      shape.gather_upload_bytes += plan.tokens * parts_.store->row_bytes(position_table);
-    }
-    shape.logits_bytes = plan.logits_rows * parts_.spec->vocab * sizeof(float) +
-                         plan.score_rows * sizeof(ScoreState);
-  }
-  return shapes;
-}
 
 void Executor::run(const SweepPlan& sweep, const Schedule& schedule) {
   std::erase_if(tickets_, [&](const auto& entry) { return entry.first < previous_first_id_; });
@@ -127,13 +96,13 @@ void Executor::run(const SweepPlan& sweep, const Schedule& schedule) {
 
 // Results and spilled pages are complete; prefetches for the next sweep may still be under way.
 void Executor::finish(const Schedule& schedule) {
-  Ticket compute, write, download;
+  Ticket last[kLaneKinds];
   for (const Step& step : schedule.steps) {
-    if (step.lane.kind == LaneKind::compute) compute = tickets_[step.id];
-    if (step.lane.kind == LaneKind::disk_write) write = tickets_[step.id];
-    if (step.lane.kind == LaneKind::d2h) download = tickets_[step.id];
+    last[static_cast<int>(step.lane.kind)] = tickets_[step.id];
   }
-  for (const Ticket ticket : {compute, write, download}) {
+  for (const LaneKind lane :
+       {LaneKind::compute, LaneKind::host_compute, LaneKind::disk_write, LaneKind::d2h}) {
+    const Ticket ticket = last[static_cast<int>(lane)];
     if (ticket.number != 0) parts_.context->lanes.wait(ticket);
   }
 }
@@ -171,9 +140,21 @@ Ticket Executor::submit(const Step& step) {
     case StepKind::kv_write:
       return write_kv(step);
     case StepKind::activation_read:
-      return move_activations(step, false);
+      return spill_activations(step, false);
     case StepKind::activation_write:
-      return move_activations(step, true);
+      return spill_activations(step, true);
+    case StepKind::activation_upload:
+      return move_activations(step, CopyDirection::h2d);
+    case StepKind::activation_download:
+      return move_activations(step, CopyDirection::d2h);
+    case StepKind::kv_upload:
+      return upload_kv(step);
+    case StepKind::exchange_download:
+      return download_exchange(step);
+    case StepKind::host_attention:
+      return attend_on_host(step);
+    case StepKind::exchange_upload:
+      return upload_exchange(step);
     case StepKind::compute:
       return compute(step);
     case StepKind::logits_download:
@@ -285,8 +266,8 @@ Ticket Executor::write_kv(const Step& step) {
   return parts_.context->lanes.submit(step.lane, std::move(work));
 }
 
-Ticket Executor::move_activations(const Step& step, bool write) {
-  float* rows = hidden(step);
+Ticket Executor::spill_activations(const Step& step, bool write) {
+  float* rows = parts_.context->accelerator() ? host_hidden(step) : hidden(step);
   const uint64_t unit = binding_.batch(step.batch).plan->activation_unit;
   LaneTask work = task(step);
   work.begin = [this, rows, unit, write] {
@@ -305,14 +286,107 @@ Ticket Executor::move_activations(const Step& step, bool write) {
   return parts_.context->lanes.submit(step.lane, std::move(work));
 }
 
-// Residual stream of the step's micro-batch: its rows in memory, or the slot it passes through.
+Ticket Executor::move_activations(const Step& step, CopyDirection direction) {
+  float* there = hidden(step);
+  float* here = host_hidden(step);
+  const bool up = direction == CopyDirection::h2d;
+  const CopyParams copy{up ? there : here, up ? here : there, step.bytes, direction};
+  return copy_all(step, {copy});
+}
+
+// Residual stream of the step's micro-batch where the device computes: its rows in memory, or the
+// slot it passes through.
 float* Executor::hidden(const Step& step) const {
   const BatchPlan& plan = *binding_.batch(step.batch).plan;
-  if (plan.activation_unit < 0) return parts_.activations->rows(plan.first_token);
+  if (plan.hidden == HiddenHome::here) return parts_.activations->rows(plan.first_token);
+  const bool accelerator = parts_.context->accelerator();
+  const SlotKind kind = accelerator ? SlotKind::device_activation : SlotKind::activation;
   for (const SlotUse& use : step.slots) {
-    if (use.kind == SlotKind::activation) return parts_.activations->slot(use.index);
+    if (use.kind == kind) return parts_.activations->slot(use.index);
   }
   return nullptr;  // a later chunk of the head: it reads picked rows only
+}
+
+// And in host memory beside an accelerator.
+float* Executor::host_hidden(const Step& step) const {
+  const BatchPlan& plan = *binding_.batch(step.batch).plan;
+  if (plan.hidden == HiddenHome::host) return parts_.activations->host_rows(plan.first_token);
+  for (const SlotUse& use : step.slots) {
+    if (use.kind == SlotKind::activation) return parts_.activations->host_slot(use.index);
+  }
+  check(false, "rows on disk pass through a slot");
+  return nullptr;
+}
+
+// Copies of one step, in order; the first waits for what the step follows.
+Ticket Executor::copy_all(const Step& step, const std::vector<CopyParams>& copies) {
+  std::vector<Ticket> after = tickets_of(step);
+  Ticket ticket;
+  for (const CopyParams& copy : copies) {
+    ticket = parts_.context->device->copy(copy, after, static_cast<int64_t>(step.id));
+    after.clear();
+  }
+  check(ticket.number != 0, "a step of the copy lanes moves something");
+  return ticket;
+}
+
+Ticket Executor::upload_kv(const Step& step) {
+  std::byte* target = slot(step, SlotKind::device_kv);
+  return copy_all(step, binding_.page_uploads(step.batch, layer(step), slot(step, SlotKind::kv),
+                                              target));
+}
+
+namespace {
+
+// A register of the exchange slots: where it is, bytes of a row.
+struct Crossing {
+  int64_t offset, row_bytes;
+};
+
+void add_copies(const std::vector<RowRange>& ranges, Crossing what, CopyParams slots,
+                std::vector<CopyParams>* copies) {
+  for (const RowRange& range : ranges) {
+    const int64_t at = what.offset + range.begin * what.row_bytes;
+    copies->push_back({static_cast<std::byte*>(slots.destination) + at,
+                       static_cast<const std::byte*>(slots.source) + at,
+                       static_cast<size_t>((range.end - range.begin) * what.row_bytes),
+                       slots.direction});
+  }
+}
+
+}  // namespace
+
+Ticket Executor::download_exchange(const Step& step) {
+  const ExchangeLayout& layout = parts_.memory->exchange;
+  const CopyParams slots{slot(step, SlotKind::exchange), slot(step, SlotKind::device_exchange), 0,
+                         CopyDirection::d2h};
+  const std::vector<RowRange> stored = binding_.stored_rows(step.batch);
+  std::vector<CopyParams> copies;
+  add_copies(binding_.hosted_rows(step.batch, false), {layout.q_offset(), layout.q_width * 4},
+             slots, &copies);
+  add_copies(stored, {layout.k_offset(), layout.kv_width * 4}, slots, &copies);
+  add_copies(stored, {layout.v_offset(), layout.kv_width * 4}, slots, &copies);
+  return copy_all(step, copies);
+}
+
+Ticket Executor::attend_on_host(const Step& step) {
+  if (std::byte* pages = slot(step, SlotKind::kv)) {
+    binding_.place_host_pages(step.batch, layer(step), pages);
+  }
+  const LayerSpans& spans = binding_.batch(step.batch).layers.at(layer(step));
+  return host_attention_->run(spans, layer(step), slot(step, SlotKind::exchange), task(step));
+}
+
+Ticket Executor::upload_exchange(const Step& step) {
+  const ExchangeLayout& layout = parts_.memory->exchange;
+  const CopyParams slots{slot(step, SlotKind::device_exchange), slot(step, SlotKind::exchange), 0,
+                         CopyDirection::h2d};
+  std::vector<CopyParams> copies;
+  add_copies(binding_.hosted_rows(step.batch, false),
+             {layout.attended_offset(), layout.q_width * 4}, slots, &copies);
+  add_copies(binding_.hosted_rows(step.batch, true),
+             {layout.states_offset(), layout.heads * kAttentionStateBytes}, slots, &copies);
+  return copy_all(step, copies);
 }
 
 // A compute step lists the slots of the visit's streamed panels first, in the order of the panels.
@@ -340,14 +414,19 @@ void Executor::bind_panels(const Step& step) {
 Ticket Executor::compute(const Step& step) {
   const Visit& visit = parts_.memory->weights.visits.at(step.visit);
   if (panels_.at(step.visit).empty()) bind_panels(step);
-  if (std::byte* pages = slot(step, SlotKind::kv))
-    binding_.place_pages(step.batch, layer(step), pages);
+  if (std::byte* pages = slot(step, SlotKind::kv)) {
+    binding_.place_host_pages(step.batch, layer(step), pages);
+  }
+  if (std::byte* pages = slot(step, SlotKind::device_kv)) {
+    binding_.place_device_pages(step.batch, layer(step), pages);
+  }
   const bool accelerator = parts_.context->accelerator();
   VisitBinding binding;
   binding.visit = &visit;
   binding.panels = &panels_.at(step.visit);
   binding.batch = &binding_.batch(step.batch);
   binding.hidden = hidden(step);
+  binding.exchange = slot(step, SlotKind::device_exchange);
   binding.gathered = slot(step, accelerator ? SlotKind::device_gather : SlotKind::gather);
   binding.gathered_positions_offset = staging_.gather_positions_offset();
   const std::vector<Ticket> after = tickets_of(step);
@@ -385,9 +464,11 @@ const float* Executor::logits(int64_t row) const {
 Ticket Executor::poison_released(const Step& step, Ticket ticket) {
   if (!parts_.context->accelerator() || step.kind != StepKind::compute) return ticket;
   for (const SlotUse& use : step.slots) {
-    if (!use.release || use.kind != SlotKind::device_ring) continue;
+    const bool staging = use.kind == SlotKind::device_ring || use.kind == SlotKind::device_kv ||
+                         use.kind == SlotKind::device_exchange;
+    if (!use.release || !staging) continue;
     const CopyParams dead{staging_.slot(use.kind, use.index), nullptr,
-                          parts_.memory->ring_slot_bytes, CopyDirection::within};
+                          staging_.slot_bytes(use.kind), CopyDirection::within};
     ticket = parts_.context->device->copy(dead, {}, static_cast<int64_t>(step.id));
   }
   return ticket;

@@ -8,6 +8,7 @@
 
 #include "engine/binding.h"
 #include "engine/context.h"
+#include "engine/host_attention.h"
 #include "engine/staging.h"
 #include "engine/visit_runner.h"
 #include "store/activation_store.h"
@@ -37,11 +38,6 @@ class Executor {
   // Performs one sweep. `sweep` must live until the call returns. Throws the first error of any
   // lane; unusable afterwards.
   void run(const SweepPlan& sweep, const Schedule& schedule);
-  // What the builder must know of a sweep.
-  std::vector<BatchShape> shapes(const SweepPlan& sweep) const;
-  BuildOptions build_options() const;
-  uint64_t kv_staging_bytes(const BatchPlan& plan) const;
-
   // Results of the last sweep, valid until the next: logits [vocab] of a row, score state by index.
   const float* logits(int64_t row) const;
   const ScoreState& score(int64_t index) const { return staging_.host_states()[index]; }
@@ -56,12 +52,19 @@ class Executor {
   Ticket upload_gathered(const Step& step);
   Ticket read_kv(const Step& step);
   Ticket write_kv(const Step& step);
-  Ticket move_activations(const Step& step, bool write);
+  Ticket spill_activations(const Step& step, bool write);
+  Ticket upload_kv(const Step& step);
+  Ticket download_exchange(const Step& step);
+  Ticket attend_on_host(const Step& step);
+  Ticket upload_exchange(const Step& step);
+  Ticket move_activations(const Step& step, CopyDirection direction);
+  Ticket copy_all(const Step& step, const std::vector<CopyParams>& copies);
   Ticket compute(const Step& step);
   Ticket download_logits(const Step& step);
 
   void bind_panels(const Step& step);
   float* hidden(const Step& step) const;
+  float* host_hidden(const Step& step) const;
   int layer(const Step& step) const;
   std::byte* slot(const Step& step, SlotKind kind) const;
   const Panel& panel(const Step& step) const;
@@ -72,6 +75,7 @@ class Executor {
   Staging staging_;
   VisitRunner runner_;
   SweepBinding binding_;
+  std::unique_ptr<HostAttention> host_attention_;  // accelerator with pages below
   std::unordered_map<uint64_t, Ticket> tickets_;
   std::vector<std::vector<std::vector<WeightPanel>>>
       panels_;  // [visit][matrix of the module][panel]

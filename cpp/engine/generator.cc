@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/checked.h"
 #include "base/error.h"
 
 namespace penstock {
@@ -26,8 +27,12 @@ double seconds_now() {
 Generator::Generator(const GeneratorParts& parts)
     : parts_(parts),
       executor_(parts.executor),
-      planner_(*parts.executor.memory, *parts.executor.policy, executor_),
+      shaper_({parts.executor.spec, parts.executor.weights, parts.executor.memory,
+               parts.executor.policy, parts.executor.context->accelerator()}),
+      planner_(*parts.executor.memory, *parts.executor.policy, shaper_),
       admission_(*parts.executor.kv, *parts.executor.policy),
+      dealer_(*parts.executor.memory, *parts.executor.policy,
+              parts.executor.context->accelerator()),
       sampler_(parts.executor.spec->vocab) {
   add_busiest_lane();
   counts_.busiest_seconds = 0;  // what loading did is no sweep's
@@ -72,14 +77,23 @@ void Generator::check_room(const Row& row) const {
     refuse("prompt", std::to_string(pages) + " KV pages", "at most " + std::to_string(limit),
            where);
   };
-  if (memory.kv_disk_sequences < parts_.executor.policy->max_sequences) {
-    require(kv.blocks_for(row.final_cached(), false), kv.blocks(),
-            "row needs more KV memory than the budget leaves");
-  }
-  if (memory.kv_disk_sequences > 0) {
-    const int64_t units = memory.kv_disk_bytes / kv.unit_bytes();
-    require(kv.blocks_for(row.final_length(), false), units,
-            "row needs more KV space than the disk budget leaves");
+  const KvNeed room = kv.capacity();
+  const int64_t page_bytes = kv.layout().page_bytes();
+  for (const KvHome& home : dealer_.possible(kv.pages_for(row.final_length()))) {
+    const KvNeed need = kv.need(home, row.final_cached());
+    const KvNeed whole = kv.need(home, row.final_length());
+    const int64_t below = home.below_of(kv.pages_for(row.final_length()));
+    require(need.here, room.here, "row needs more KV memory than the budget leaves");
+    require(need.host, room.host, "row needs more KV memory than the host budget leaves");
+    require(whole.units, room.units, "row needs more KV space than the disk budget leaves");
+    if (home.on_disk()) {
+      require(below, static_cast<int64_t>(memory.kv_staging_bytes / kv.unit_bytes()),
+              "row has more KV pages than pass through host memory at once");
+    }
+    if (memory.device_kv_slots > 0) {
+      require(below, static_cast<int64_t>(memory.device_kv_bytes) / round_up(page_bytes, 64),
+              "row has more KV pages than pass through device memory at once");
+    }
   }
 }
 
@@ -140,29 +154,28 @@ void Generator::admit() {
 }
 
 bool Generator::enter(RowPointer& row) {
-  const double share = static_cast<double>(parts_.executor.memory->kv_disk_sequences) /
-                       std::max(1, parts_.executor.policy->max_sequences);
-  const double owed = disk_share_owed_ + share;
-  row->kv_on_disk = owed >= 1.0 - 1e-9;
+  KvStore& kv = *parts_.executor.kv;
   PrefixMatch match;
   if (parts_.executor.policy->share_prefix) {
     match = find_prefix(active_, *row, parts_.executor.policy->page_tokens);
   }
+  const int64_t pages = kv.pages_for(row->final_length());
+  row->home = dealer_.deal(pages);
+  if (match.pages > 0) row->home = dealer_.join(row->home, match.donor->home, match.pages);
   share_prefix(*row, match);
   std::vector<const Row*> active;
   for (const RowPointer& each : active_) active.push_back(each.get());
-  KvStore& kv = *parts_.executor.kv;
+  const KvPrefix prefix{match.pages > 0 ? &match.donor->kv : nullptr, match.pages};
   const bool fits = (active.empty() || admission_.admits(active, *row)) &&
                     (match.pages == 0 || kv.grow(match.donor->kv, row->shared_tokens)) &&
-                    kv.open(row->kv, row->kv_on_disk, row->final_length());
+                    kv.open(row->kv, row->home, row->final_length(), prefix);
   if (!fits) {
     check(!active.empty(), "a row that was accepted has room when it is alone");
     drop_prefix(*row);
     return false;
   }
-  if (match.pages > 0) kv.share(match.donor->kv, match.pages, row->kv);
   counts_.shared_tokens += row->shared_tokens;
-  disk_share_owed_ = owed - (row->kv_on_disk ? 1.0 : 0.0);
+  dealer_.commit(row->home, pages);
   return true;
 }
 
@@ -241,10 +254,10 @@ bool Generator::ends_here(const std::vector<Row*>& rows) const {
 }
 
 void Generator::run(const SweepPlan& sweep, bool last) {
-  BuildOptions options = executor_.build_options();
+  BuildOptions options = shaper_.build_options();
   options.last_sweep = last;
   Built built = build_sweep(parts_.executor.memory->weights.visits, *parts_.executor.program,
-                            executor_.shapes(sweep), options, carry_);
+                            shaper_.shapes(sweep), options, carry_);
   executor_.run(sweep, built.schedule);
   carry_ = std::move(built.carry);
   for (const Step& step : built.schedule.steps) {

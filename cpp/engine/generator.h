@@ -10,6 +10,7 @@
 
 #include "engine/admission.h"
 #include "engine/executor.h"
+#include "engine/kv_dealer.h"
 #include "engine/sampler.h"
 #include "engine/shared_prefix.h"
 #include "engine/sweep_planner.h"
@@ -68,8 +69,10 @@ class Generator {
 
   GeneratorParts parts_;
   Executor executor_;
+  SweepShaper shaper_;
   SweepPlanner planner_;
   AdmissionRule admission_;
+  KvDealer dealer_;
   Sampler sampler_;
   Carry carry_;
   std::deque<RowPointer> waiting_;
@@ -77,7 +80,6 @@ class Generator {
   std::vector<uint64_t> finished_;
   std::vector<int32_t> end_tokens_;
   uint64_t next_id_ = 1;
-  double disk_share_owed_ = 0;  // of KV sequences that belong on disk
   Counts counts_;
   double lane_seconds_[kLaneKinds] = {};  // busy before the sweep, by lane
 };

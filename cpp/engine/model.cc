@@ -40,7 +40,8 @@ Model::Model(const EngineOptions& options, WeightFiles files) {
   } else {
     open_folder(options, files);
   }
-  program_ = make_program(config_.spec, *weights_);
+  program_ = make_program(config_.spec, *weights_, AttentionForm::within);
+  apart_ = make_program(config_.spec, *weights_, AttentionForm::apart);
   choose_formats(options);
 }
 

@@ -26,7 +26,9 @@ class Model {
 
   const ModelSpec& spec() const { return config_.spec; }
   const WeightList& weights() const { return *weights_; }
-  const Program& program() const { return program_; }
+  const Program& program(AttentionForm form) const {
+    return form == AttentionForm::within ? program_ : apart_;
+  }
   const std::vector<FormatId>& formats() const { return formats_; }  // by weight id
   FormatId kv() const { return kv_; }
   bool exact() const { return exact_; }
@@ -47,7 +49,7 @@ class Model {
   std::optional<Catalogue> catalogue_;
   std::unique_ptr<RowSource> source_;
   std::unique_ptr<WeightList> weights_;
-  Program program_;
+  Program program_, apart_;  // the same work, cut in two ways
   std::vector<FormatId> formats_;
   FormatId kv_ = 0;
   bool exact_ = false;

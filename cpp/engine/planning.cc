@@ -25,6 +25,8 @@ nlohmann::json policy_json(const ResolvedPolicy& policy) {
           {"prefill_chunk", policy.prefill_chunk},
           {"pace", policy.pace},
           {"share_prefix", policy.share_prefix},
+          {"host_attention", policy.host_attention},
+          {"kv_split", policy.kv_split},
           {"admission", policy.admission == Admission::block ? "block" : "continuous"},
           {"lookahead", policy.lookahead},
           {"threads", policy.threads},
@@ -63,7 +65,8 @@ PlanInput plan_input(const EngineOptions& options, const Model& model) {
   PlanInput input;
   input.spec = &model.spec();
   input.weights = &model.weights();
-  input.program = &model.program();
+  input.program = &model.program(AttentionForm::within);
+  input.apart = &model.program(AttentionForm::apart);
   input.formats = model.formats();
   input.kv = model.kv();
   input.exact = model.exact();

@@ -15,7 +15,7 @@ struct Row {
   std::vector<int32_t> tokens;  // prompt, then what was generated
   int64_t prompt_tokens = 0;
   int64_t cached = 0;  // tokens whose keys and values are stored
-  bool kv_on_disk = false;
+  KvHome home;
   KvSequence kv;
   // Of the first pages, which another row has computed or will compute; part of cached.
   int64_t shared_tokens = 0;
@@ -34,8 +34,12 @@ struct Row {
   }
   // Tokens stored once the planned sweep has run.
   int64_t stored() const { return waits() ? 0 : cached + riding; }
-  // Its shared pages will not be stored before its turn in that sweep.
-  bool waits() const { return donor != nullptr && donor->stored() < shared_tokens; }
+  // Its shared pages will not be stored before its turn in that sweep: those where the model
+  // computes are by then if the other row's turn is before, those below only in the next sweep.
+  bool waits() const {
+    if (donor == nullptr) return false;
+    return (home.below_pages > 0 ? donor->cached : donor->stored()) < shared_tokens;
+  }
   // The last token of a row is never read back, so its keys and values are not stored.
   int64_t final_cached() const { return generates() ? final_length() - 1 : final_length(); }
 };

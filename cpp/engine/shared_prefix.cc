@@ -18,11 +18,10 @@ int64_t common_tokens(const Row& donor, const Row& row) {
 PrefixMatch find_prefix(const std::list<std::unique_ptr<Row>>& active, const Row& row,
                         int page_tokens) {
   PrefixMatch best;
-  if (row.kv_on_disk || row.scores() || !row.generates()) return best;
+  if (row.scores() || !row.generates()) return best;
   const int64_t most = (row.prompt_tokens - 1) / page_tokens;
   for (const auto& each : active) {
     if (best.pages == most) break;
-    if (each->kv_on_disk) continue;
     const int64_t pages = common_tokens(*each, row) / page_tokens;
     if (pages > best.pages) best = {each.get(), pages};
   }

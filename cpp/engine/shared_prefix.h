@@ -19,8 +19,9 @@ struct PrefixMatch {
 };
 
 // The row in flight with which `row` has the most full pages in common; the oldest of those. At
-// least one prompt token is left to `row`. Rows on disk, and rows that want something of every
-// position, take no part.
+// least one prompt token is left to `row`. Rows that want something of every position take no
+// part. Pages below the tier where the model computes are shared too; they are there for another
+// row from the sweep after the one that stores them.
 PrefixMatch find_prefix(const std::list<std::unique_ptr<Row>>& active, const Row& row,
                         int page_tokens);
 

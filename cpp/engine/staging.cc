@@ -20,6 +20,9 @@ Staging::Staging(const Parts& parts) : context_(*parts.context), memory_(*parts.
   if (context_.accelerator()) {
     device_ring_ = compute_item("ring");
     device_gather_ = compute_item("gather");
+    device_kv_ = compute_item("kv staging");
+    exchange_ = host_item("exchange");
+    device_exchange_ = compute_item("exchange");
   }
   const int64_t tokens = parts.policy->micro_batch_tokens;
   const int token_table = parts.weights->find(Role::token_embed);
@@ -100,24 +103,35 @@ void Staging::load_inv_freq(const Parts& parts) {
   device.wait(device.copy({inv_freq_.data(), values.data(), bytes, direction}, {}));
 }
 
-std::byte* Staging::slot(SlotKind kind, int index) const {
+size_t Staging::slot_bytes(SlotKind kind) const {
   switch (kind) {
     case SlotKind::host_ring:
-      return host_ring_.data() + index * memory_.ring_slot_bytes;
     case SlotKind::device_ring:
-      return device_ring_.data() + index * memory_.ring_slot_bytes;
+      return memory_.ring_slot_bytes;
     case SlotKind::gather:
-      return gather_.data() + index * gather_slot_bytes_;
     case SlotKind::device_gather:
-      return device_gather_.data() + index * gather_slot_bytes_;
+      return gather_slot_bytes_;
     case SlotKind::kv:
-      return kv_.data() + index * memory_.kv_staging_bytes;
+      return memory_.kv_staging_bytes;
+    case SlotKind::device_kv:
+      return memory_.device_kv_bytes;
+    case SlotKind::exchange:
+    case SlotKind::device_exchange:
+      return memory_.exchange.bytes();
     case SlotKind::none:
     case SlotKind::activation:
+    case SlotKind::device_activation:
       break;
   }
   check(false, "a slot of this kind has an address");
-  return nullptr;
+  return 0;
+}
+
+std::byte* Staging::slot(SlotKind kind, int index) const {
+  const Buffer* const blocks[kSlotKinds] = {
+      nullptr, &host_ring_, &device_ring_, &gather_,          &device_gather_, &kv_,
+      nullptr, &device_kv_, &exchange_,    &device_exchange_, nullptr};
+  return blocks[static_cast<int>(kind)]->data() + index * slot_bytes(kind);
 }
 
 }  // namespace penstock

@@ -26,6 +26,7 @@ class Staging {
   explicit Staging(const Parts& parts);
 
   std::byte* slot(SlotKind kind, int index) const;
+  size_t slot_bytes(SlotKind kind) const;
   const Registers& registers() const { return *registers_; }
   const HeadMemory& head() const { return head_; }
   const float* inv_freq() const { return reinterpret_cast<const float*>(inv_freq_.data()); }
@@ -45,8 +46,8 @@ class Staging {
 
   Context& context_;
   const MemoryPlan& memory_;
-  Buffer host_ring_, device_ring_, gather_, device_gather_, kv_, work_, head_block_, logits_,
-      device_logits_, inv_freq_;
+  Buffer host_ring_, device_ring_, gather_, device_gather_, kv_, device_kv_, exchange_,
+      device_exchange_, work_, head_block_, logits_, device_logits_, inv_freq_;
   int64_t gather_slot_bytes_ = 0, positions_offset_ = 0;
   std::unique_ptr<Registers> registers_;
   HeadMemory head_;

@@ -29,12 +29,17 @@ struct SpanPlan {
   int64_t logits_rows() const { return want == Want::all ? count() : want == Want::last ? 1 : 0; }
 };
 
+// Where the residual stream of a micro-batch is between visits: where the device computes, in host
+// memory beside an accelerator, or on disk.
+enum class HiddenHome : uint8_t { here, host, disk };
+
 struct BatchPlan {
   std::vector<SpanPlan> spans;
   int64_t tokens = 0;
   int64_t logits_rows = 0, score_rows = 0;
-  int64_t first_token = 0;       // row of the residual stream in memory
-  int64_t activation_unit = -1;  // >= 0: the residual stream lives on disk, in this unit
+  HiddenHome hidden = HiddenHome::here;
+  int64_t first_token = 0;      // row of the residual stream in that memory
+  int64_t activation_unit = 0;  // on disk: its unit
   int64_t head_rows() const { return logits_rows + score_rows; }
 };
 
@@ -42,14 +47,5 @@ struct SweepPlan {
   std::vector<BatchPlan> batches;
   int64_t logits_rows = 0, score_rows = 0, head_rows = 0;
 };
-
-// Pages of a disk-resident span in its staging slot: full ones that are read, and those that get
-// full or begun now.
-struct DiskSpan {
-  int64_t full = 0;       // pages on disk before the sweep
-  int64_t completed = 0;  // pages that get full in it
-  int64_t pages = 0;      // pages in use after it
-};
-DiskSpan disk_span(const SpanPlan& span, int page_tokens);
 
 }  // namespace penstock

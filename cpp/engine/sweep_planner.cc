@@ -6,8 +6,8 @@ namespace penstock {
 
 struct SweepPlanner::Open {
   SweepPlan sweep;
-  int64_t tokens = 0;         // of the sweep
-  int64_t memory_tokens = 0;  // rows of the residual stream in memory
+  int64_t tokens = 0;                        // of the sweep
+  int64_t here_tokens = 0, host_tokens = 0;  // rows of the residual stream in memory
   int64_t disk_batches = 0;
 
   BatchPlan& batch() { return sweep.batches.back(); }
@@ -48,24 +48,31 @@ int64_t SweepPlanner::chunk(const Open& open, const Row& row) const {
 }
 
 bool SweepPlanner::start_batch(Open& open) const {
-  const int64_t disk_limit = memory_.hidden_disk_tokens / std::max(1, policy_.micro_batch_tokens);
-  const bool memory = open.memory_tokens + policy_.micro_batch_tokens <= memory_.hidden_host_tokens;
-  if (!memory && open.disk_batches >= disk_limit) return false;
+  const int64_t rows = policy_.micro_batch_tokens;
   if (static_cast<int>(open.sweep.batches.size()) >= policy_.micro_batches) return false;
-  BatchPlan& batch = open.sweep.batches.emplace_back();
-  if (memory) {
-    batch.first_token = open.memory_tokens;
-  } else {
+  BatchPlan batch;
+  if (open.here_tokens + rows <= memory_.hidden_tokens) {
+    batch.first_token = open.here_tokens;
+  } else if (open.host_tokens + rows <= memory_.hidden_host_tokens) {
+    batch.hidden = HiddenHome::host;
+    batch.first_token = open.host_tokens;
+  } else if (open.disk_batches < memory_.hidden_disk_tokens / std::max<int64_t>(1, rows)) {
+    batch.hidden = HiddenHome::disk;
     batch.activation_unit = open.disk_batches++;
+  } else {
+    return false;
   }
+  open.sweep.batches.push_back(std::move(batch));
   return true;
 }
 
 // A micro-batch in memory keeps only the rows it uses, so more of them fit.
 void SweepPlanner::close_batch(Open& open) const {
-  if (!open.sweep.batches.empty() && open.batch().activation_unit < 0) {
-    open.memory_tokens = open.batch().first_token + open.batch().tokens;
-  }
+  if (open.sweep.batches.empty()) return;
+  const BatchPlan& batch = open.batch();
+  const int64_t end = batch.first_token + batch.tokens;
+  if (batch.hidden == HiddenHome::here) open.here_tokens = end;
+  if (batch.hidden == HiddenHome::host) open.host_tokens = end;
 }
 
 bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
@@ -80,7 +87,7 @@ bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
     }
     BatchPlan& batch = open.batch();
     batch.spans.push_back(make_span(row, tokens));
-    if (row.kv_on_disk && executor_.kv_staging_bytes(batch) > memory_.kv_staging_bytes) {
+    if (row.home.below_pages > 0 && !shaper_.fits_slots(batch)) {
       batch.spans.pop_back();
       if (batch.spans.empty()) return false;
       continue;

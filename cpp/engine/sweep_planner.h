@@ -6,15 +6,15 @@
 
 #include <span>
 
-#include "engine/executor.h"
 #include "engine/row.h"
+#include "engine/sweep_shaper.h"
 
 namespace penstock {
 
 class SweepPlanner {
  public:
-  SweepPlanner(const MemoryPlan& memory, const ResolvedPolicy& policy, const Executor& executor)
-      : memory_(memory), policy_(policy), executor_(executor) {}
+  SweepPlanner(const MemoryPlan& memory, const ResolvedPolicy& policy, const SweepShaper& shaper)
+      : memory_(memory), policy_(policy), shaper_(shaper) {}
 
   // Rows in the order of service. Sets each row's `riding`, 0 when it does not; spans follow the
   // order of the rows that ride.
@@ -29,7 +29,7 @@ class SweepPlanner {
 
   const MemoryPlan& memory_;
   const ResolvedPolicy& policy_;
-  const Executor& executor_;
+  const SweepShaper& shaper_;
 };
 
 }  // namespace penstock

@@ -61,8 +61,23 @@ float* VisitRunner::reg(const Call& call, Reg reg) const {
     case Reg::projected:
       return head_.projected + row * width(reg);
     default:
-      return parts_.registers->at(call.module.kind, reg);
+      break;
   }
+  if (float* crossing = exchanged(call, reg)) return crossing;
+  return parts_.registers->at(call.module.kind, reg);
+}
+
+// Registers that cross to the host, or wait for it, are in the micro-batch's slot.
+float* VisitRunner::exchanged(const Call& call, Reg reg) const {
+  std::byte* slot = call.binding.exchange;
+  const ExchangeLayout& layout = parts_.exchange;
+  if (slot == nullptr) return nullptr;
+  if (reg == Reg::k) return reinterpret_cast<float*>(slot + layout.k_offset());
+  if (reg == Reg::v) return reinterpret_cast<float*>(slot + layout.v_offset());
+  if (!layout.attends) return nullptr;
+  if (reg == Reg::q) return reinterpret_cast<float*>(slot + layout.q_offset());
+  if (reg == Reg::attended) return reinterpret_cast<float*>(slot + layout.attended_offset());
+  return nullptr;
 }
 
 int64_t VisitRunner::rows(const Call& call, Reg reg) const {
@@ -94,7 +109,9 @@ void VisitRunner::op(Call& call, const ProgramOp& op) {
     case OpKind::kv_append:
       return append(call);
     case OpKind::attention:
-      return attend(call);
+      return attend(call, call.batch().layers.at(call.module.layer).attend);
+    case OpKind::attention_join:
+      return attend(call, call.batch().layers.at(call.module.layer).join);
     case OpKind::gated: {
       float* gate = reg(call, Reg::gate);
       return submit(call, GatedParams{gate, reg(call, Reg::up), width(Reg::gate),
@@ -227,25 +244,34 @@ void VisitRunner::rotary(Call& call, const ProgramOp& op) {
 }
 
 void VisitRunner::append(Call& call) {
-  const auto& spans = call.batch().spans.at(call.module.layer);
+  const auto& spans = call.batch().layers.at(call.module.layer).append;
+  if (spans.empty()) return;
   submit(call, KvAppendParams{parts_.kv, spans.data(), static_cast<int32_t>(spans.size()),
                               reg(call, Reg::k), width(Reg::k), reg(call, Reg::v), width(Reg::v)});
 }
 
-void VisitRunner::attend(Call& call) {
-  const auto& spans = call.batch().spans.at(call.module.layer);
-  AttentionParams params;
-  params.layout = parts_.kv;
+void VisitRunner::attend(Call& call, const std::vector<SpanView>& spans) {
+  if (spans.empty()) return;
+  AttentionParams params = attention_params(*parts_.spec, call.module.layer, parts_.kv);
   params.spans = spans.data();
   params.span_count = static_cast<int32_t>(spans.size());
   params.q = reg(call, Reg::q);
   params.q_stride = width(Reg::q);
-  params.heads = parts_.spec->attention.heads;
-  params.scale = parts_.spec->attention.scale;
-  params.window = parts_.spec->layers.at(call.module.layer).window;
   params.out = reg(call, Reg::attended);
   params.out_stride = width(Reg::attended);
+  if (std::byte* slot = call.binding.exchange; slot && parts_.exchange.attends) {
+    params.states = reinterpret_cast<AttentionState*>(slot + parts_.exchange.states_offset());
+  }
   submit(call, params);
+}
+
+AttentionParams attention_params(const ModelSpec& spec, int layer, const KvLayout& kv) {
+  AttentionParams params;
+  params.layout = kv;
+  params.heads = spec.attention.heads;
+  params.scale = spec.attention.scale;
+  params.window = spec.layers.at(layer).window;
+  return params;
 }
 
 }  // namespace penstock

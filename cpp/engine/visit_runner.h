@@ -32,9 +32,13 @@ struct VisitBinding {
       nullptr;  // by position in the module's matrices
   const BatchBinding* batch = nullptr;
   float* hidden = nullptr;
+  std::byte* exchange = nullptr;  // q, k, v, attended of the micro-batch, where they outlive it
   const std::byte* gathered = nullptr;  // embed visit: token rows, then position rows
   int64_t gathered_positions_offset = 0;
 };
+
+// What attention is in a layer of the model; spans, queries and output are left open.
+AttentionParams attention_params(const ModelSpec& spec, int layer, const KvLayout& kv);
 
 class VisitRunner {
  public:
@@ -46,6 +50,7 @@ class VisitRunner {
     const Registers* registers;
     Device* device;
     KvLayout kv;
+    ExchangeLayout exchange;
     bool exact;
     const float* inv_freq;  // in compute memory; null without rotary positions
   };
@@ -57,6 +62,7 @@ class VisitRunner {
  private:
   struct Call;
   float* reg(const Call& call, Reg reg) const;
+  float* exchanged(const Call& call, Reg reg) const;
   int64_t rows(const Call& call, Reg reg) const;
   int64_t width(Reg reg) const { return parts_.registers->width(reg); }
   void submit(Call& call, const Op& op);
@@ -67,7 +73,7 @@ class VisitRunner {
   void head(Call& call, GemmParams gemm);
   void rotary(Call& call, const ProgramOp& op);
   void append(Call& call);
-  void attend(Call& call);
+  void attend(Call& call, const std::vector<SpanView>& spans);
   GemmParams bind_weight(Call& call, const ProgramOp& op);
   void prepare(Call& call, const ProgramOp& op, GemmParams& gemm);
 

@@ -9,13 +9,22 @@ namespace {
 
 class Builder {
  public:
-  Builder(const ModelSpec& spec, const WeightList& weights) : spec_(spec), weights_(weights) {}
+  Builder(const ModelSpec& spec, const WeightList& weights, AttentionForm form)
+      : spec_(spec), weights_(weights) {
+    program_.form = form;
+  }
 
   Program build() {
     embed();
     for (int layer = 0; layer < static_cast<int>(spec_.layers.size()); ++layer) {
       attention(layer);
-      mlp(layer);
+      if (program_.form == AttentionForm::within) after_attention();
+      begin(ModuleKind::mlp, layer);
+      if (program_.form == AttentionForm::apart) {
+        op({.kind = OpKind::attention_join, .in = Reg::q, .out = Reg::attended});
+        after_attention();
+      }
+      mlp();
     }
     head();
     set_widths();
@@ -84,12 +93,14 @@ class Builder {
     }
     op({.kind = OpKind::kv_append, .in = Reg::k});
     op({.kind = OpKind::attention, .in = Reg::q, .out = Reg::attended});
+  }
+
+  void after_attention() {
     add_to_hidden(Role::o, Reg::attended);
     if (!pre_norm()) norm(Role::attention_norm, Reg::hidden, Reg::hidden);
   }
 
-  void mlp(int layer) {
-    begin(ModuleKind::mlp, layer);
+  void mlp() {
     const Reg input = pre_norm() ? Reg::normed : Reg::hidden;
     if (pre_norm()) norm(Role::mlp_norm, Reg::hidden, Reg::normed);
     if (spec_.mlp.gated) {
@@ -136,8 +147,8 @@ class Builder {
 
 }  // namespace
 
-Program make_program(const ModelSpec& spec, const WeightList& weights) {
-  return Builder(spec, weights).build();
+Program make_program(const ModelSpec& spec, const WeightList& weights, AttentionForm form) {
+  return Builder(spec, weights, form).build();
 }
 
 }  // namespace penstock

@@ -38,6 +38,7 @@ enum class OpKind : uint8_t {
   rotary,     // in place
   kv_append,  // q, k, v registers -> pages
   attention,  // out = attention(q, pages)
+  attention_join,  // continues in `out` the attention that the host has begun
   gated,      // out = act(gate) * up
 };
 
@@ -60,12 +61,19 @@ struct Module {
   std::vector<int> matrices;  // ids in the WeightList, in the order of use
 };
 
+// Where a layer's modules are divided. `apart`: what follows attention (output projection, a norm
+// after it) begins the mlp module, so that attention may be done elsewhere between two visits; q
+// and attended then live from one module to the next.
+enum class AttentionForm : uint8_t { within, apart };
+
 struct Program {
   std::vector<Module> modules;    // embed, (attention, mlp) per layer, head
+  AttentionForm form = AttentionForm::within;
   int64_t reg_width[kRegs] = {};  // 0: unused by this model
 };
 
-Program make_program(const ModelSpec& spec, const WeightList& weights);
+Program make_program(const ModelSpec& spec, const WeightList& weights,
+                     AttentionForm form = AttentionForm::within);
 
 // Work of one module for one micro-batch, counted from the same ops.
 struct ModuleWork {

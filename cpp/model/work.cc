@@ -81,6 +81,8 @@ class Counter {
         return;
       case OpKind::attention:
         return add_attention();
+      case OpKind::attention_join:
+        return;  // counted as attention
       case OpKind::gated:
         return add_other(kGatedFlops, op.in);
     }

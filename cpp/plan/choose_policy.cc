@@ -59,20 +59,16 @@ class Chooser {
   // ---- what the user asked for ----
 
   void validate() const {
-    const char* home = input_.accelerator ? "device" : "host";
     const auto check_share = [&](const std::optional<Shares>& shares, const std::string& name) {
-      if (!shares) return;
-      const double wrong = input_.accelerator ? shares->host + shares->disk : shares->device;
-      if (wrong <= 0) return;
-      refuse(name, "not possible on this device", std::to_string(wrong) + " elsewhere",
-             input_.accelerator ? std::string("all on the ") + home : "host and disk");
+      if (!shares || input_.accelerator || shares->device <= 0) return;
+      refuse(name, "not possible on this device", std::to_string(shares->device) + " elsewhere",
+             "host and disk");
     };
     check_share(wanted_.kv_share, "kv_share");
     check_share(wanted_.activation_share, "activation_share");
-    if (!input_.accelerator) check_share(wanted_.weight_share, "weight_share");
-    if (wanted_.host_attention && *wanted_.host_attention == input_.accelerator) {
-      refuse("host_attention", "attention runs where the model computes",
-             input_.accelerator ? "true" : "false", input_.accelerator ? "false" : "true");
+    check_share(wanted_.weight_share, "weight_share");
+    if (!input_.accelerator && wanted_.host_attention && !*wanted_.host_attention) {
+      refuse("host_attention", "attention runs where the model computes", "false", "true");
     }
     check_lengths();
   }
@@ -97,6 +93,8 @@ class Chooser {
     policy.activations = wanted_.activation_share.value_or(here);
     policy.admission = wanted_.admission.value_or(Admission::continuous);
     policy.share_prefix = wanted_.share_prefix.value_or(true);
+    policy.host_attention = input_.accelerator && wanted_.host_attention.value_or(false);
+    policy.kv_split = wanted_.kv_split.value_or(false);
     policy.lookahead = 2 * wanted_.lookahead.value_or(1);
     policy.threads = wanted_.threads.value_or(input_.threads);
     const bool short_rows = lengths_.longest <= 128 && policy.kv.disk <= 0;
@@ -211,10 +209,14 @@ class Chooser {
   std::vector<ResolvedPolicy> smallest_policies() const {
     ResolvedPolicy policy = shape(sequence_counts().front(), kSmallestBatchTokens, 1);
     policy.ring_slots = 1;  // raised to what one visit needs
-    std::vector<ResolvedPolicy> policies = {policy};
-    if (!wanted_.kv_share && !input_.accelerator && input_.disk_bytes > 0) {
-      policy.kv = {0, 0, 1};
+    std::vector<ResolvedPolicy> policies;
+    for (const Shares& kv : kv_choices()) {
+      policy.kv = kv;
       policies.push_back(policy);
+      if (!input_.accelerator || wanted_.activation_share) continue;
+      policy.activations = {0, 1, 0};
+      policies.push_back(policy);
+      policy.activations = base_.activations;
     }
     return policies;
   }
@@ -280,8 +282,14 @@ class Chooser {
   }
 
   std::vector<Shares> kv_choices() const {
-    if (wanted_.kv_share || input_.accelerator || input_.disk_bytes == 0) return {base_.kv};
-    return {{0, 1, 0}, {0, 0.5, 0.5}, {0, 0, 1}};
+    if (wanted_.kv_share) return {base_.kv};
+    std::vector<Shares> choices = {base_.kv};
+    if (input_.accelerator) choices.insert(choices.end(), {{0.5, 0.5, 0}, {0, 1, 0}});
+    if (input_.disk_bytes > 0 && input_.accelerator) choices.push_back({0, 0, 1});
+    if (input_.disk_bytes > 0 && !input_.accelerator) {
+      choices.insert(choices.end(), {{0, 0.5, 0.5}, {0, 0, 1}});
+    }
+    return choices;
   }
 
   void search() {

@@ -36,9 +36,11 @@ WeightSummary summarise(const PlanInput& input, const WeightPlan& plan);
 MemoryPlan lay_out(const PlanInput& input, const ResolvedPolicy& policy,
                    const WeightSummary& weights);
 
+// Most panels that need a slot at once: of a visit, or of the two that attention apart joins.
+int joined_panels(const WeightSummary& weights, const ResolvedPolicy& policy);
 // Slots that let the disk work on while the largest visit computes.
-int comfortable_ring_slots(const WeightSummary& weights, int lookahead);
+int comfortable_ring_slots(const WeightSummary& weights, const ResolvedPolicy& policy);
 // Slots below which no sweep can be built.
-int smallest_ring_slots(const WeightSummary& weights);
+int smallest_ring_slots(const WeightSummary& weights, const ResolvedPolicy& policy);
 
 }  // namespace penstock

@@ -12,7 +12,8 @@ namespace penstock {
 namespace {
 
 constexpr int64_t kPage = 4096, kLine = 64;
-constexpr int kGatherSlots = 2, kKvStagingSlots = 3, kActivationSlots = 3;
+constexpr int kGatherSlots = 2, kKvStagingSlots = 3, kActivationSlots = 3, kExchangeSlots = 3;
+constexpr int64_t kFoldTokens = 256;      // keys of an attention state: kernels/params.h
 constexpr int kSpareRingSlots = 4;        // reads in flight while a visit's slots are given back
 constexpr int64_t kScoreStateBytes = 32;  // running log-sum-exp of one row, at most
 constexpr int64_t kScratchBytes = int64_t{2} << 20;  // of one compute thread
@@ -59,19 +60,31 @@ class Layout {
     plan_.sweep_tokens = policy_.micro_batches * batch_rows();
     plan_.logit_rows = policy_.max_sequences;
     plan_.head_rows = plan_.sweep_tokens;
-    const int64_t on_disk = std::llround(policy_.activations.disk * policy_.micro_batches);
-    plan_.hidden_disk_tokens = on_disk * batch_rows();
-    plan_.hidden_host_tokens = plan_.sweep_tokens - plan_.hidden_disk_tokens;
-    plan_.activation_slots = on_disk > 0 ? kActivationSlots : 0;
+    hidden_counts();
     if (weights_.panels == 0) return;
     const int slots = policy_.ring_slots > 0 ? policy_.ring_slots
-                                             : comfortable_ring_slots(weights_, policy_.lookahead);
-    const int least = smallest_ring_slots(weights_);
+                                             : comfortable_ring_slots(weights_, policy_);
+    const int least = smallest_ring_slots(weights_, policy_);
     const int ring = std::max(slots, least);
     plan_.ring_slot_bytes =
         round_up(static_cast<int64_t>(weights_.max_panel_bytes), kPage) + 2 * kPage;
     plan_.ring_slots = compute_ == Tier::host || weights_.visit_disk_panels > 0 ? ring : 0;
     plan_.device_ring_slots = compute_ == Tier::device ? ring : 0;
+  }
+
+  bool accelerator() const { return compute_ == Tier::device; }
+
+  void hidden_counts() {
+    const int64_t batches = policy_.micro_batches;
+    const int64_t on_disk = std::llround(policy_.activations.disk * static_cast<double>(batches));
+    const double host = accelerator() ? policy_.activations.host : 0;
+    const int64_t below =
+        std::min<int64_t>(batches - on_disk, std::llround(host * static_cast<double>(batches)));
+    plan_.hidden_disk_tokens = on_disk * batch_rows();
+    plan_.hidden_host_tokens = below * batch_rows();
+    plan_.hidden_tokens = (batches - on_disk - below) * batch_rows();
+    plan_.activation_slots = on_disk + below > 0 ? kActivationSlots : 0;
+    plan_.activation_host_slots = accelerator() && on_disk > 0 ? kActivationSlots : 0;
   }
 
   int64_t pages(int64_t tokens) const { return ceil_div(tokens, policy_.page_tokens); }
@@ -89,20 +102,80 @@ class Layout {
     return std::min(sum + longest, sequences * longest);
   }
 
+  // Sequences with pages below the compute tier, and the part of their pages that is there.
+  void kv_sequences() {
+    const auto sequences = static_cast<double>(policy_.max_sequences);
+    const Shares& share = policy_.kv;
+    if (!policy_.kv_split) {
+      plan_.kv_disk_sequences = std::llround(share.disk * sequences);
+      const int64_t host = accelerator() ? std::llround(share.host * sequences) : 0;
+      plan_.kv_host_sequences =
+          std::min<int64_t>(policy_.max_sequences - plan_.kv_disk_sequences, host);
+      return;
+    }
+    const double host = accelerator() ? share.host : 0, below = share.disk + host;
+    if (below <= 0) return;
+    plan_.kv_disk_sequences = std::llround(share.disk / below * sequences);
+    plan_.kv_host_sequences = policy_.max_sequences - plan_.kv_disk_sequences;
+    if (!accelerator()) plan_.kv_host_sequences = 0;
+  }
+
+  double below_part() const {
+    return policy_.kv_split ? policy_.kv.disk + (accelerator() ? policy_.kv.host : 0) : 1;
+  }
+
+  // Of `count` pages of rows that are divided: those below, or those above. A cut may be off by its
+  // unit in one row at a time, and what is owed to the share by another.
+  int64_t part_of(int64_t count, double part) const {
+    if (count == 0 || part <= 0) return 0;
+    if (!policy_.kv_split) return count;
+    const auto share = static_cast<int64_t>(std::ceil(part * static_cast<double>(count)));
+    return std::min(count, share + 2 * kv_cut_pages(policy_));
+  }
+
   void kv_counts() {
     plan_.kv = {input_.kv, spec().attention.kv_heads, spec().attention.head_dim,
                 policy_.page_tokens};
+    kv_sequences();
     const int64_t rows = input_.workload.rows, sequences = policy_.max_sequences;
-    const int64_t on_disk = std::llround(policy_.kv.disk * static_cast<double>(sequences));
+    const int64_t on_disk = plan_.kv_disk_sequences, on_host = plan_.kv_host_sequences;
     const bool together = rows > 0 && rows <= sequences;
-    plan_.kv_blocks = layers() * (pages_of(sequences - on_disk, together) + on_disk);
-    plan_.kv_disk_sequences = on_disk;
+    const double below = below_part();
+    int64_t here = pages_of(sequences - on_disk - on_host, together);
+    // What is divided: pages above are the last ones, so count rows at their ends.
+    if (policy_.kv_split) here += part_of(pages_of(on_disk + on_host, true), 1 - below);
+    const int64_t host = part_of(pages_of(on_host, together || policy_.kv_split), below);
+    plan_.kv_blocks = layers() * (here + (accelerator() ? 0 : on_disk));
+    plan_.kv_host_blocks = accelerator() ? layers() * (host + on_disk) : 0;
+    device_kv_counts();
     if (on_disk == 0) return;
     const int64_t unit = round_up(plan_.kv.page_bytes(), kPage);
     const int64_t spare = on_disk > 1 ? pages(lengths_.longest) : 0;  // extents leave gaps
-    plan_.kv_disk_bytes = layers() * (pages_of(on_disk, true) + spare) * unit;
+    plan_.kv_disk_bytes =
+        layers() * (part_of(pages_of(on_disk, true), below) + spare) * unit;
     plan_.kv_staging_slots = kKvStagingSlots;
-    plan_.kv_staging_bytes = pages_of(std::min<int64_t>(on_disk, policy_.micro_batch), true) * unit;
+    plan_.kv_staging_bytes = staged_pages(on_disk) * unit;
+  }
+
+  // Pages of one micro-batch that pass through a staging slot.
+  int64_t staged_pages(int64_t sequences) const {
+    return pages_of(std::min<int64_t>(sequences, policy_.micro_batch), true);
+  }
+
+  void device_kv_counts() {
+    const int64_t below = plan_.kv_host_sequences + plan_.kv_disk_sequences;
+    const bool apart = accelerator() && policy_.host_attention;
+    if (!accelerator() || (below == 0 && !apart)) return;
+    const AttentionSpec& attention = spec().attention;
+    plan_.exchange = {batch_rows(), apart, int64_t{attention.heads} * attention.head_dim,
+                      int64_t{attention.kv_heads} * attention.head_dim, attention.heads};
+    plan_.exchange_slots = apart ? policy_.micro_batches : kExchangeSlots;
+    if (below == 0) return;
+    // Decoding rows attended by the host bring nothing up.
+    const int64_t prompts = pages(lengths_.longest) + pages(batch_rows());
+    const int64_t staged = apart ? std::min(prompts, staged_pages(below)) : staged_pages(below);
+    plan_.device_kv_slots = kKvStagingSlots;
+    plan_.device_kv_bytes = staged * lines(plan_.kv.page_bytes());
   }
 
   void weight_items() {
@@ -126,9 +199,11 @@ class Layout {
     if (spec().positions == PositionType::learned) gather += lines(rows * spec().hidden * element);
     add(Tier::host, "gather", kGatherSlots * gather);
     if (compute_ == Tier::device) add(Tier::device, "gather", kGatherSlots * gather);
-    add(compute_, "hidden", plan_.hidden_host_tokens * spec().hidden * 4);
+    add(compute_, "hidden", plan_.hidden_tokens * spec().hidden * 4);
+    add(Tier::host, "hidden", plan_.hidden_host_tokens * spec().hidden * 4);
     add(compute_, "work", work_bytes());
     add(compute_, "activation slots", plan_.activation_slots * activation_unit());
+    add(Tier::host, "activation slots", plan_.activation_host_slots * activation_unit());
     const int64_t units = plan_.hidden_disk_tokens / std::max<int64_t>(1, rows);
     add(Tier::disk, "activations", units * activation_unit());
   }
@@ -174,19 +249,29 @@ class Layout {
 
   void kv_items() {
     add(compute_, "kv", plan_.kv_blocks * plan_.kv.page_bytes());
+    add(Tier::host, "kv", plan_.kv_host_blocks * plan_.kv.page_bytes());
     add(Tier::host, "kv staging",
         plan_.kv_staging_slots * static_cast<int64_t>(plan_.kv_staging_bytes));
+    add(Tier::device, "kv staging",
+        plan_.device_kv_slots * static_cast<int64_t>(plan_.device_kv_bytes));
+    for (const Tier tier : {Tier::device, Tier::host}) {
+      add(tier, "exchange", plan_.exchange_slots * plan_.exchange.bytes());
+    }
     add(Tier::disk, "kv", static_cast<int64_t>(plan_.kv_disk_bytes));
   }
 
   void fixed_items() {
     const int64_t computes = weights_.traffic.visits * policy_.micro_batches;
     const int64_t uses = weights_.panels * policy_.micro_batches;
-    const int64_t steps = (2 * weights_.panels + 2 * computes) * kStepBytes + uses * kSlotUseBytes;
+    const int64_t each = accelerator() ? 6 : 2;  // steps of a micro-batch in a visit, about
+    const int64_t steps =
+        (2 * weights_.panels + each * computes) * kStepBytes + uses * kSlotUseBytes;
     const int64_t units = static_cast<int64_t>(plan_.kv_disk_bytes) / kPage;
-    const int64_t tables = (plan_.kv_blocks + units) * kBlockBytes +
+    const int64_t tables = (plan_.kv_blocks + plan_.kv_host_blocks + units) * kBlockBytes +
                            (policy_.max_sequences + plan_.sweep_tokens / 16) * kSequenceBytes;
-    add(Tier::host, "kernel scratch", policy_.threads * kScratchBytes);
+    // Attention beside an accelerator has workers of its own.
+    const int pools = plan_.exchange_slots > 0 ? 2 : 1;
+    add(Tier::host, "kernel scratch", pools * policy_.threads * kScratchBytes);
     add(Tier::host, "io", kIoBytes);
     add(Tier::host, "engine", kEngineBytes + 2 * steps + tables);
     add(Tier::host, "reserved", static_cast<int64_t>(input_.reserved_host_bytes));
@@ -234,6 +319,14 @@ void count_visit(const Visit& visit, const PlanInput& input, WeightSummary* summ
 
 }  // namespace
 
+int kv_cut_pages(const ResolvedPolicy& policy) {
+  return policy.host_attention ? static_cast<int>(kFoldTokens) / policy.page_tokens : 1;
+}
+
+const Program& program_of(const PlanInput& input, const ResolvedPolicy& policy) {
+  return policy.host_attention ? *input.apart : *input.program;
+}
+
 Tier compute_tier(const PlanInput& input) { return input.accelerator ? Tier::device : Tier::host; }
 
 WeightPlan place(const PlanInput& input, const ResolvedPolicy& policy) {
@@ -241,7 +334,7 @@ WeightPlan place(const PlanInput& input, const ResolvedPolicy& policy) {
   options.compute = compute_tier(input);
   options.shares = policy.weights;
   options.panel_bytes = policy.panel_bytes;
-  return place_weights(*input.program, *input.weights, input.formats, options);
+  return place_weights(program_of(input, policy), *input.weights, input.formats, options);
 }
 
 WeightSummary summarise(const PlanInput& input, const WeightPlan& plan) {
@@ -260,13 +353,19 @@ WeightSummary summarise(const PlanInput& input, const WeightPlan& plan) {
   return summary;
 }
 
-int smallest_ring_slots(const WeightSummary& weights) {
-  return static_cast<int>(std::min<int64_t>(weights.panels, weights.visit_panels + 1));
+int joined_panels(const WeightSummary& weights, const ResolvedPolicy& policy) {
+  return policy.host_attention ? weights.layer_panels : weights.visit_panels;
 }
 
-int comfortable_ring_slots(const WeightSummary& weights, int lookahead) {
-  const int64_t layers = std::max(0, (lookahead + 1) / 2 - 1);
-  const int64_t slots = 2 * weights.visit_panels + kSpareRingSlots + layers * weights.layer_panels;
+int smallest_ring_slots(const WeightSummary& weights, const ResolvedPolicy& policy) {
+  const int64_t joined = joined_panels(weights, policy);
+  return static_cast<int>(std::min<int64_t>(weights.panels, joined + 1));
+}
+
+int comfortable_ring_slots(const WeightSummary& weights, const ResolvedPolicy& policy) {
+  const int64_t layers = std::max(0, (policy.lookahead + 1) / 2 - 1);
+  const int64_t slots =
+      2 * joined_panels(weights, policy) + kSpareRingSlots + layers * weights.layer_panels;
   return static_cast<int>(std::min<int64_t>(slots, weights.panels));
 }
 

@@ -2,9 +2,9 @@
 // engine allocates exactly these sizes under these labels. What does not fit is refused here, with
 // the smallest budget that works.
 //
-// Labels, by tier (C: where the device computes, host for the CPU): C vectors, C work, C head, C
-// hidden, C kv, C activation slots; host and device weights, ring, gather, logits; host kv staging,
-// kernel scratch, io (bounce blocks), engine (tables, queues, steps), reserved. Every item is a
+// Labels, by tier (C: where the device computes, host for the CPU): C vectors, C work, C head; host
+// and device weights, ring, gather, logits, hidden, activation slots, kv, kv staging, exchange;
+// host kernel scratch, io (bounce blocks), engine (tables, queues, steps), reserved. Every item is a
 // multiple of 4096 bytes, items of zero bytes are left out.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "model/program.h"
+#include "plan/exchange.h"
 #include "plan/machine.h"
 #include "plan/placement.h"
 #include "plan/policy.h"
@@ -26,6 +27,7 @@ struct PlanInput {
   const ModelSpec* spec = nullptr;
   const WeightList* weights = nullptr;
   const Program* program = nullptr;
+  const Program* apart = nullptr;  // accelerator: the program with attention apart
   std::vector<FormatId> formats;  // by weight id
   FormatId kv = 0;
   bool exact = false;        // compute="exact"
@@ -48,6 +50,8 @@ struct ResolvedPolicy {
   int prefill_chunk = 0;
   int64_t pace = 0;  // no row enters while this many tokens wait to be read; 0: no limit
   bool share_prefix = true;
+  bool host_attention = false;  // accelerator: see Policy
+  bool kv_split = false;
   Admission admission = Admission::continuous;
   int lookahead = 2;  // visits (modules) whose panels may be loading beyond the current one
   int threads = 1;
@@ -78,15 +82,29 @@ struct MemoryPlan {
   int64_t head_rows = 0;   // rows of one sweep that may want logits or a score (picked, projected)
   int64_t head_columns =
       0;                  // widest head chunk: scoring works on [micro_batch_tokens, head_columns]
-  int64_t kv_blocks = 0;  // pages in memory (host, or device for accelerators)
-  int64_t kv_disk_sequences = 0;   // of max_sequences, those whose pages live on disk
+  int64_t kv_blocks = 0;           // pages where the device computes
+  int64_t kv_host_blocks = 0;      // accelerator: pages in host memory
+  int64_t kv_host_sequences = 0;   // of max_sequences, those with pages in host memory below
+  int64_t kv_disk_sequences = 0;   // and those with pages on disk
   uint64_t kv_disk_bytes = 0;      // spill file for KV
   int kv_staging_slots = 0;        // host buffers for disk-resident KV
   uint64_t kv_staging_bytes = 0;   // each
-  int64_t hidden_host_tokens = 0;  // rows of the residual stream kept in memory
+  int device_kv_slots = 0;         // accelerator: buffers for pages that come up
+  uint64_t device_kv_bytes = 0;    // each
+  ExchangeLayout exchange;         // accelerator: q, k, v and attended of a micro-batch
+  int exchange_slots = 0;          // on either side
+  int64_t hidden_tokens = 0;       // rows of the residual stream where the device computes
+  int64_t hidden_host_tokens = 0;  // accelerator: rows in host memory between visits
   int64_t hidden_disk_tokens = 0;  // rows that live in the spill file between visits
-  int activation_slots = 0;        // host buffers [micro_batch_tokens, hidden] for those
+  int activation_slots = 0;        // buffers [micro_batch_tokens, hidden] where the device computes
+  int activation_host_slots = 0;   // accelerator: for those on disk
 };
+
+// Pages that a sequence keeps below are cut at multiples of this: a page, or what host attention
+// can hand over.
+int kv_cut_pages(const ResolvedPolicy& policy);
+// The program as this policy runs it.
+const Program& program_of(const PlanInput& input, const ResolvedPolicy& policy);
 
 // The plan of a complete policy: no search, no refusal. total[] may exceed the budgets.
 MemoryPlan memory_plan(const PlanInput& input, const ResolvedPolicy& policy);

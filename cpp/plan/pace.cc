@@ -98,7 +98,7 @@ double kv_room(const PlanInput& input, const MemoryPlan& sizes) {
   const int64_t unit = round_up(sizes.kv.page_bytes(), kSpillUnit);
   const int64_t on_disk = static_cast<int64_t>(sizes.kv_disk_bytes) / unit;
   const int64_t tails = layers * sizes.kv_disk_sequences;  // of sequences on disk, in memory
-  const int64_t pages = (sizes.kv_blocks - tails + on_disk) / layers;
+  const int64_t pages = (sizes.kv_blocks + sizes.kv_host_blocks - tails + on_disk) / layers;
   return static_cast<double>(pages * sizes.kv.page_tokens);
 }
 

@@ -47,7 +47,7 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   const JsonFields fields(json, file, "");
   fields.allow_only({"weight_share", "kv_share", "activation_share", "micro_batch", "micro_batches",
                      "prefill_chunk", "pace", "share_prefix", "admission", "host_attention",
-                     "lookahead", "threads"});
+                     "kv_split", "lookahead", "threads"});
   Policy policy;
   policy.weight_share = read_shares(fields, "weight_share");
   policy.kv_share = read_shares(fields, "kv_share");
@@ -59,6 +59,7 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   policy.share_prefix = fields.flag("share_prefix");
   policy.admission = read_admission(fields);
   policy.host_attention = fields.flag("host_attention");
+  policy.kv_split = fields.flag("kv_split");
   policy.lookahead = fields.integer("lookahead", 1, kMostLayers);
   policy.threads = fields.integer("threads", 1, kMostThreads);
   return policy;
@@ -78,6 +79,7 @@ std::string policy_to_json(const Policy& policy) {
     json["admission"] = *policy.admission == Admission::block ? "block" : "continuous";
   }
   put(&json, "host_attention", policy.host_attention);
+  put(&json, "kv_split", policy.kv_split);
   put(&json, "lookahead", policy.lookahead);
   put(&json, "threads", policy.threads);
   return json.dump(2);

@@ -22,7 +22,9 @@ struct Policy {
   std::optional<int> pace;  // continuous: no row enters while a sweep has this many tokens to carry
   std::optional<Admission> admission;
   std::optional<bool> share_prefix;  // equal beginnings of prompts are computed once
+  // Accelerator: attention of decoding rows over what is in host memory or on disk runs there.
   std::optional<bool> host_attention;
+  std::optional<bool> kv_split;  // kv_share divides every sequence, not the sequences
   std::optional<int> lookahead;  // layers staged ahead
   std::optional<int> threads;
 };

@@ -5,6 +5,11 @@
 // micro-batches of the current one, as far as their slots have been given back; KV and activations
 // as far as their slots allow. Lanes are in order, so everything is submitted in the order in which
 // it will be wanted. A slot is taken in turn (counter % slots).
+//
+// With attention apart (a Program of that form), the mlp visit of a layer and the attention visit
+// of the next one are joined: each micro-batch passes both before the next micro-batch does. So
+// between a micro-batch's attention and what follows it lies the work of all others, and that is
+// the time which host attention has.
 #pragma once
 
 #include <cstdint>
@@ -23,32 +28,47 @@ struct BatchShape {
   uint64_t gather_upload_bytes = 0;  // accelerator: embedding rows sent to the device
   uint64_t kv_read_bytes = 0;        // pages of disk-resident sequences, one layer
   uint64_t kv_write_bytes = 0;       // pages that get full in this sweep, one layer
-  bool kv_on_disk = false;           // has disk-resident sequences at all: needs a staging slot
+  bool kv_on_disk = false;           // has disk-resident pages at all: needs a staging slot
   bool activations_on_disk = false;
-  uint64_t activation_bytes = 0;  // hidden rows of this micro-batch
+  uint64_t activation_bytes = 0;  // on disk: the unit of this micro-batch
   uint64_t logits_bytes = 0;      // accelerator: downloaded after the last head visit
+  // Accelerator:
+  bool activations_on_host = false;
+  uint64_t activation_move_bytes = 0;  // on host or disk: hidden rows, each way
+  bool kv_staged = false;              // needs a device slot for pages from below
+  uint64_t kv_upload_bytes = 0;        // one layer
+  uint64_t exchange_down_bytes = 0;    // rows of q, k, v that the host needs; 0: none
+  uint64_t exchange_up_bytes = 0;      // what host attention gives back; 0: it only stores
+  double host_attention_bytes = 0;     // keys and values read by host attention, for cost models
 };
 
 struct BuildOptions {
   bool accelerator = false;
   int host_ring_slots = 0, device_ring_slots = 0;
   int gather_slots = 2, kv_slots = 0, activation_slots = 0;
+  int device_kv_slots = 0, exchange_slots = 0, device_activation_slots = 0;
   // Visits with streamed panels beyond the current one that may be loading; at least 1.
   int lookahead = 1;
   bool last_sweep = false;  // no prefetch for a sweep that will not come
+  // For comparisons. overlap off: every step follows the one before. step_barrier: panels of the
+  // next visit are all submitted with the first micro-batch, and whatever a micro-batch's turn has
+  // submitted is over before the next turn begins.
+  bool overlap = true, step_barrier = false;
+
+  int slots(SlotKind kind) const;
 };
 
-// What one sweep leaves to the next: the ring goes on, so that the next sweep's first panels are
-// already on their way.
+// What one sweep leaves to the next: rings go on, so that the next sweep's first panels are already
+// on their way.
 struct Carry {
   uint64_t next_id = 1;
-  int64_t host_ring_next = 0, device_ring_next = 0;  // running counters, slot = counter % slots
-  std::vector<uint64_t> host_ring_release;  // by slot: step after which it is free (0: free)
-  std::vector<uint64_t> device_ring_release;
-  std::vector<uint64_t> gather_release, kv_release, activation_release;
-  std::vector<uint64_t> device_gather_release;  // accelerator
-  int64_t gather_next = 0, kv_next = 0, activation_next = 0, device_gather_next = 0;
-  std::vector<uint64_t> kv_written;  // by visit: last kv_write of that layer
+  struct Ring {
+    int64_t next = 0;               // running counter, slot = counter % slots
+    std::vector<uint64_t> release;  // by slot: step after which it is free (0: free)
+  };
+  Ring rings[kSlotKinds];
+  std::vector<uint64_t> kv_written;     // by visit: last kv_write of that layer
+  std::vector<uint64_t> host_attended;  // by visit: last host_attention of that layer
   // Panels of the next sweep already submitted, in stream order: step after which the panel may be
   // used, and its slot.
   struct Ahead {
@@ -56,6 +76,7 @@ struct Carry {
     int slot = 0;
   };
   std::vector<Ahead> ahead;
+  std::vector<uint64_t> barrier;  // step_barrier, overlap off: what the next step follows
 };
 
 struct Built {

@@ -1,6 +1,6 @@
 #include "schedule/check.h"
 
-#include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <tuple>
@@ -11,26 +11,11 @@ namespace penstock {
 namespace {
 
 const char* slot_name(SlotKind kind) {
-  constexpr const char* kNames[] = {"no", "host ring", "device ring", "gather", "device gather",
-                                    "KV", "activation"};
+  constexpr const char* kNames[] = {
+      "no",         "host ring", "device ring",     "gather",           "device gather", "KV",
+      "activation", "device KV", "exchange",        "device exchange",  "device activation"};
+  static_assert(std::size(kNames) == kSlotKinds);
   return kNames[static_cast<int>(kind)];
-}
-
-LaneKind lane_of(StepKind kind) {
-  switch (kind) {
-    case StepKind::panel_upload:
-    case StepKind::embed_upload:
-      return LaneKind::h2d;
-    case StepKind::kv_write:
-    case StepKind::activation_write:
-      return LaneKind::disk_write;
-    case StepKind::compute:
-      return LaneKind::compute;
-    case StepKind::logits_download:
-      return LaneKind::d2h;
-    default:
-      return LaneKind::disk_read;
-  }
 }
 
 // What is in a slot from its filling to its release.
@@ -44,12 +29,14 @@ using VisitBatch = std::pair<int, int>;
 
 // What one sweep has done so far.
 struct SweepState {
-  std::map<VisitBatch, uint64_t> computed;
+  std::map<VisitBatch, uint64_t> computed, attended;  // steps: compute, host_attention
+  std::map<VisitBatch, uint64_t> uploaded;            // exchange_upload
   std::map<VisitBatch, bool> kv_used;       // attention visits
-  std::map<int, const Step*> hidden_write;  // by batch: last activation_write
-  std::set<int> hidden_on_disk;             // batches whose embedding went to an activation slot
-  std::map<int, uint64_t> kv_written;       // by visit: last kv_write
-  int last_visit = -1;
+  std::map<int, const Step*> hidden_away;  // by batch: last step that put its rows away
+  std::set<int> passes_slots;              // batches whose embedding went to an activation slot
+  std::map<int, uint64_t> kv_written;      // by visit: last kv_write
+  std::map<int, uint64_t> host_attended;   // by visit: last host_attention
+  std::map<int, int> last_visit;           // by batch
 };
 
 class Checker {
@@ -118,42 +105,34 @@ class Checker {
         return kv_write(one);
       case StepKind::activation_read:
         return activation_read(one);
+      case StepKind::activation_upload:
+        return activation_upload(one);
+      case StepKind::activation_download:
       case StepKind::activation_write:
-        return activation_write(one);
+        return activation_away(one);
       case StepKind::compute:
         return compute(one);
       case StepKind::logits_download:
         return logits_download(one);
+      case StepKind::kv_upload:
+        return kv_upload(one);
+      case StepKind::exchange_download:
+        return exchange_download(one);
+      case StepKind::host_attention:
+        return host_attention(one);
+      case StepKind::exchange_upload:
+        return exchange_upload(one);
     }
   }
 
   // ---- slots ----
-
-  int slots(SlotKind kind) const {
-    switch (kind) {
-      case SlotKind::none:
-        return 0;
-      case SlotKind::host_ring:
-        return options_.host_ring_slots;
-      case SlotKind::device_ring:
-        return options_.device_ring_slots;
-      case SlotKind::gather:
-      case SlotKind::device_gather:
-        return options_.gather_slots;
-      case SlotKind::kv:
-        return options_.kv_slots;
-      case SlotKind::activation:
-        return options_.activation_slots;
-    }
-    return 0;
-  }
 
   Stay& stay(const SlotUse& use) { return stays_[{use.kind, use.index}]; }
 
   void use_slot(const Step& one, const SlotUse& use) {
     const std::string slot =
         std::string(slot_name(use.kind)) + " slot " + std::to_string(use.index);
-    if (use.index < 0 || use.index >= slots(use.kind)) {
+    if (use.index < 0 || use.index >= options_.slots(use.kind)) {
       return report(one, slot + " does not exist");
     }
     Stay& now = stay(use);
@@ -203,8 +182,11 @@ class Checker {
 
   void needs_filler(const Step& one, SlotKind slot, StepKind kind) {
     const Step* from = filler(one, slot);
-    const bool same = from != nullptr && (from->kind == kind || from->kind == StepKind::compute) &&
-                      from->visit == one.visit && from->batch == one.batch;
+    const bool filled =
+        from != nullptr && (from->kind == kind || from->kind == StepKind::compute ||
+                            from->kind == StepKind::host_attention ||
+                            from->kind == StepKind::activation_download);
+    const bool same = filled && from->visit == one.visit && from->batch == one.batch;
     expect(same, one, std::string("finds something else in its ") + slot_name(slot) + " slot");
   }
 
@@ -275,56 +257,142 @@ class Checker {
 
   // ---- KV pages ----
 
-  // The layer's pages, written by the sweeps before, are on disk and may be read or changed.
+  // The layer's pages, written by the sweeps before, are there and may be read or changed.
   void after_old_pages(const Step& one) {
-    const auto written = kv_written_.find(one.visit);
+    for (const auto* last : {&kv_written_, &host_attended_}) {
+      const auto written = last->find(one.visit);
+      if (written == last->end()) continue;
+      expect(order_.before(written->second, one.id), one,
+             "KV pages may still be written by step " + std::to_string(written->second));
+    }
+  }
+
+  void kv_read(const Step& one) {
+    needs_fill(one, SlotKind::kv);
+    const auto written = kv_written_.find(one.visit);  // pages that are not full are not on disk
     if (written == kv_written_.end()) return;
     expect(order_.before(written->second, one.id), one,
            "KV pages may still be written by step " + std::to_string(written->second));
   }
 
-  void kv_read(const Step& one) {
-    needs_fill(one, SlotKind::kv);
+  void kv_upload(const Step& one) {
+    needs_fill(one, SlotKind::device_kv);
+    if (find_use(one, SlotKind::kv)) needs_filler(one, SlotKind::kv, StepKind::kv_read);
     after_old_pages(one);
   }
 
   void kv_write(const Step& one) {
     needs_filler(one, SlotKind::kv, StepKind::kv_read);
-    needs_computed(one);
+    if (options_.accelerator) {
+      needs(one, state_.attended, "its pages may not be filled yet");
+    } else {
+      needs_computed(one);
+    }
     state_.kv_written[one.visit] = one.id;
   }
 
+  void needs(const Step& one, const std::map<VisitBatch, uint64_t>& done, const char* what) {
+    const auto found = done.find({one.visit, one.batch});
+    expect(found != done.end() && order_.before(found->second, one.id), one, what);
+  }
   void needs_computed(const Step& one) {
-    const auto computed = state_.computed.find({one.visit, one.batch});
-    expect(computed != state_.computed.end() && order_.before(computed->second, one.id), one,
-           "its micro-batch may not be computed yet");
+    needs(one, state_.computed, "its micro-batch may not be computed yet");
+  }
+
+  // ---- to host attention and back ----
+
+  void exchange_download(const Step& one) {
+    needs_fill(one, SlotKind::exchange);
+    needs_filler(one, SlotKind::device_exchange, StepKind::compute);
+    needs_computed(one);
+  }
+
+  void host_attention(const Step& one) {
+    needs_filler(one, SlotKind::exchange, StepKind::exchange_download);
+    if (find_use(one, SlotKind::kv)) needs_filler(one, SlotKind::kv, StepKind::kv_read);
+    after_old_pages(one);
+    expect(state_.attended.emplace(VisitBatch{one.visit, one.batch}, one.id).second, one,
+           "is attended again");
+    state_.host_attended[one.visit] = one.id;
+  }
+
+  void exchange_upload(const Step& one) {
+    needs_filler(one, SlotKind::exchange, StepKind::exchange_download);
+    needs_filler(one, SlotKind::device_exchange, StepKind::compute);
+    needs(one, state_.attended, "host attention may not be over yet");
+    state_.uploaded[{one.visit, one.batch}] = one.id;
+  }
+
+  // A module after attention that stands apart.
+  void joins(const Step& one) {
+    const Step* from = filler(one, SlotKind::device_exchange);
+    const bool own = from != nullptr && from->visit == one.visit - 1 && from->batch == one.batch;
+    expect(own, one, "misses what attention gave");
+    const auto uploaded = state_.uploaded.find({one.visit - 1, one.batch});
+    expect(uploaded == state_.uploaded.end() || order_.before(uploaded->second, one.id), one,
+           "what the host attended may not be there yet");
   }
 
   // ---- activations ----
 
-  void activation_read(const Step& one) {
-    needs_fill(one, SlotKind::activation);
-    const auto write = state_.hidden_write.find(one.batch);
-    const bool written = write != state_.hidden_write.end() &&
-                         write->second->visit == one.visit - 1 &&
-                         order_.before(write->second->id, one.id);
+  SlotKind rows_slot() const {
+    return options_.accelerator ? SlotKind::device_activation : SlotKind::activation;
+  }
+
+  // The rows, as the visit before left them, have been put away.
+  void needs_away(const Step& one) {
+    const auto away = state_.hidden_away.find(one.batch);
+    const auto before = state_.computed.find({one.visit - 1, one.batch});
+    const bool written = away != state_.hidden_away.end() && before != state_.computed.end() &&
+                         order_.before(before->second, away->second->id) &&
+                         order_.before(away->second->id, one.id);
     expect(written, one, "the rows of the visit before may not be written yet");
   }
 
-  void activation_write(const Step& one) {
-    needs_filler(one, SlotKind::activation, StepKind::activation_read);
+  void activation_read(const Step& one) {
+    needs_fill(one, SlotKind::activation);
+    needs_away(one);
+  }
+
+  void activation_upload(const Step& one) {
+    needs_fill(one, SlotKind::device_activation);
+    needs_away(one);
+    if (find_use(one, SlotKind::activation)) {
+      needs_filler(one, SlotKind::activation, StepKind::activation_read);
+    }
+  }
+
+  void activation_away(const Step& one) {
+    const bool up = one.kind == StepKind::activation_download;
+    needs_filler(one, up ? SlotKind::device_activation : SlotKind::activation,
+                 up ? StepKind::activation_upload : StepKind::activation_read);
     needs_computed(one);
-    state_.hidden_write[one.batch] = &one;
+    const auto away = state_.hidden_away.find(one.batch);
+    if (!up && options_.accelerator) {
+      expect(away != state_.hidden_away.end() && order_.before(away->second->id, one.id), one,
+             "its rows may not have come down yet");
+    }
+    state_.hidden_away[one.batch] = &one;
   }
 
   void needs_hidden(const Step& one) {
     const ModuleKind kind = module_kind(one.visit);
-    const bool uses = find_use(one, SlotKind::activation) != nullptr;
-    if (kind == ModuleKind::embed && uses) state_.hidden_on_disk.insert(one.batch);
+    const bool uses = find_use(one, rows_slot()) != nullptr;
+    if (kind == ModuleKind::embed && uses) state_.passes_slots.insert(one.batch);
     const bool passes = kind != ModuleKind::head || visits_[one.visit].first_chunk;
-    expect(uses == (passes && state_.hidden_on_disk.contains(one.batch)), one,
-           uses ? "takes hidden rows from disk that are elsewhere" : "misses its hidden rows");
-    if (uses) needs_filler(one, SlotKind::activation, StepKind::activation_read);
+    expect(uses == (passes && state_.passes_slots.contains(one.batch)), one,
+           uses ? "takes hidden rows from a slot that are elsewhere" : "misses its hidden rows");
+    if (!uses) return;
+    const Step* from = filler(one, rows_slot());
+    const int first = joined(one.visit) ? one.visit - 1 : one.visit;
+    const bool own = from != nullptr && from->batch == one.batch && from->visit == first;
+    expect(own, one, "finds something else in its hidden rows' slot");
+  }
+
+  // Attention that follows a layer in one go.
+  bool joined(int visit) const {
+    return program_.form == AttentionForm::apart && visit > 0 &&
+           module_kind(visit) == ModuleKind::attention && module_kind(visit - 1) == ModuleKind::mlp;
   }
 
   // ---- compute ----
@@ -332,8 +400,11 @@ class Checker {
   void compute(const Step& one) {
     expect(state_.computed.emplace(VisitBatch{one.visit, one.batch}, one.id).second, one,
            "is computed again");
-    expect(one.visit >= state_.last_visit, one, "comes after a later visit");
-    state_.last_visit = std::max(state_.last_visit, one.visit);
+    const bool follows = state_.last_visit.contains(one.batch)
+                             ? one.visit == state_.last_visit[one.batch] + 1
+                             : one.visit == 0;
+    expect(follows, one, "does not follow the visit before");
+    state_.last_visit[one.batch] = one.visit;
     expect(one.batch >= 0 && !one.ahead, one, "computes no micro-batch of this sweep");
     needs_panels(one);
     needs_hidden(one);
@@ -344,14 +415,16 @@ class Checker {
                    device ? StepKind::embed_upload : StepKind::embed_gather);
     }
     if (kind == ModuleKind::attention) attend(one);
+    if (kind == ModuleKind::mlp && program_.form == AttentionForm::apart) joins(one);
   }
 
   void attend(const Step& one) {
-    const bool uses = find_use(one, SlotKind::kv) != nullptr;
+    const SlotKind pages = options_.accelerator ? SlotKind::device_kv : SlotKind::kv;
+    const bool uses = find_use(one, pages) != nullptr;
     state_.kv_used[{one.visit, one.batch}] = uses;
     if (!uses) return;
-    needs_filler(one, SlotKind::kv, StepKind::kv_read);
-    after_old_pages(one);
+    needs_filler(one, pages, options_.accelerator ? StepKind::kv_upload : StepKind::kv_read);
+    if (!options_.accelerator) after_old_pages(one);
   }
 
   void logits_download(const Step& one) {
@@ -384,6 +457,7 @@ class Checker {
             {last, "only some layers have the KV pages of micro-batch " + std::to_string(batch)});
     }
     for (const auto& [visit, id] : state_.kv_written) kv_written_[visit] = id;
+    for (const auto& [visit, id] : state_.host_attended) host_attended_[visit] = id;
   }
 
   void finish() {
@@ -406,7 +480,8 @@ class Checker {
   std::map<std::pair<SlotKind, int>, Stay> stays_;
   std::map<PanelKey, const Step*> staged_,
       loaded_;                          // in a host slot of an accelerator; ready for use
-  std::map<int, uint64_t> kv_written_;  // by visit: last kv_write of the sweeps before
+  // By visit: last kv_write and host_attention of the sweeps before.
+  std::map<int, uint64_t> kv_written_, host_attended_;
   std::vector<Finding> findings_;
 };
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "schedule/build.h"
 
 namespace penstock {
 
@@ -39,8 +40,9 @@ class SlotRing {
     release_[slot] = id;
   }
 
-  int64_t next() const { return next_; }
-  const std::vector<uint64_t>& releases() const { return release_; }
+  void save(Carry* carry, SlotKind kind) const {
+    carry->rings[static_cast<int>(kind)] = {next_, release_};
+  }
 
  private:
   int next_slot() const { return static_cast<int>(next_ % static_cast<int64_t>(taken_.size())); }
@@ -49,5 +51,10 @@ class SlotRing {
   std::vector<uint64_t> release_;
   std::vector<bool> taken_;
 };
+
+inline SlotRing open_ring(const BuildOptions& options, const Carry& carry, SlotKind kind) {
+  const Carry::Ring& ring = carry.rings[static_cast<int>(kind)];
+  return SlotRing(options.slots(kind), ring.next, ring.release);
+}
 
 }  // namespace penstock

@@ -22,7 +22,16 @@ enum class StepKind : uint8_t {
   activation_write,  // activation slot -> disk                  lane disk_write
   compute,           // all ops of a visit for one micro-batch      lane compute
   logits_download,   // device -> host logits                     lane d2h
+  // Only beside an accelerator:
+  kv_upload,            // pages of host memory or of a kv slot -> device kv slot   lane h2d
+  exchange_download,    // rows of q, k, v -> exchange slot                         lane d2h
+  host_attention,       // appends k, v to pages below; attends for decoding rows   lane host_compute
+  exchange_upload,      // attended rows and states -> device exchange slot         lane h2d
+  activation_upload,    // hidden rows of a micro-batch -> device activation slot   lane h2d
+  activation_download,  // and back                                                 lane d2h
 };
+inline constexpr int kStepKinds = 16;
+LaneKind lane_of(StepKind kind);
 
 enum class SlotKind : uint8_t {
   none,
@@ -31,9 +40,13 @@ enum class SlotKind : uint8_t {
   gather,
   device_gather,
   kv,
-  activation
+  activation,  // CPU: where it computes; accelerator: of rows on disk, in host memory
+  device_kv,
+  exchange,
+  device_exchange,
+  device_activation,
 };
-inline constexpr int kSlotKinds = 7;
+inline constexpr int kSlotKinds = 11;
 
 struct SlotUse {
   SlotKind kind = SlotKind::none;

@@ -9,91 +9,201 @@ namespace penstock {
 
 namespace {
 
+// Addresses that nothing lies behind, for a store that only keeps books.
+Buffer imagined(size_t bytes) {
+  return Buffer(reinterpret_cast<std::byte*>(kIoAlignment), bytes, {},
+                [](std::byte*, size_t) {});
+}
+
 BlockPool make_pool(const KvStoreInput& input) {
   if (input.blocks == 0) return {};
-  const size_t block_bytes = input.layout.page_bytes();
-  return {input.device->allocate(input.blocks * block_bytes, *input.memory, "kv"), block_bytes};
+  const size_t block = input.layout.page_bytes(), bytes = input.blocks * block;
+  if (input.device == nullptr) return {imagined(bytes), block};
+  return {input.device->allocate(bytes, *input.memory, "kv"), block};
+}
+
+BlockPool make_host_pool(const KvStoreInput& input) {
+  if (input.host_blocks == 0) return {};
+  const size_t block = input.layout.page_bytes(), bytes = input.host_blocks * block;
+  if (input.device == nullptr) return {imagined(bytes), block};
+  return {allocate_host(bytes, *input.host, "kv"), block};
 }
 
 }  // namespace
 
+uint64_t KvSequence::unit(int layer, int64_t page) const {
+  for (const Run& run : runs) {
+    if (page < run.first_page + run.pages) {
+      return run.first_unit + layer * run.stride + (page - run.first_page);
+    }
+  }
+  check(false, "a page on disk has its unit");
+  return 0;
+}
+
 KvStore::KvStore(const KvStoreInput& input)
     : layout_(input.layout),
       layers_(input.layers),
-      pool_(make_pool(input)),
+      accelerator_(input.device ? input.device->info().memory == Tier::device : input.accelerator),
+      here_(make_pool(input)),
+      host_(make_host_pool(input)),
       unit_bytes_(round_up(input.layout.page_bytes(), kIoAlignment)) {
+  check(accelerator_ || input.host_blocks == 0, "host pages stand beside an accelerator");
   const uint64_t units = input.disk_bytes / unit_bytes_;
   if (units == 0) return;
-  spill_ = SpillFile(input.folder, {unit_bytes_, units}, *input.disk, "kv");
+  if (input.device != nullptr) {
+    spill_ = SpillFile(input.folder, {unit_bytes_, units}, *input.disk, "kv");
+  }
   free_extents_.push_back({0, units});
+  unit_users_.assign(units, 0);
 }
 
-int64_t KvStore::blocks_for(int64_t tokens, bool on_disk) const {
-  return on_disk ? layers_ : layers_ * ceil_div(tokens, layout_.page_tokens);
+KvNeed KvStore::capacity() const {
+  return {static_cast<int64_t>(here_.blocks()), static_cast<int64_t>(host_.blocks()),
+          static_cast<int64_t>(unit_users_.size())};
 }
 
-bool KvStore::open(KvSequence& sequence, bool on_disk, int64_t max_tokens) {
+KvNeed KvStore::free() const {
+  KvNeed free{static_cast<int64_t>(here_.free_blocks()), static_cast<int64_t>(host_.free_blocks()),
+              0};
+  for (const Extent& extent : free_extents_) {
+    free.units += static_cast<int64_t>(extent.end - extent.begin);
+  }
+  return free;
+}
+
+int64_t KvStore::pages_for(int64_t tokens) const { return ceil_div(tokens, layout_.page_tokens); }
+
+KvNeed KvStore::need(const KvHome& home, int64_t tokens) const {
+  const int64_t pages = pages_for(tokens), below = home.below_of(pages);
+  KvNeed need;
+  need.here = layers_ * (pages - below);
+  if (!home.on_disk()) {
+    need.host = layers_ * below;
+    return need;
+  }
+  need.units = layers_ * below;
+  (accelerator_ ? need.host : need.here) += layers_;  // tails
+  return need;
+}
+
+bool KvStore::open(KvSequence& sequence, const KvHome& home, int64_t max_tokens,
+                   const KvPrefix& prefix) {
+  check(accelerator_ || !home.on_host(), "there is no memory below the host's but the disk");
   sequence = {};
-  sequence.on_disk = on_disk;
+  sequence.home = home;
   sequence.pages.resize(layers_);
-  if (!on_disk) return true;
-  if (free_blocks() < layers_ || !take_extent(sequence, max_tokens)) return false;
-  for (auto& pages : sequence.pages) pages.push_back(pool_.take());
+  if (home.on_disk()) {
+    const int64_t below = home.below_of(pages_for(max_tokens));
+    const int64_t shared = home.below_of(prefix.pages);
+    const bool room = static_cast<int64_t>(pool_below().free_blocks()) >= layers_;
+    if (!room || !take_extent(sequence, shared, below - shared)) {
+      sequence = {};
+      return false;
+    }
+    for (int layer = 0; layer < layers_; ++layer) sequence.tails.push_back(pool_below().take());
+  }
+  if (prefix.pages > 0) share(prefix, sequence);
   return true;
 }
 
 bool KvStore::grow(KvSequence& sequence, int64_t tokens) {
-  if (sequence.on_disk) {
-    check(tokens <= sequence.disk_pages * layout_.page_tokens, "a disk sequence has its extent");
-    return true;
-  }
-  const int64_t pages = ceil_div(tokens, layout_.page_tokens);
-  const int64_t have = sequence.pages.front().size();
+  const KvHome& home = sequence.home;
+  const int64_t pages = pages_for(tokens), have = sequence.pages.front().size();
   if (pages <= have) return true;
-  if (free_blocks() < (pages - have) * layers_) return false;
+  const int64_t below = home.below_of(pages) - home.below_of(have);
+  if (home.on_disk() && below > 0) {
+    check(home.below_of(pages) <= sequence.runs.back().first_page + sequence.runs.back().pages,
+          "a sequence on disk has its extent");
+  }
+  const auto free = [](const BlockPool& pool) { return static_cast<int64_t>(pool.free_blocks()); };
+  if (free(here_) < (pages - have - below) * layers_) return false;
+  if (home.on_host() && free(host_) < below * layers_) return false;
   for (auto& layer : sequence.pages) {
-    while (static_cast<int64_t>(layer.size()) < pages) layer.push_back(pool_.take());
+    while (static_cast<int64_t>(layer.size()) < pages) {
+      const auto page = static_cast<int64_t>(layer.size());
+      const bool on_disk = home.on_disk() && page < home.below_pages;
+      layer.push_back(on_disk ? nullptr : pool_of(home, page).take());
+    }
   }
   return true;
 }
 
-void KvStore::share(const KvSequence& donor, int64_t pages, KvSequence& sequence) {
-  check(!donor.on_disk && !sequence.on_disk, "pages on disk have one user");
+void KvStore::share(const KvPrefix& prefix, KvSequence& sequence) {
+  const KvSequence& donor = *prefix.donor;
+  const int64_t below = donor.home.below_of(prefix.pages);
+  check(below == sequence.home.below_of(prefix.pages) &&
+            (below == 0 || donor.home.below == sequence.home.below),
+        "shared pages are where their first user has them");
   for (int layer = 0; layer < layers_; ++layer) {
     const auto& from = donor.pages.at(layer);
     auto& to = sequence.pages.at(layer);
-    check(to.empty() && pages <= static_cast<int64_t>(from.size()), "shared pages come first");
-    for (int64_t page = 0; page < pages; ++page) {
-      pool_.share(from[page]);
+    check(to.empty() && prefix.pages <= static_cast<int64_t>(from.size()),
+          "shared pages come first");
+    for (int64_t page = 0; page < prefix.pages; ++page) {
+      if (from[page] != nullptr) pool_of(donor.home, page).share(from[page]);
       to.push_back(from[page]);
     }
   }
+  if (!donor.home.on_disk()) return;
+  std::vector<KvSequence::Run> runs;
+  for (KvSequence::Run run : donor.runs) {
+    run.pages = std::min(run.pages, below - run.first_page);
+    if (run.pages <= 0) break;
+    runs.push_back(run);
+    for (int layer = 0; layer < layers_; ++layer) {
+      for (int64_t i = 0; i < run.pages; ++i) ++unit_users_[run.first_unit + layer * run.stride + i];
+    }
+  }
+  sequence.runs.insert(sequence.runs.begin(), runs.begin(), runs.end());
 }
 
 void KvStore::close(KvSequence& sequence) {
   for (auto& layer : sequence.pages) {
-    for (std::byte* page : layer) pool_.give_back(page);
+    for (size_t page = 0; page < layer.size(); ++page) {
+      if (layer[page] != nullptr) {
+        pool_of(sequence.home, static_cast<int64_t>(page)).give_back(layer[page]);
+      }
+    }
   }
-  if (sequence.on_disk) give_back_extent(sequence);
+  for (std::byte* tail : sequence.tails) pool_below().give_back(tail);
+  give_back_runs(sequence);
   sequence = {};
 }
 
-bool KvStore::take_extent(KvSequence& sequence, int64_t max_tokens) {
-  sequence.disk_pages = ceil_div(max_tokens, layout_.page_tokens);
-  const uint64_t units = sequence.disk_pages * layers_;
+bool KvStore::take_extent(KvSequence& sequence, int64_t first_page, int64_t pages) {
+  if (pages <= 0) return true;
+  const uint64_t units = pages * layers_;
   for (Extent& extent : free_extents_) {
     if (extent.end - extent.begin < units) continue;
-    sequence.first_unit = extent.begin;
+    sequence.runs.push_back({first_page, pages, extent.begin, pages});
+    std::fill_n(unit_users_.begin() + static_cast<int64_t>(extent.begin), units, 1);
     extent.begin += units;
     return true;
   }
   return false;
 }
 
-void KvStore::give_back_extent(const KvSequence& sequence) {
-  const uint64_t begin = sequence.first_unit;
-  const uint64_t end = begin + sequence.disk_pages * layers_;
-  for (uint64_t unit = begin; unit < end; ++unit) spill_.forget(unit);
+void KvStore::give_back_runs(const KvSequence& sequence) {
+  for (const KvSequence::Run& run : sequence.runs) {
+    for (int layer = 0; layer < layers_; ++layer) {
+      const uint64_t begin = run.first_unit + layer * run.stride;
+      uint64_t freed = begin;  // units [freed, unit) have lost their last user
+      for (uint64_t unit = begin; unit < begin + run.pages; ++unit) {
+        if (--unit_users_[unit] == 0) {
+          if (spill_.units() > 0) spill_.forget(unit);
+          continue;
+        }
+        free_units(freed, unit);
+        freed = unit + 1;
+      }
+      free_units(freed, begin + run.pages);
+    }
+  }
+}
+
+void KvStore::free_units(uint64_t begin, uint64_t end) {
+  if (begin == end) return;
   const auto after = std::find_if(free_extents_.begin(), free_extents_.end(),
                                   [&](const Extent& e) { return e.begin >= end; });
   free_extents_.insert(after, {begin, end});

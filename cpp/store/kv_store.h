@@ -1,7 +1,10 @@
-// The paged KV cache. A page holds page_tokens tokens of one sequence and one layer. A sequence
-// lives in memory (its pages come from one pool) or on disk: then its full pages lie in one extent
-// per layer of the spill file, and only the tail page of each layer stays in memory. Owned by the
-// generator's thread; the executor's lanes only touch the bytes and the spill file.
+// The paged KV cache. A page holds page_tokens tokens of one sequence and one layer. Where a page
+// lives follows from its number: the first `below_pages` pages of a sequence are on the tier below
+// the one the device computes on (host memory beside an accelerator, or disk), the others where it
+// computes. All or none is one case of it; any cut is exact to a page. Pages on disk lie in extents
+// of the spill file; the page of each layer that is still growing (its tail) is in host memory
+// until it is full. Pages in memory and on disk have counted users. Owned by the generator's
+// thread; the executor's lanes only touch the bytes and the spill file.
 #pragma once
 
 #include <cstddef>
@@ -16,24 +19,58 @@
 
 namespace penstock {
 
-// One sequence's cache. For disk sequences `pages[layer]` has exactly one page, the tail.
+inline constexpr int64_t kAllPages = INT64_MAX / 2;
+
+struct KvHome {
+  Tier below = Tier::host;  // host or disk
+  int64_t below_pages = 0;  // of every layer, from the first; may be more than there will be
+
+  bool on_disk() const { return below == Tier::disk && below_pages > 0; }
+  bool on_host() const { return below == Tier::host && below_pages > 0; }
+  int64_t below_of(int64_t pages) const { return pages < below_pages ? pages : below_pages; }
+};
+
+// One sequence's cache.
 struct KvSequence {
-  bool on_disk = false;
+  KvHome home;
   int64_t length = 0;                          // tokens stored, the same for every layer
-  std::vector<std::vector<std::byte*>> pages;  // [layer][page]
-  uint64_t first_unit = 0;                     // disk: extent of layers * disk_pages units
-  int64_t disk_pages = 0;                      // disk: units per layer
-  uint64_t unit(int layer, int64_t page) const { return first_unit + layer * disk_pages + page; }
+  std::vector<std::vector<std::byte*>> pages;  // [layer][page]; null: on disk
+  std::vector<std::byte*> tails;               // [layer], with pages on disk
+  struct Run {  // pages [first_page, first_page + pages) of layer l: units first_unit + l * stride
+    int64_t first_page = 0, pages = 0;
+    uint64_t first_unit = 0;
+    int64_t stride = 0;
+  };
+  std::vector<Run> runs;  // ascending, without gaps
+  uint64_t unit(int layer, int64_t page) const;
+};
+
+// The first `pages` pages of every layer of a sequence, to be used by another one too.
+struct KvPrefix {
+  const KvSequence* donor = nullptr;
+  int64_t pages = 0;
+};
+
+// Pages of all layers together.
+struct KvNeed {
+  int64_t here = 0;   // memory the device computes on
+  int64_t host = 0;   // host memory beside an accelerator
+  int64_t units = 0;  // of the spill file
 };
 
 struct KvStoreInput {
   KvLayout layout;
   int layers = 0;
-  int64_t blocks = 0;       // pages in memory
+  int64_t blocks = 0;       // pages where the device computes
+  int64_t host_blocks = 0;  // accelerator: pages in host memory
   uint64_t disk_bytes = 0;  // spill file
   std::string folder;
+  // Null: a store that keeps books of pages without memory or file behind them; `accelerator` says
+  // which kind it stands for.
   Device* device = nullptr;
+  bool accelerator = false;
   Budget* memory = nullptr;  // of the tier the device computes on
+  Budget* host = nullptr;
   Budget* disk = nullptr;
 };
 
@@ -43,39 +80,48 @@ class KvStore {
 
   const KvLayout& layout() const { return layout_; }
   int layers() const { return layers_; }
-  int64_t blocks() const { return pool_.blocks(); }
-  int64_t free_blocks() const { return pool_.free_blocks(); }
-  // Pages in memory for a sequence of `tokens` tokens; disk sequences hold one tail page per layer.
-  int64_t blocks_for(int64_t tokens, bool on_disk) const;
+  KvNeed capacity() const;
+  KvNeed free() const;
+  // What a sequence of `tokens` tokens holds; `units`: of one that will have so many.
+  KvNeed need(const KvHome& home, int64_t tokens) const;
+  int64_t pages_for(int64_t tokens) const;  // of one layer
   uint64_t unit_bytes() const { return unit_bytes_; }
   SpillFile& spill() { return spill_; }
 
-  // A new sequence. Disk sequences get an extent for `max_tokens`: returns false when there is no
-  // room for it (or no tail pages).
-  bool open(KvSequence& sequence, bool on_disk, int64_t max_tokens);
-  // Makes sure that pages for `tokens` tokens exist; false (and unchanged) when the pool is too
+  // A new sequence, which begins with the pages of `prefix`: both may read them, and whoever writes
+  // them writes what is there already. `home` agrees with the donor's about their places. Pages on
+  // disk get an extent for `max_tokens`. Returns false, changing nothing, when there is no room for
+  // it (or for its tail pages).
+  bool open(KvSequence& sequence, const KvHome& home, int64_t max_tokens, const KvPrefix& prefix);
+  // Makes sure that pages for `tokens` tokens exist; false (and unchanged) when a pool is too
   // empty.
   bool grow(KvSequence& sequence, int64_t tokens);
-  // The first `pages` pages of every layer of `donor` become those of `sequence`, which must be
-  // open, in memory and empty. Both may read them, and whoever writes them writes what is there
-  // already.
-  void share(const KvSequence& donor, int64_t pages, KvSequence& sequence);
   // Gives everything back; the sequence is empty afterwards.
   void close(KvSequence& sequence);
 
  private:
-  bool take_extent(KvSequence& sequence, int64_t max_tokens);
-  void give_back_extent(const KvSequence& sequence);
+  bool accelerator() const { return accelerator_; }
+  BlockPool& pool_below() { return accelerator_ ? host_ : here_; }
+  const BlockPool& pool_below() const { return accelerator_ ? host_ : here_; }
+  BlockPool& pool_of(const KvHome& home, int64_t page) {
+    return page < home.below_pages ? host_ : here_;
+  }
+  bool take_extent(KvSequence& sequence, int64_t first_page, int64_t pages);
+  void share(const KvPrefix& prefix, KvSequence& sequence);
+  void give_back_runs(const KvSequence& sequence);
+  void free_units(uint64_t begin, uint64_t end);
 
   KvLayout layout_;
   int layers_;
-  BlockPool pool_;
+  bool accelerator_;
+  BlockPool here_, host_;
   uint64_t unit_bytes_;
   SpillFile spill_;
   struct Extent {
     uint64_t begin, end;
   };
   std::vector<Extent> free_extents_;  // ascending, never touching
+  std::vector<uint32_t> unit_users_;
 };
 
 }  // namespace penstock

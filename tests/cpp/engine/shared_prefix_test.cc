@@ -10,11 +10,18 @@
 #include <random>
 
 #include "penstock/engine.h"
+#include "support/outcome.h"
+#include "support/policy_maker.h"
 #include "support/tiny_model.h"
 
 namespace penstock {
 namespace {
 
+using testing::collect;
+using testing::expect_honest;
+using testing::Outcome;
+using testing::PolicyMaker;
+using testing::submit;
 using testing::tiny_llama_config;
 using testing::tiny_opt_config;
 using testing::write_tiny_model;
@@ -52,26 +59,28 @@ TEST(FindPrefix, GeneratedTokensCountOnceTheyAreStored) {
   EXPECT_EQ(find_prefix(active, *asks, 2).pages, 2);
 }
 
-TEST(FindPrefix, RowsOnDiskAndRowsThatScoreTakeNoPart) {
+TEST(FindPrefix, RowsThatScoreTakeNoPart) {
   std::list<std::unique_ptr<Row>> active;
   active.push_back(row_of({1, 2, 3, 4}, 4));
   auto asks = row_of({1, 2, 3, 4, 5}, 5);
   EXPECT_EQ(find_prefix(active, *asks, 2).pages, 2);
   asks->request.prompt_logprobs = true;
   EXPECT_EQ(find_prefix(active, *asks, 2).pages, 0);
-  asks->request.prompt_logprobs = false;
-  asks->kv_on_disk = true;
-  EXPECT_EQ(find_prefix(active, *asks, 2).pages, 0);
-  asks->kv_on_disk = false;
-  active.front()->kv_on_disk = true;
-  EXPECT_EQ(find_prefix(active, *asks, 2).pages, 0);
 }
 
-struct Outcome {
-  std::map<uint64_t, std::vector<int32_t>> tokens;
-  std::map<uint64_t, std::vector<float>> numbers;
-  Stats stats;
-};
+// Pages below the tier where the model computes are there from the next sweep on.
+TEST(Row, WaitsForPagesBelowUntilTheyAreStored) {
+  auto donor = row_of({1, 2, 3, 4}, 4), row = row_of({1, 2, 5}, 3);
+  row->donor = donor.get();
+  row->shared_tokens = 2;
+  EXPECT_TRUE(row->waits());
+  donor->riding = 2;
+  EXPECT_FALSE(row->waits());
+  row->home = {Tier::disk, kAllPages};
+  EXPECT_TRUE(row->waits());
+  donor->cached = 2;
+  EXPECT_FALSE(row->waits());
+}
 
 class SharedPrefixTest : public ::testing::Test {
  protected:
@@ -132,37 +141,13 @@ class SharedPrefixTest : public ::testing::Test {
   static Outcome run(const EngineOptions& options) {
     Engine engine(options);
     Outcome outcome;
-    for (const Request& request : requests()) engine.submit(request);
-    collect(engine, outcome);
+    collect(engine, submit(engine, requests()), outcome);
     return outcome;
   }
 
-  static void collect(Engine& engine, Outcome& outcome) {
-    while (!engine.idle()) {
-      for (const Event& event : engine.step()) {
-        auto& numbers = outcome.numbers[event.request];
-        for (const TokenChoice& choice : event.tokens) {
-          outcome.tokens[event.request].push_back(choice.token);
-          numbers.push_back(choice.logprob);
-        }
-        numbers.insert(numbers.end(), event.prompt_logprobs.begin(), event.prompt_logprobs.end());
-      }
-    }
-    outcome.stats = engine.stats();
-  }
-
   static void expect_same(const Outcome& found, const Outcome& expected, const std::string& what) {
-    ASSERT_EQ(found.tokens, expected.tokens) << what;
-    ASSERT_EQ(found.numbers.size(), expected.numbers.size()) << what;
-    for (const auto& [row, numbers] : expected.numbers) {
-      const auto& other = found.numbers.at(row);
-      ASSERT_EQ(numbers.size(), other.size()) << what;
-      ASSERT_EQ(std::memcmp(numbers.data(), other.data(), numbers.size() * sizeof(float)), 0)
-          << what << " row " << row;
-    }
-    for (const auto& [lane, bytes] : found.stats.predicted_bytes) {
-      EXPECT_EQ(found.stats.lanes.at(lane).bytes, bytes) << what << " " << lane;
-    }
+    ASSERT_TRUE(found.same(expected)) << what;
+    expect_honest(found.stats);
   }
 
   std::string folder_;
@@ -176,19 +161,12 @@ TEST_F(SharedPrefixTest, SameBitsUnderRandomPolicies) {
       base.policy = R"({"share_prefix": false})";
       const Outcome expected = run(base);
       EXPECT_EQ(expected.stats.shared_tokens, 0u);
-      std::mt19937 random(llama ? 1 : 2);
-      for (int i = 0; i < 12; ++i) {
-        const auto pick = [&](int count) { return static_cast<int>(random() % count); };
-        nlohmann::json policy;
-        policy["micro_batch"] = 1 + pick(6);
-        policy["micro_batches"] = 1 + pick(4);
-        policy["prefill_chunk"] = 1 + pick(60);
-        policy["admission"] = pick(2) == 0 ? "block" : "continuous";
-        if (pick(3) == 0) policy["pace"] = 1 + pick(80);
-        base.device = pick(2) == 0 ? "virtual" : "cpu";
-        base.delay_seed = base.device == "virtual" ? random() : 0;
-        if (base.device == "cpu" && pick(3) == 0)
-          policy["kv_share"] = {{"host", 0.5}, {"disk", 0.5}};
+      PolicyMaker maker(llama ? 1 : 2);
+      for (int i = 0; i < 14; ++i) {
+        base = maker.options(base);
+        nlohmann::json policy = nlohmann::json::parse(base.policy);
+        policy["share_prefix"] = true;
+        if (base.device == "cpu" && maker.pick(2) == 0) policy.erase("kv_share");
         base.policy = policy.dump();
         const Outcome found = run(base);
         expect_same(found, expected, base.device + " " + base.policy);
@@ -235,18 +213,18 @@ TEST_F(SharedPrefixTest, ACancelledDonorLeavesNobodyWithoutPages) {
   for (const int chunk : {4, 20, 60}) {
     base.policy = R"({"prefill_chunk": )" + std::to_string(chunk) + "}";
     Engine engine(base);
-    std::vector<uint64_t> ids;
-    for (const Request& request : requests()) ids.push_back(engine.submit(request));
+    const std::map<uint64_t, int> row_of = submit(engine, requests());
     Outcome found;
     engine.step();
-    engine.cancel(ids[0]);
-    engine.cancel(ids[2]);
-    collect(engine, found);
-    for (size_t i = 0; i < ids.size(); ++i) {
+    for (const auto& [id, row] : row_of) {
+      if (row == 0 || row == 2) engine.cancel(id);
+    }
+    collect(engine, row_of, found);
+    for (int i = 0; i < 12; ++i) {
       if (i == 0 || i == 2 || i == 8) continue;  // gone, or scored: no tokens
       // The first step's token, if there was one, is not in `found`.
-      const auto& all = expected.tokens.at(ids[i]);
-      const auto& rest = found.tokens[ids[i]];
+      const auto& all = expected.tokens.at(i);
+      const auto& rest = found.tokens[i];
       ASSERT_LE(rest.size(), all.size());
       EXPECT_TRUE(std::equal(rest.begin(), rest.end(), all.end() - rest.size())) << chunk;
       EXPECT_GE(rest.size() + 1, all.size());

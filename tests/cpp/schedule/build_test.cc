@@ -51,6 +51,40 @@ TEST(BuildSweep, IdsAreConsecutiveAndAfterIsSmaller) {
 // bytes.
 using Wanted = std::map<std::tuple<StepKind, int, int>, uint64_t>;
 
+void want_below(int v, int b, const BatchShape& batch, Wanted* wanted) {
+  auto& all = *wanted;
+  if (batch.kv_upload_bytes > 0) all[{StepKind::kv_upload, v, b}] = batch.kv_upload_bytes;
+  if (batch.exchange_down_bytes > 0) {
+    all[{StepKind::exchange_download, v, b}] = batch.exchange_down_bytes;
+    all[{StepKind::host_attention, v, b}] = 0;
+  }
+  if (batch.exchange_up_bytes > 0) {
+    all[{StepKind::exchange_upload, v, b}] = batch.exchange_up_bytes;
+  }
+}
+
+void want_hidden(const Case& made, int v, int b, const BatchShape& batch, Wanted* wanted) {
+  const Visit& visit = made.visits[v];
+  const bool head = made.head(visit);
+  const bool away = batch.activations_on_disk || batch.activations_on_host;
+  if (!away || (head && !visit.first_chunk)) return;
+  const bool joined = made.joined(v), joins_next = !head && made.joined(v + 1);
+  const bool comes = v > 0 && !joined;
+  const bool more = batch.head_rows > 0 || !made.head(made.visits[v + 1]);
+  const bool goes = !head && more && !joins_next;
+  const int front = joined ? v - 1 : v;  // the visit that the steps name
+  auto& all = *wanted;
+  if (batch.activations_on_disk && comes) {
+    all[{StepKind::activation_read, v, b}] = batch.activation_bytes;
+  }
+  if (batch.activations_on_disk && goes) {
+    all[{StepKind::activation_write, front, b}] = batch.activation_bytes;
+  }
+  if (!made.options.accelerator) return;
+  if (comes) all[{StepKind::activation_upload, v, b}] = batch.activation_move_bytes;
+  if (goes) all[{StepKind::activation_download, front, b}] = batch.activation_move_bytes;
+}
+
 void want_batch(const Case& made, int v, int b, const BatchShape& batch, Wanted* wanted) {
   const Visit& visit = made.visits[v];
   const ModuleKind kind = made.program.modules[visit.module].kind;
@@ -68,13 +102,11 @@ void want_batch(const Case& made, int v, int b, const BatchShape& batch, Wanted*
   if (kind == ModuleKind::attention && batch.kv_write_bytes > 0) {
     all[{StepKind::kv_write, v, b}] = batch.kv_write_bytes;
   }
+  if (kind == ModuleKind::attention && made.options.accelerator) want_below(v, b, batch, wanted);
   if (head && visit.last_chunk && batch.logits_bytes > 0) {
     all[{StepKind::logits_download, v, b}] = batch.logits_bytes;
   }
-  if (!batch.activations_on_disk || (head && !visit.first_chunk)) return;
-  if (v > 0) all[{StepKind::activation_read, v, b}] = batch.activation_bytes;
-  const bool more = batch.head_rows > 0 || !made.head(made.visits[v + 1]);
-  if (!head && more) all[{StepKind::activation_write, v, b}] = batch.activation_bytes;
+  want_hidden(made, v, b, batch, wanted);
 }
 
 Wanted wanted_steps(const Case& made, const std::vector<BatchShape>& batches) {

@@ -36,6 +36,12 @@ struct Case {
     for (const Visit& visit : visits) most = std::max(most, streamed(visit));
     return most;
   }
+  // Attention that a micro-batch passes together with the visit before.
+  bool joined(int visit) const {
+    const auto kind = [&](int v) { return program.modules[visits[v].module].kind; };
+    return program.form == AttentionForm::apart && visit > 0 &&
+           kind(visit) == ModuleKind::attention && kind(visit - 1) == ModuleKind::mlp;
+  }
   bool head(const Visit& visit) const {
     return program.modules[visit.module].kind == ModuleKind::head;
   }
@@ -54,6 +60,26 @@ inline std::vector<Panel> random_panels(Dice& dice, bool accelerator, int most) 
   return panels;
 }
 
+// What a micro-batch beside an accelerator has in host memory and on disk.
+inline void random_below(Dice& dice, BatchShape* batch) {
+  batch->activations_on_host = dice.one_in(3);
+  batch->activations_on_disk = !batch->activations_on_host && dice.one_in(3);
+  if (batch->activations_on_disk) batch->activation_bytes = 4096 * dice.between(1, 9);
+  batch->activation_move_bytes = 64 * dice.between(1, 40);
+  const bool hosted = dice.one_in(2);  // some rows are attended by the host
+  batch->kv_on_disk = dice.one_in(2);
+  if (batch->kv_on_disk && dice.one_in(2)) batch->kv_read_bytes = 4096 * dice.between(1, 9);
+  batch->kv_staged = dice.one_in(2) || (batch->kv_read_bytes > 0 && !hosted);
+  if (batch->kv_staged && (batch->kv_read_bytes > 0 || dice.one_in(2))) {
+    batch->kv_upload_bytes = 64 * dice.between(1, 40);
+  }
+  if (hosted || dice.one_in(2)) batch->exchange_down_bytes = 64 * dice.between(1, 40);
+  if (hosted) batch->exchange_up_bytes = 64 * dice.between(1, 40);
+  if (batch->kv_on_disk && batch->exchange_down_bytes > 0 && dice.one_in(2)) {
+    batch->kv_write_bytes = 4096 * dice.between(1, 9);
+  }
+}
+
 inline BatchShape random_batch(Dice& dice, bool accelerator) {
   BatchShape batch;
   batch.tokens = dice.between(1, 40);
@@ -62,6 +88,7 @@ inline BatchShape random_batch(Dice& dice, bool accelerator) {
   if (accelerator) {
     batch.gather_upload_bytes = 64 * dice.between(1, 40);
     batch.logits_bytes = batch.head_rows * 64;
+    random_below(dice, &batch);
     return batch;
   }
   batch.kv_on_disk = !dice.one_in(3);
@@ -75,8 +102,10 @@ inline BatchShape random_batch(Dice& dice, bool accelerator) {
 inline Case random_case(uint64_t seed) {
   Dice dice(seed);
   Case made;
-  made.options.accelerator = dice.one_in(3);
+  made.options.accelerator = dice.one_in(2);
   const bool accelerator = made.options.accelerator;
+  const bool apart = accelerator && dice.one_in(2);
+  if (apart) made.program.form = AttentionForm::apart;
   const auto add = [&](ModuleKind kind, int chunks) {
     made.program.modules.push_back({.kind = kind, .layer = 0, .ops = {}, .matrices = {}});
     for (int c = 0; c < chunks; ++c) {
@@ -96,17 +125,31 @@ inline Case random_case(uint64_t seed) {
   add(ModuleKind::head, dice.between(1, 3));
   made.options.host_ring_slots = std::max(1, made.most_streamed()) + dice.between(0, 7);
   if (accelerator) {
-    made.options.device_ring_slots = std::max(1, made.most_streamed()) + dice.between(0, 7);
+    const int together = made.most_streamed() * (apart ? 2 : 1);
+    made.options.device_ring_slots = std::max(1, together) + dice.between(0, 7);
     made.options.host_ring_slots = dice.between(1, 6);
   }
   made.options.gather_slots = dice.between(1, 3);
   made.options.kv_slots = dice.between(1, 4);
   made.options.activation_slots = dice.between(1, 4);
   made.options.lookahead = dice.between(1, 6);
+  made.options.device_kv_slots = dice.between(1, 4);
+  made.options.device_activation_slots = dice.between(1, 4);
+  made.options.exchange_slots = apart ? 5 : dice.between(1, 3);
+  made.options.overlap = !dice.one_in(6);
+  made.options.step_barrier = dice.one_in(4);
   made.sweeps.resize(dice.between(1, 3));
   for (auto& batches : made.sweeps) {
     batches.resize(dice.between(1, 5));
-    for (BatchShape& batch : batches) batch = random_batch(dice, accelerator);
+    for (BatchShape& batch : batches) {
+      batch = random_batch(dice, accelerator);
+      if (!accelerator) continue;
+      if (!apart) batch.exchange_up_bytes = 0;
+      if (!apart && batch.kv_read_bytes > 0) batch.kv_staged = true;
+      if (batch.kv_staged && batch.kv_read_bytes > 0 && batch.kv_upload_bytes == 0) {
+        batch.kv_upload_bytes = 64;
+      }
+    }
   }
   return made;
 }
