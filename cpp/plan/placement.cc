@@ -77,6 +77,10 @@ class Placer {
   void place() {
     ShareRounder device(options_.shares.device), host(options_.shares.host);
     for (const Module& module : program_.modules) {
+      if (options_.whole_tensors) {
+        place_whole(module);
+        continue;
+      }
       for (int id : module.matrices) place_matrix(matrix(id), &device, &host);
     }
     for (const WeightInfo& info : weights_.all()) {
@@ -134,6 +138,43 @@ class Placer {
     add_segment(&placement, Tier::device, 0, device_end);
     add_segment(&placement, Tier::host, device_end, host_end);
     add_segment(&placement, Tier::disk, host_end, rows);
+  }
+
+  // 0 when the model has no such tensor.
+  double values(Role role, int layer, bool bias) const {
+    const int id = weights_.find(role, layer, bias);
+    return id < 0 ? 0 : static_cast<double>(weights_.at(id).rows * weights_.at(id).cols);
+  }
+
+  double norm_values(const Module& module) const {
+    const Role role = module.kind == ModuleKind::attention ? Role::attention_norm
+                      : module.kind == ModuleKind::mlp     ? Role::mlp_norm
+                                                           : Role::final_norm;
+    if (module.kind == ModuleKind::embed) return 0;
+    return values(role, module.layer, false) + values(role, module.layer, true);
+  }
+
+  // `at`: between 0 and 1, the shares side by side.
+  Tier tier_at(double at) const {
+    const Shares& shares = options_.shares;
+    const double place = at * (shares.disk + shares.host + shares.device);
+    if (place < shares.disk) return Tier::disk;
+    return place < shares.disk + shares.host ? Tier::host : Tier::device;
+  }
+
+  void place_whole(const Module& module) {
+    double before = module.kind == ModuleKind::head ? norm_values(module) : 0;
+    double total = norm_values(module);
+    for (int id : module.matrices) {
+      const WeightInfo& info = weights_.at(id);
+      total += values(info.role, info.layer, false) + values(info.role, info.layer, true);
+    }
+    for (int id : module.matrices) {
+      const WeightInfo& info = weights_.at(id);
+      const double size = values(info.role, info.layer, false);
+      add_segment(&plan_.placements[id], tier_at((before + size / 2) / total), 0, info.rows);
+      before += size + values(info.role, info.layer, true);
+    }
   }
 
   void place_table(const WeightInfo& info) {

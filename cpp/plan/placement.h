@@ -66,6 +66,12 @@ struct PlacementOptions {
   uint64_t panel_bytes = uint64_t{2} << 20;  // raw panels aim at this
   uint64_t head_chunk_bytes = 0;             // 0: as large as the largest other visit
   int64_t head_chunk_columns = 8192;         // no chunk is wider, unless its smallest piece is
+  // No matrix is cut: the way FlexGen places weights, to compare with. The values of a module in
+  // the order of FlexGen's lists (matrices, each followed by its bias; the norm after them, in the
+  // head before) are laid beside the shares in the order disk, host, device; a matrix goes where
+  // its middle falls. So only a few shares can be had: of an OPT layer, 20% asked of the device
+  // are 8.3%. Tables are placed as always.
+  bool whole_tensors = false;
 };
 
 // Panel boundaries of packed weights are block boundaries (packed_block_rows); a share boundary

@@ -54,6 +54,7 @@ Placed random_placed(int seed) {
   o.panel_bytes = dice.pick<uint64_t>({1, 500, 4096, 20000, 1 << 21});
   o.head_chunk_bytes = dice.pick<uint64_t>({0, 0, 1, 100000});
   o.head_chunk_columns = dice.pick<int64_t>({256, 1000, 8192});
+  o.whole_tensors = dice.one_in(4);
   made.plan = place_weights(made.model->program, made.model->list, made.model->input.formats, o);
   return made;
 }
@@ -85,6 +86,7 @@ TEST(PlaceWeights, SegmentsCoverAllRowsInOrder) {
 TEST(PlaceWeights, SharesAreExactToOneRowOrTile) {
   for (int seed = 0; seed < kSeeds; ++seed) {
     const Placed placed = random_placed(seed);
+    if (placed.options.whole_tensors) continue;
     const double asked[] = {placed.options.shares.device, placed.options.shares.host};
     for (Tier tier : {Tier::device, Tier::host}) {
       const double share = asked[static_cast<int>(tier)];
@@ -105,6 +107,92 @@ TEST(PlaceWeights, SharesAreExactToOneRowOrTile) {
       EXPECT_GT(got, wanted - missing * static_cast<double>(largest) - 1) << "seed " << seed;
     }
   }
+}
+
+// An OPT model: 12 h^2 values a layer in matrices, h^2 each in q, k, v and o, 4 h^2 in up and down.
+// Their middles lie at 12.5, 37.5, 62.5 and 87.5% of the attention module and at 25 and 75% of the
+// MLP.
+class WholeTensors : public testing::Test {
+ protected:
+  void place(const Shares& shares) {
+    PlacementOptions options;
+    options.compute = Tier::device;
+    options.shares = shares;
+    options.whole_tensors = true;
+    plan_ = place_weights(model_.program, model_.list, model_.input.formats, options);
+  }
+
+  Tier tier_of(Role role, int layer) const {
+    const Placement& placement = plan_.placements.at(model_.list.find(role, layer));
+    EXPECT_EQ(placement.segments.size(), 1u);
+    return placement.segments.at(0).place.tier;
+  }
+
+  // Of the values of the layers' matrices, those on the device.
+  double device_share(double asked) {
+    place({asked, 1 - asked, 0});
+    int64_t device = 0, all = 0;
+    for (const WeightInfo& info : model_.list.all()) {
+      if (info.layer < 0 || info.kind != WeightKind::matrix) continue;
+      const int64_t values = info.rows * info.cols;
+      all += values;
+      if (tier_of(info.role, info.layer) == Tier::device) device += values;
+    }
+    return static_cast<double>(device) / static_cast<double>(all);
+  }
+
+  Tiny model_{opt_text(256, 4, 3, 1000, 256)};
+  WeightPlan plan_;
+};
+
+TEST_F(WholeTensors, GiveOtherSharesThanAskedFor) {
+  for (const char* format : {"", "int8", "int4"}) {
+    SCOPED_TRACE(format);
+    model_.use_format(format);
+    EXPECT_EQ(device_share(0), 0);
+    EXPECT_EQ(device_share(0.04), 0);
+    EXPECT_EQ(device_share(0.10), 0);
+    EXPECT_DOUBLE_EQ(device_share(0.20), 1.0 / 12);  // o: 8.3%
+    EXPECT_DOUBLE_EQ(device_share(0.30), 5.0 / 12);  // o and down: 41.7%
+    EXPECT_DOUBLE_EQ(device_share(0.50), 6.0 / 12);  // v too
+    EXPECT_EQ(device_share(1), 1);
+  }
+}
+
+// Biases and norms shift the middle of down from 75% to a little less, that of up from 25% too.
+TEST_F(WholeTensors, VectorsDecideWhereAMiddleFallsOnABorder) {
+  EXPECT_DOUBLE_EQ(device_share(0.25), 1.0 / 12);  // o, not down
+  EXPECT_DOUBLE_EQ(device_share(0.75), 7.0 / 12);  // k, v, o and down, not up
+}
+
+TEST_F(WholeTensors, GoToDiskThenHostThenDevice) {
+  place({0.2, 0.4, 0.4});
+  for (int layer = 0; layer < 3; ++layer) {
+    EXPECT_EQ(tier_of(Role::q, layer), Tier::disk);
+    EXPECT_EQ(tier_of(Role::k, layer), Tier::disk);
+    EXPECT_EQ(tier_of(Role::v, layer), Tier::host);
+    EXPECT_EQ(tier_of(Role::o, layer), Tier::device);
+    EXPECT_EQ(tier_of(Role::up, layer), Tier::disk);
+    EXPECT_EQ(tier_of(Role::down, layer), Tier::host);
+  }
+  EXPECT_EQ(tier_of(Role::head, -1), Tier::host);
+}
+
+TEST(PlaceWeights, WholeTensorsAreNeverCut) {
+  int whole = 0;
+  for (int seed = 0; seed < kSeeds; ++seed) {
+    const Placed placed = random_placed(seed);
+    if (!placed.options.whole_tensors) continue;
+    ++whole;
+    const Shares& shares = placed.options.shares;
+    const double asked[] = {shares.device, shares.host, shares.disk};
+    for (int id : placed.matrices()) {
+      const auto& segments = placed.plan.placements[id].segments;
+      ASSERT_EQ(segments.size(), 1u);
+      EXPECT_GT(asked[static_cast<int>(segments[0].place.tier)], 0);
+    }
+  }
+  EXPECT_GT(whole, 20);
 }
 
 TEST(PlaceWeights, WholeSharesLeaveNothingElsewhere) {
