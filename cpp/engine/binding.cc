@@ -228,8 +228,7 @@ void SweepBinding::keep_tails(int batch, int layer, const std::byte* slot) const
   });
 }
 
-std::vector<CopyParams> SweepBinding::page_uploads(int batch, int layer,
-                                                   const std::byte* host_slot,
+std::vector<CopyParams> SweepBinding::page_uploads(int batch, int layer, const std::byte* host_slot,
                                                    std::byte* device_slot) const {
   const BatchBinding& binding = batches_.at(batch);
   std::vector<const std::byte*> disk_part(binding.pages.size(), nullptr);

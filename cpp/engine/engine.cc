@@ -67,9 +67,10 @@ struct Engine::State {
     load_caches();
     GeneratorParts parts;
     parts.max_context = input.max_context;
-    parts.executor = {&context,       &model.spec(),  &program_of(input, chosen.policy), &model.weights(),
-                      &chosen.memory, &chosen.policy, &*store,          &*kv,
-                      &*activations,  model.exact()};
+    parts.executor = {&context,         &model.spec(),  &program_of(input, chosen.policy),
+                      &model.weights(), &chosen.memory, &chosen.policy,
+                      &*store,          &*kv,           &*activations,
+                      model.exact()};
     generator.emplace(parts);
     for (const LaneId lane : context.lanes.lanes()) before[lane.kind] = context.lanes.stats(lane);
   }

@@ -332,8 +332,8 @@ Ticket Executor::copy_all(const Step& step, const std::vector<CopyParams>& copie
 
 Ticket Executor::upload_kv(const Step& step) {
   std::byte* target = slot(step, SlotKind::device_kv);
-  return copy_all(step, binding_.page_uploads(step.batch, layer(step), slot(step, SlotKind::kv),
-                                              target));
+  return copy_all(step,
+                  binding_.page_uploads(step.batch, layer(step), slot(step, SlotKind::kv), target));
 }
 
 namespace {

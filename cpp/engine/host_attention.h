@@ -30,7 +30,7 @@ class HostAttention {
   explicit HostAttention(const Parts& parts);
   ~HostAttention();
 
-  // The spans of one layer; rows are in `exchange`, a host slot. Bytes are counted nowhere.
+  // The spans of one layer; rows are in `exchange`, a host slot.
   Ticket run(const LayerSpans& spans, int layer, std::byte* exchange, LaneTask task);
 
  private:

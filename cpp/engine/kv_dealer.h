@@ -28,9 +28,9 @@ class KvDealer {
   int64_t cut(double pages, int64_t most) const;
 
   bool split_;
-  int64_t unit_;               // pages
+  int64_t unit_;                // pages
   double below_, disk_, host_;  // shares of pages below; of rows with pages on disk, in host memory
-  double owed_below_ = 0;      // pages
+  double owed_below_ = 0;       // pages
   double owed_disk_ = 0, owed_host_ = 0, owed_here_ = 0;  // rows
 };
 

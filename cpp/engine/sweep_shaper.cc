@@ -66,8 +66,8 @@ BatchShape SweepShaper::shape(const BatchPlan& plan) const {
   if (!parts_.accelerator) return shape;
   shape.gather_upload_bytes = plan.tokens * row_bytes(token_table_);
   if (position_table_ >= 0) shape.gather_upload_bytes += plan.tokens * row_bytes(position_table_);
-  shape.logits_bytes = plan.logits_rows * parts_.spec->vocab * sizeof(float) +
-                       plan.score_rows * sizeof(ScoreState);
+  shape.logits_bytes =
+      plan.logits_rows * parts_.spec->vocab * sizeof(float) + plan.score_rows * sizeof(ScoreState);
   return shape;
 }
 
@@ -94,6 +94,7 @@ void SweepShaper::add_hidden(const BatchPlan& plan, BatchShape* shape) const {
 
 void SweepShaper::add_pages(const SpanPlan& span, BatchShape* shape) const {
   const SpanPages pages = span_pages(span, rules_);
+  count_keys(span, pages, shape);
   if (pages.below == 0) return;
   const KvLayout& kv = parts_.memory->kv;
   const auto unit = static_cast<uint64_t>(round_up(kv.page_bytes(), kIoAlignment));
@@ -116,8 +117,17 @@ void SweepShaper::add_pages(const SpanPlan& span, BatchShape* shape) const {
   shape->exchange_up_bytes += q_row;
   if (!pages.whole) shape->exchange_up_bytes += exchange.heads * kAttentionStateBytes;
   const int64_t keys = std::min<int64_t>(span.position + 1, pages.cut);
-  shape->host_attention_bytes += static_cast<double>(keys) * 2 * kv.kv_heads *
-                                 static_cast<double>(kv.code_bytes() + kv.param_bytes());
+  shape->host_attention_bytes += keys * 2 * kv.kv_heads * (kv.code_bytes() + kv.param_bytes());
+}
+
+void SweepShaper::count_keys(const SpanPlan& span, const SpanPages& pages,
+                             BatchShape* shape) const {
+  const int64_t count = span.count(), last = span.position + count;
+  if (count > 1) {
+    shape->prompt_keys += count * span.position + count * (count + 1) / 2;
+  } else if (!pages.whole) {
+    shape->decode_keys += last - (pages.hosted ? pages.cut : 0);
+  }
 }
 
 bool SweepShaper::fits_slots(const BatchPlan& plan) const {

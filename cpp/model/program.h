@@ -30,16 +30,16 @@ enum class Reg : uint8_t {
 inline constexpr int kRegs = 13;
 
 enum class OpKind : uint8_t {
-  embed,      // out = table rows (+ position rows)
-  gather,     // out = rows of `in` that want logits
-  norm,       // out = norm(in) with weight (role)
-  head_norm,  // out = per-head rms norm of in, in place
-  gemm,       // out = act(in W^T + b) (+ residual)
-  rotary,     // in place
-  kv_append,  // q, k, v registers -> pages
-  attention,  // out = attention(q, pages)
+  embed,           // out = table rows (+ position rows)
+  gather,          // out = rows of `in` that want logits
+  norm,            // out = norm(in) with weight (role)
+  head_norm,       // out = per-head rms norm of in, in place
+  gemm,            // out = act(in W^T + b) (+ residual)
+  rotary,          // in place
+  kv_append,       // q, k, v registers -> pages
+  attention,       // out = attention(q, pages)
   attention_join,  // continues in `out` the attention that the host has begun
-  gated,      // out = act(gate) * up
+  gated,           // out = act(gate) * up
 };
 
 struct ProgramOp {
@@ -67,7 +67,7 @@ struct Module {
 enum class AttentionForm : uint8_t { within, apart };
 
 struct Program {
-  std::vector<Module> modules;    // embed, (attention, mlp) per layer, head
+  std::vector<Module> modules;  // embed, (attention, mlp) per layer, head
   AttentionForm form = AttentionForm::within;
   int64_t reg_width[kRegs] = {};  // 0: unused by this model
 };

@@ -12,8 +12,8 @@ namespace penstock {
 inline constexpr int64_t kAttentionStateBytes = 8;  // of one row and head
 
 struct ExchangeLayout {
-  int64_t tokens = 0;  // rows
-  bool attends = false;  // q, attended and states are there
+  int64_t tokens = 0;                            // rows
+  bool attends = false;                          // q, attended and states are there
   int64_t q_width = 0, kv_width = 0, heads = 0;  // fp32 values of a row
 
   int64_t q_offset() const { return 0; }

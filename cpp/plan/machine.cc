@@ -21,6 +21,8 @@ constexpr std::array kFields = {
     Field{"d2h_bytes_per_second", &Machine::d2h_bytes_per_second},
     Field{"gemm_flops_per_second", &Machine::gemm_flops_per_second},
     Field{"attention_bytes_per_second", &Machine::attention_bytes_per_second},
+    Field{"attention_flops_per_second", &Machine::attention_flops_per_second},
+    Field{"host_attention_bytes_per_second", &Machine::host_attention_bytes_per_second},
 };
 constexpr double kLeast = 1, kMost = 1e18;
 constexpr int kMostRows = 1 << 20;
@@ -69,20 +71,32 @@ double Machine::gemm_rate(std::string_view format, double rows) const {
   return rows / (begin + part * (end - begin));
 }
 
-double Machine::attention_rate(std::string_view kv) const {
-  for (const AttentionRate& rate : attention) {
+namespace {
+
+double rate_of(const std::vector<AttentionRate>& rates, std::string_view kv, double otherwise) {
+  for (const AttentionRate& rate : rates) {
     if (rate.kv == kv) return rate.bytes_per_second;
   }
-  return attention_bytes_per_second;
+  return otherwise;
+}
+
+}  // namespace
+
+double Machine::attention_rate(std::string_view kv) const {
+  return rate_of(attention, kv, attention_bytes_per_second);
+}
+
+double Machine::host_attention_rate(std::string_view kv) const {
+  return rate_of(host_attention, kv, host_attention_bytes_per_second);
 }
 
 Machine machine_from_json(std::string_view text, const std::string& file) {
   const Json json = parse_strict_json(text, file);
   const JsonFields fields(json, file, "");
-  static_assert(kFields.size() == 7);
-  fields.allow_only({"version", "about", "gemm", "attention", kFields[0].name, kFields[1].name,
-                     kFields[2].name, kFields[3].name, kFields[4].name, kFields[5].name,
-                     kFields[6].name});
+  static_assert(kFields.size() == 9);
+  fields.allow_only({"version", "about", "gemm", "attention", "host_attention", kFields[0].name,
+                     kFields[1].name, kFields[2].name, kFields[3].name, kFields[4].name,
+                     kFields[5].name, kFields[6].name, kFields[7].name, kFields[8].name});
   fields.integer("version", kMachineVersion, kMachineVersion);
   fields.text("about");
   Machine machine;
@@ -94,22 +108,36 @@ Machine machine_from_json(std::string_view text, const std::string& file) {
   for (const JsonFields& each : fields.objects("attention")) {
     machine.attention.push_back(read_attention(each));
   }
+  for (const JsonFields& each : fields.objects("host_attention")) {
+    machine.host_attention.push_back(read_attention(each));
+  }
   return machine;
 }
+
+namespace {
+
+void put_attention(Json* json, const char* name, const std::vector<AttentionRate>& rates) {
+  for (const AttentionRate& rate : rates) {
+    (*json)[name].push_back({{"kv", rate.kv}, {"bytes_per_second", rate.bytes_per_second}});
+  }
+}
+
+}  // namespace
 
 std::string machine_to_json(const Machine& machine, const std::string& about) {
   Json json = Json::object();
   json["version"] = kMachineVersion;
   if (!about.empty()) json["about"] = about;
-  for (const Field& field : kFields) json[std::string(field.name)] = machine.*field.value;
+  for (const Field& field : kFields) {
+    if (machine.*field.value > 0) json[std::string(field.name)] = machine.*field.value;
+  }
   for (const GemmRate& rate : machine.gemm) {
     json["gemm"].push_back({{"format", rate.format},
                             {"rows", rate.rows},
                             {"flops_per_second", rate.flops_per_second}});
   }
-  for (const AttentionRate& rate : machine.attention) {
-    json["attention"].push_back({{"kv", rate.kv}, {"bytes_per_second", rate.bytes_per_second}});
-  }
+  put_attention(&json, "attention", machine.attention);
+  put_attention(&json, "host_attention", machine.host_attention);
   return json.dump(2);
 }
 

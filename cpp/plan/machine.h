@@ -29,15 +29,19 @@ struct Machine {
   double host_copy_bytes_per_second = 10e9;
   double h2d_bytes_per_second = 10e9;
   double d2h_bytes_per_second = 10e9;
-  double gemm_flops_per_second = 2e11;      // many rows, compute device, formats not in `gemm`
-  double attention_bytes_per_second = 8e9;  // KV formats not in `attention`
+  double gemm_flops_per_second = 2e11;           // many rows, compute device, formats not in `gemm`
+  double attention_bytes_per_second = 8e9;       // KV formats not in `attention`
+  double attention_flops_per_second = 0;         // of prompts; 0: not measured
+  double host_attention_bytes_per_second = 8e9;  // KV formats not in `host_attention`
   std::vector<GemmRate> gemm;
   std::vector<AttentionRate> attention;
+  std::vector<AttentionRate> host_attention;  // on the processor beside an accelerator
 
   // Rate at a row count: between two measured ones the time of a launch is taken as a line, beyond
   // the last the rate stays. 0: this format has not been measured.
   double gemm_rate(std::string_view format, double rows) const;
   double attention_rate(std::string_view kv) const;
+  double host_attention_rate(std::string_view kv) const;
 };
 
 // Fields as above, all optional, and `version` and `about` (what and when, for people). Throws

@@ -62,8 +62,8 @@ class Layout {
     plan_.head_rows = plan_.sweep_tokens;
     hidden_counts();
     if (weights_.panels == 0) return;
-    const int slots = policy_.ring_slots > 0 ? policy_.ring_slots
-                                             : comfortable_ring_slots(weights_, policy_);
+    const int slots =
+        policy_.ring_slots > 0 ? policy_.ring_slots : comfortable_ring_slots(weights_, policy_);
     const int least = smallest_ring_slots(weights_, policy_);
     const int ring = std::max(slots, least);
     plan_.ring_slot_bytes =
@@ -151,8 +151,7 @@ class Layout {
     if (on_disk == 0) return;
     const int64_t unit = round_up(plan_.kv.page_bytes(), kPage);
     const int64_t spare = on_disk > 1 ? pages(lengths_.longest) : 0;  // extents leave gaps
-    plan_.kv_disk_bytes =
-        layers() * (part_of(pages_of(on_disk, true), below) + spare) * unit;
+    plan_.kv_disk_bytes = layers() * (part_of(pages_of(on_disk, true), below) + spare) * unit;
     plan_.kv_staging_slots = kKvStagingSlots;
     plan_.kv_staging_bytes = staged_pages(on_disk) * unit;
   }

@@ -4,8 +4,8 @@
 //
 // Labels, by tier (C: where the device computes, host for the CPU): C vectors, C work, C head; host
 // and device weights, ring, gather, logits, hidden, activation slots, kv, kv staging, exchange;
-// host kernel scratch, io (bounce blocks), engine (tables, queues, steps), reserved. Every item is a
-// multiple of 4096 bytes, items of zero bytes are left out.
+// host kernel scratch, io (bounce blocks), engine (tables, queues, steps), reserved. Every item is
+// a multiple of 4096 bytes, items of zero bytes are left out.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ struct PlanInput {
   const WeightList* weights = nullptr;
   const Program* program = nullptr;
   const Program* apart = nullptr;  // accelerator: the program with attention apart
-  std::vector<FormatId> formats;  // by weight id
+  std::vector<FormatId> formats;   // by weight id
   FormatId kv = 0;
   bool exact = false;        // compute="exact"
   bool accelerator = false;  // operands must be in device memory
@@ -82,7 +82,7 @@ struct MemoryPlan {
   int64_t head_rows = 0;   // rows of one sweep that may want logits or a score (picked, projected)
   int64_t head_columns =
       0;                  // widest head chunk: scoring works on [micro_batch_tokens, head_columns]
-  int64_t kv_blocks = 0;           // pages where the device computes
+  int64_t kv_blocks = 0;  // pages where the device computes
   int64_t kv_host_blocks = 0;      // accelerator: pages in host memory
   int64_t kv_host_sequences = 0;   // of max_sequences, those with pages in host memory below
   int64_t kv_disk_sequences = 0;   // and those with pages on disk

@@ -304,6 +304,7 @@ void BatchFlow::exchange(const Use* kv, int position, const Step& computed) {
   const uint64_t arrived = writer_.emit(std::move(down));
 
   Step host = writer_.make(StepKind::host_attention, position, batch);
+  host.bytes = s.host_attention_bytes;
   read(&host, SlotKind::exchange, open.host_slot, s.exchange_up_bytes == 0);
   StepWriter::follow(&host, arrived);
   const bool pages = kv != nullptr && kv->slot >= 0;
@@ -340,7 +341,8 @@ void BatchFlow::put_activation_away(const Use& use, uint64_t computed) {
     Step step = writer_.make(StepKind::activation_download, use.position, use.batch);
     step.bytes = shape(use.batch).activation_move_bytes;
     read(&step, SlotKind::device_activation, use.device_slot, true);
-    if (use.slot >= 0) step.slots.push_back({SlotKind::activation, use.slot, use.group == 0, false});
+    if (use.slot >= 0)
+      step.slots.push_back({SlotKind::activation, use.slot, use.group == 0, false});
     StepWriter::follow(&step, computed);
     if (use.group == 0) StepWriter::follow(&step, use.ready);
     away = writer_.emit(std::move(step));

@@ -47,7 +47,7 @@ class BatchFlow {
   };
   struct Exchange {  // of a micro-batch, from its attention to what follows it
     int device_slot = -1, host_slot = -1;
-    uint64_t attended = 0;  // host_attention whose result still has to go up
+    uint64_t attended = 0;            // host_attention whose result still has to go up
     uint64_t read = 0, uploaded = 0;  // exchange_download, exchange_upload
     int position = -1;
   };
@@ -86,10 +86,10 @@ class BatchFlow {
   const Carry& old_;
   SlotRing rings_[kSlotKinds];
   Queue gather_, kv_, activation_;
-  std::vector<Exchange> exchange_;          // by batch
-  std::vector<int> last_hidden_;            // by batch: the last group its hidden rows pass
-  std::vector<int> written_group_;          // by batch: after which its hidden rows were put away
-  std::vector<uint64_t> written_;           // by batch: the step that did
+  std::vector<Exchange> exchange_;  // by batch
+  std::vector<int> last_hidden_;    // by batch: the last group its hidden rows pass
+  std::vector<int> written_group_;  // by batch: after which its hidden rows were put away
+  std::vector<uint64_t> written_;   // by batch: the step that did
   std::vector<uint64_t> kv_written_, host_attended_;  // by visit
 };
 

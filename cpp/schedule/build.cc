@@ -53,7 +53,8 @@ class SweepBuilder {
     const Step done = step;
     writer_.emit(std::move(step));
     flow_.follow_up(group, position, done);
-    const bool ends = frame_.kind(position) == ModuleKind::head && frame_.visit(position).last_chunk;
+    const bool ends =
+        frame_.kind(position) == ModuleKind::head && frame_.visit(position).last_chunk;
     if (ends && frame_.batches[batch].logits_bytes > 0) download(position, batch, done.id);
   }
 

@@ -39,7 +39,10 @@ struct BatchShape {
   uint64_t kv_upload_bytes = 0;        // one layer
   uint64_t exchange_down_bytes = 0;    // rows of q, k, v that the host needs; 0: none
   uint64_t exchange_up_bytes = 0;      // what host attention gives back; 0: it only stores
-  double host_attention_bytes = 0;     // keys and values read by host attention, for cost models
+  uint64_t host_attention_bytes = 0;   // keys and values that host attention reads
+  // What attention costs where the model computes, one layer: keys of decoding rows; of prompts,
+  // the sum over tokens of the keys they attend to.
+  int64_t decode_keys = 0, prompt_keys = 0;
 };
 
 struct BuildOptions {

@@ -12,8 +12,8 @@ namespace {
 
 const char* slot_name(SlotKind kind) {
   constexpr const char* kNames[] = {
-      "no",         "host ring", "device ring",     "gather",           "device gather", "KV",
-      "activation", "device KV", "exchange",        "device exchange",  "device activation"};
+      "no",         "host ring", "device ring", "gather",          "device gather",    "KV",
+      "activation", "device KV", "exchange",    "device exchange", "device activation"};
   static_assert(std::size(kNames) == kSlotKinds);
   return kNames[static_cast<int>(kind)];
 }
@@ -31,12 +31,12 @@ using VisitBatch = std::pair<int, int>;
 struct SweepState {
   std::map<VisitBatch, uint64_t> computed, attended;  // steps: compute, host_attention
   std::map<VisitBatch, uint64_t> uploaded;            // exchange_upload
-  std::map<VisitBatch, bool> kv_used;       // attention visits
-  std::map<int, const Step*> hidden_away;  // by batch: last step that put its rows away
-  std::set<int> passes_slots;              // batches whose embedding went to an activation slot
-  std::map<int, uint64_t> kv_written;      // by visit: last kv_write
-  std::map<int, uint64_t> host_attended;   // by visit: last host_attention
-  std::map<int, int> last_visit;           // by batch
+  std::map<VisitBatch, bool> kv_used;                 // attention visits
+  std::map<int, const Step*> hidden_away;             // by batch: last step that put its rows away
+  std::set<int> passes_slots;             // batches whose embedding went to an activation slot
+  std::map<int, uint64_t> kv_written;     // by visit: last kv_write
+  std::map<int, uint64_t> host_attended;  // by visit: last host_attention
+  std::map<int, int> last_visit;          // by batch
 };
 
 class Checker {
@@ -182,10 +182,9 @@ class Checker {
 
   void needs_filler(const Step& one, SlotKind slot, StepKind kind) {
     const Step* from = filler(one, slot);
-    const bool filled =
-        from != nullptr && (from->kind == kind || from->kind == StepKind::compute ||
-                            from->kind == StepKind::host_attention ||
-                            from->kind == StepKind::activation_download);
+    const bool filled = from != nullptr && (from->kind == kind || from->kind == StepKind::compute ||
+                                            from->kind == StepKind::host_attention ||
+                                            from->kind == StepKind::activation_download);
     const bool same = filled && from->visit == one.visit && from->batch == one.batch;
     expect(same, one, std::string("finds something else in its ") + slot_name(slot) + " slot");
   }
@@ -479,7 +478,7 @@ class Checker {
   SweepState state_;
   std::map<std::pair<SlotKind, int>, Stay> stays_;
   std::map<PanelKey, const Step*> staged_,
-      loaded_;                          // in a host slot of an accelerator; ready for use
+      loaded_;  // in a host slot of an accelerator; ready for use
   // By visit: last kv_write and host_attention of the sweeps before.
   std::map<int, uint64_t> kv_written_, host_attended_;
   std::vector<Finding> findings_;

@@ -23,11 +23,11 @@ enum class StepKind : uint8_t {
   compute,           // all ops of a visit for one micro-batch      lane compute
   logits_download,   // device -> host logits                     lane d2h
   // Only beside an accelerator:
-  kv_upload,            // pages of host memory or of a kv slot -> device kv slot   lane h2d
-  exchange_download,    // rows of q, k, v -> exchange slot                         lane d2h
-  host_attention,       // appends k, v to pages below; attends for decoding rows   lane host_compute
-  exchange_upload,      // attended rows and states -> device exchange slot         lane h2d
-  activation_upload,    // hidden rows of a micro-batch -> device activation slot   lane h2d
+  kv_upload,          // pages of host memory or of a kv slot -> device kv slot   lane h2d
+  exchange_download,  // rows of q, k, v -> exchange slot                         lane d2h
+  host_attention,     // appends k, v to pages below; attends for decoding rows   lane host_compute
+  exchange_upload,    // attended rows and states -> device exchange slot         lane h2d
+  activation_upload,  // hidden rows of a micro-batch -> device activation slot   lane h2d
   activation_download,  // and back                                                 lane d2h
 };
 inline constexpr int kStepKinds = 16;
@@ -63,7 +63,7 @@ struct Step {
   int batch = -1;      // micro-batch
   int panel = -1;      // index into the visit's panels
   bool ahead = false;  // a prefetch for the next sweep
-  uint64_t bytes = 0;  // moved by this step
+  uint64_t bytes = 0;  // moved by this step; host_attention: keys and values read
   // compute: first the streamed panels of the visit in their order (one slot each), then gather,
   // kv, activation.
   std::vector<SlotUse> slots;

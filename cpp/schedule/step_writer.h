@@ -10,8 +10,7 @@ namespace penstock {
 
 class StepWriter {
  public:
-  StepWriter(const SweepFrame& frame, const Carry& carry)
-      : frame_(frame), barrier_(carry.barrier) {
+  StepWriter(const SweepFrame& frame, const Carry& carry) : frame_(frame), barrier_(carry.barrier) {
     out_.first_id = carry.next_id;
   }
 

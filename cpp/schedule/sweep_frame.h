@@ -1,5 +1,5 @@
-// What a sweep visits, in order, before any step exists: its positions, the groups of positions that
-// a micro-batch passes in one go, and those of the next sweep whose panels may be prefetched.
+// What a sweep visits, in order, before any step exists: its positions, the groups of positions
+// that a micro-batch passes in one go, and those of the next sweep whose panels may be prefetched.
 #pragma once
 
 #include <cstdint>

@@ -11,8 +11,7 @@ namespace {
 
 // Addresses that nothing lies behind, for a store that only keeps books.
 Buffer imagined(size_t bytes) {
-  return Buffer(reinterpret_cast<std::byte*>(kIoAlignment), bytes, {},
-                [](std::byte*, size_t) {});
+  return Buffer(reinterpret_cast<std::byte*>(kIoAlignment), bytes, {}, [](std::byte*, size_t) {});
 }
 
 BlockPool make_pool(const KvStoreInput& input) {
@@ -152,7 +151,8 @@ void KvStore::share(const KvPrefix& prefix, KvSequence& sequence) {
     if (run.pages <= 0) break;
     runs.push_back(run);
     for (int layer = 0; layer < layers_; ++layer) {
-      for (int64_t i = 0; i < run.pages; ++i) ++unit_users_[run.first_unit + layer * run.stride + i];
+      for (int64_t i = 0; i < run.pages; ++i)
+        ++unit_users_[run.first_unit + layer * run.stride + i];
     }
   }
   sequence.runs.insert(sequence.runs.begin(), runs.begin(), runs.end());

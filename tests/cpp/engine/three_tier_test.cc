@@ -125,7 +125,8 @@ TEST_P(ThreeTiers, HostAttentionOfSeveralMicroBatchesOfDifferentPrompts) {
   const Outcome expected = run(base_);
   base_.device = "virtual";
   base_.delay_seed = 5;
-  for (const char* kv_share : {R"({"host": 1})", R"({"disk": 1})", R"({"host": 0.5, "disk": 0.5})"}) {
+  for (const char* kv_share :
+       {R"({"host": 1})", R"({"disk": 1})", R"({"host": 0.5, "disk": 0.5})"}) {
     base_.policy = std::string(R"({"host_attention": true, "micro_batch": 2, "micro_batches": 4,
         "weight_share": {"host": 0.5, "disk": 0.5}, "kv_share": )") +
                    kv_share + "}";

@@ -234,20 +234,16 @@ TEST(ChoosePolicy, RefusesWhatTheDeviceCannotDo) {
       EXPECT_EQ(error.detail().field, field);
     }
   };
-  Policy device, host, attention;
+  Policy device, rows, attention;
   device.kv_share = Shares{1, 0, 0};
-  host.activation_share = Shares{0, 1, 0};
+  rows.activation_share = Shares{0.5, 0.5, 0};
   attention.host_attention = false;
   refused(device, "kv_share");
+  refused(rows, "activation_share");
   refused(attention, "host_attention");
   Policy weights;
   weights.weight_share = Shares{0.5, 0.5, 0};
   refused(weights, "weight_share");
-  input.accelerator = true;
-  input.device_bytes = uint64_t{1} << 30;
-  refused(host, "activation_share");
-  attention.host_attention = true;
-  refused(attention, "host_attention");
 }
 
 TEST(ChoosePolicy, PagesOnDiskNeedADisk) {

@@ -25,8 +25,17 @@ ResolvedPolicy random_policy(Dice& dice, bool accelerator) {
   policy.threads = dice.between(1, 4);
   policy.weights.host = dice.one_in(3) ? 1 : dice.share();
   policy.weights.disk = 1 - policy.weights.host;
+  const auto anywhere = [&] {
+    Shares shares{dice.one_in(3) ? 0 : dice.share(), 0, 0};
+    shares.host = (1 - shares.device) * (dice.one_in(3) ? 1 : dice.share());
+    shares.disk = 1 - shares.device - shares.host;
+    return shares;
+  };
+  policy.kv_split = dice.one_in(3);
   if (accelerator) {
-    policy.kv = policy.activations = {1, 0, 0};
+    policy.kv = anywhere();
+    policy.activations = anywhere();
+    policy.host_attention = dice.one_in(2);
     policy.weights = {dice.share() * 0.5, 0.25, 0};
     policy.weights.disk = 1 - policy.weights.host - policy.weights.device;
     return policy;
@@ -89,12 +98,22 @@ TEST(MemoryPlan, SharesOfKvAndActivationsAreHonouredExactly) {
     const ResolvedPolicy& policy = planned.policy;
     const int64_t batches = std::llround(policy.activations.disk * policy.micro_batches);
     EXPECT_EQ(plan.hidden_disk_tokens, batches * policy.micro_batch_tokens);
-    EXPECT_EQ(plan.hidden_disk_tokens + plan.hidden_host_tokens, plan.sweep_tokens);
+    const bool accelerator = planned.model->input.accelerator;
+    const int64_t host =
+        accelerator ? std::llround(policy.activations.host * policy.micro_batches) : 0;
+    EXPECT_EQ(plan.hidden_host_tokens,
+              std::min(policy.micro_batches - batches, host) * policy.micro_batch_tokens);
+    EXPECT_EQ(plan.hidden_disk_tokens + plan.hidden_host_tokens + plan.hidden_tokens,
+              plan.sweep_tokens);
     EXPECT_EQ(plan.sweep_tokens, policy.micro_batches * policy.micro_batch_tokens);
-    EXPECT_EQ(plan.activation_slots > 0, batches > 0);
+    EXPECT_EQ(plan.activation_slots > 0, plan.hidden_tokens < plan.sweep_tokens);
+    EXPECT_EQ(plan.activation_host_slots > 0, accelerator && batches > 0);
     EXPECT_EQ(planned.item(Tier::disk, "activations") > 0, batches > 0);
-    const int64_t sequences = std::llround(policy.kv.disk * policy.max_sequences);
-    EXPECT_EQ(plan.kv_disk_sequences, sequences);
+    const int64_t sequences = plan.kv_disk_sequences;
+    if (!policy.kv_split) {
+      EXPECT_EQ(sequences, std::llround(policy.kv.disk * policy.max_sequences));
+    }
+    EXPECT_LE(sequences + plan.kv_host_sequences, policy.max_sequences);
     EXPECT_EQ(plan.kv_disk_bytes > 0, sequences > 0);
     EXPECT_EQ(plan.kv_staging_slots > 0, sequences > 0);
     EXPECT_EQ(planned.item(Tier::disk, "kv"), plan.kv_disk_bytes);
@@ -111,9 +130,14 @@ TEST(MemoryPlan, PagesHoldTheRowsThatFly) {
     const auto pages = [&](int64_t tokens) {
       return (tokens + policy.page_tokens - 1) / policy.page_tokens;
     };
-    const int64_t here = policy.max_sequences - plan.kv_disk_sequences;
-    const int64_t blocks = plan.kv_blocks / layers - plan.kv_disk_sequences;  // a tail page each
+    if (policy.kv_split) continue;
+    const bool accelerator = planned.model->input.accelerator;
+    const int64_t tails = plan.kv_disk_sequences;  // a page each, in host memory
+    const int64_t here = policy.max_sequences - plan.kv_disk_sequences - plan.kv_host_sequences;
+    const int64_t blocks = plan.kv_blocks / layers - (accelerator ? 0 : tails);
     EXPECT_EQ(plan.kv_blocks % layers, 0);
+    EXPECT_EQ(plan.kv_host_blocks > 0, accelerator && tails + plan.kv_host_sequences > 0);
+    EXPECT_GE(plan.kv_host_blocks, accelerator ? layers * tails : 0);
     if (here == 0) {
       EXPECT_EQ(blocks, 0);
       continue;
@@ -141,7 +165,12 @@ TEST(MemoryPlan, ItemsAreLargeEnoughForWhatTheyHold) {
       EXPECT_LE(planned.item(tier, label), static_cast<uint64_t>(bytes) + 16384) << label;
     };
     const int64_t rows = planned.policy.micro_batch_tokens;
-    at_least(compute, "hidden", plan.hidden_host_tokens * spec.hidden * 4);
+    at_least(compute, "hidden", plan.hidden_tokens * spec.hidden * 4);
+    if (input.accelerator) {
+      at_least(Tier::host, "hidden", plan.hidden_host_tokens * spec.hidden * 4);
+      at_least(Tier::host, "kv", plan.kv_host_blocks * plan.kv.page_bytes());
+      at_least(Tier::device, "exchange", plan.exchange_slots * plan.exchange.bytes());
+    }
     at_least(compute, "kv", plan.kv_blocks * plan.kv.page_bytes());
     at_least(Tier::host, "ring", plan.ring_slots * static_cast<int64_t>(plan.ring_slot_bytes));
     at_least(Tier::device, "ring",

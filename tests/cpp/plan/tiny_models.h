@@ -30,16 +30,18 @@ class Dice {
 struct Tiny {
   ModelConfig config;
   WeightList list;
-  Program program;
+  Program program, apart;
   PlanInput input;
 
   explicit Tiny(const std::string& text)
       : config(parse_config(text, "config.json")),
         list(config.spec, *config.family),
-        program(make_program(config.spec, list)) {
+        program(make_program(config.spec, list)),
+        apart(make_program(config.spec, list, AttentionForm::apart)) {
     input.spec = &config.spec;
     input.weights = &list;
     input.program = &program;
+    input.apart = &apart;
     input.max_context = config.spec.max_positions;
     input.kv = kv_format("fp16");
     input.host_bytes = uint64_t{1} << 40;

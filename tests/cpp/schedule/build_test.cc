@@ -56,7 +56,7 @@ void want_below(int v, int b, const BatchShape& batch, Wanted* wanted) {
   if (batch.kv_upload_bytes > 0) all[{StepKind::kv_upload, v, b}] = batch.kv_upload_bytes;
   if (batch.exchange_down_bytes > 0) {
     all[{StepKind::exchange_download, v, b}] = batch.exchange_down_bytes;
-    all[{StepKind::host_attention, v, b}] = 0;
+    all[{StepKind::host_attention, v, b}] = batch.host_attention_bytes;
   }
   if (batch.exchange_up_bytes > 0) {
     all[{StepKind::exchange_upload, v, b}] = batch.exchange_up_bytes;

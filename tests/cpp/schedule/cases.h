@@ -75,6 +75,7 @@ inline void random_below(Dice& dice, BatchShape* batch) {
   }
   if (hosted || dice.one_in(2)) batch->exchange_down_bytes = 64 * dice.between(1, 40);
   if (hosted) batch->exchange_up_bytes = 64 * dice.between(1, 40);
+  if (hosted) batch->host_attention_bytes = 64 * dice.between(1, 40);
   if (batch->kv_on_disk && batch->exchange_down_bytes > 0 && dice.one_in(2)) {
     batch->kv_write_bytes = 4096 * dice.between(1, 9);
   }

@@ -122,7 +122,8 @@ TEST(CheckSchedules, EveryDependencyIsNeededAndMissed) {
     }
   }
   EXPECT_GT(dropped, 2000);
-  EXPECT_EQ(by_kind.size(), static_cast<size_t>(kStepKinds)) << "every kind of step lost a dependency";
+  EXPECT_EQ(by_kind.size(), static_cast<size_t>(kStepKinds))
+      << "every kind of step lost a dependency";
   EXPECT_LT(implied, dropped);
 }
 
