@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/trace.h"
+#include "engine/executor.h"
 #include "engine/generator.h"
 #include "engine/guarded.h"
 #include "engine/model.h"
@@ -65,12 +66,21 @@ struct Engine::State {
     weights.device_budget = &context.device_memory;
     store.emplace(weights);
     load_caches();
+    const Program& program = program_of(input, chosen.policy);
+    executor.emplace(ExecutorParts{&context, &model.spec(), &program, &model.weights(),
+                                   &chosen.memory, &chosen.policy, &*store, &*kv, &*activations,
+                                   model.exact()});
     GeneratorParts parts;
+    parts.runner = &*executor;
+    parts.spec = &model.spec();
+    parts.program = &program;
+    parts.weights = &model.weights();
+    parts.memory = &chosen.memory;
+    parts.policy = &chosen.policy;
+    parts.kv = &*kv;
+    parts.lanes = &context.lanes;
+    parts.accelerator = context.accelerator();
     parts.max_context = input.max_context;
-    parts.executor = {&context,         &model.spec(),  &program_of(input, chosen.policy),
-                      &model.weights(), &chosen.memory, &chosen.policy,
-                      &*store,          &*kv,           &*activations,
-                      model.exact()};
     generator.emplace(parts);
     for (const LaneId lane : context.lanes.lanes()) before[lane.kind] = context.lanes.stats(lane);
   }
@@ -115,6 +125,7 @@ struct Engine::State {
   std::optional<WeightStore> store;
   std::optional<KvStore> kv;
   std::optional<ActivationStore> activations;
+  std::optional<Executor> executor;
   std::optional<Generator> generator;
   std::map<LaneKind, LaneStats> before;  // what loading did on the lanes
 };

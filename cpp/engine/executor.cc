@@ -82,10 +82,11 @@ Executor::Executor(const ExecutorParts& parts)
 
 Executor::~Executor() { parts_.context->lanes.recover(); }
 
-void Executor::run(const SweepPlan& sweep, const Schedule& schedule) {
+void Executor::run(const SweepWork& sweep) {
+  const Schedule& schedule = sweep.schedule;
   std::erase_if(tickets_, [&](const auto& entry) { return entry.first < previous_first_id_; });
   previous_first_id_ = schedule.first_id;
-  binding_.bind(sweep);
+  binding_.bind(sweep.plan);
   for (auto& visit : panels_) visit.clear();
   for (const Step& step : schedule.steps) {
     const Ticket ticket = submit(step);

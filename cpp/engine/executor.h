@@ -10,6 +10,7 @@
 #include "engine/context.h"
 #include "engine/host_attention.h"
 #include "engine/staging.h"
+#include "engine/sweep_runner.h"
 #include "engine/visit_runner.h"
 #include "store/activation_store.h"
 
@@ -28,19 +29,17 @@ struct ExecutorParts {
   bool exact = false;
 };
 
-class Executor {
+class Executor final : public SweepRunner {
  public:
   explicit Executor(const ExecutorParts& parts);
-  ~Executor();  // waits for everything in flight; errors are dropped
+  ~Executor() override;  // waits for everything in flight; errors are dropped
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  // Performs one sweep. `sweep` must live until the call returns. Throws the first error of any
-  // lane; unusable afterwards.
-  void run(const SweepPlan& sweep, const Schedule& schedule);
-  // Results of the last sweep, valid until the next: logits [vocab] of a row, score state by index.
-  const float* logits(int64_t row) const;
-  const ScoreState& score(int64_t index) const { return staging_.host_states()[index]; }
+  // Throws the first error of any lane; unusable afterwards.
+  void run(const SweepWork& sweep) override;
+  const float* logits(int64_t row) const override;
+  const ScoreState* score(int64_t index) const override { return staging_.host_states() + index; }
 
  private:
   LaneTask task(const Step& step) const;

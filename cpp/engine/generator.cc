@@ -26,20 +26,17 @@ double seconds_now() {
 
 Generator::Generator(const GeneratorParts& parts)
     : parts_(parts),
-      executor_(parts.executor),
-      shaper_({parts.executor.spec, parts.executor.weights, parts.executor.memory,
-               parts.executor.policy, parts.executor.context->accelerator()}),
-      planner_(*parts.executor.memory, *parts.executor.policy, shaper_),
-      admission_(*parts.executor.kv, *parts.executor.policy),
-      dealer_(*parts.executor.memory, *parts.executor.policy,
-              parts.executor.context->accelerator()),
-      sampler_(parts.executor.spec->vocab) {
+      shaper_({parts.spec, parts.weights, parts.memory, parts.policy, parts.accelerator}),
+      planner_(*parts.memory, *parts.policy, shaper_),
+      admission_(*parts.kv, *parts.policy),
+      dealer_(*parts.memory, *parts.policy, parts.accelerator),
+      sampler_(parts.spec->vocab) {
   add_busiest_lane();
   counts_.busiest_seconds = 0;  // what loading did is no sweep's
 }
 
 void Generator::check_request(const Request& request) const {
-  const int vocab = parts_.executor.spec->vocab;
+  const int vocab = parts_.spec->vocab;
   const auto length = static_cast<int64_t>(request.tokens.size());
   if (request.tokens.empty()) refuse("prompt", "no tokens", "at least one", "empty prompt");
   for (const int32_t token : request.tokens) {
@@ -70,8 +67,8 @@ uint64_t Generator::submit(const Request& request) {
 
 // A row must fit when it is alone, wherever its pages may be put.
 void Generator::check_room(const Row& row) const {
-  const MemoryPlan& memory = *parts_.executor.memory;
-  const KvStore& kv = *parts_.executor.kv;
+  const MemoryPlan& memory = *parts_.memory;
+  const KvStore& kv = *parts_.kv;
   const auto require = [](int64_t pages, int64_t limit, const char* where) {
     if (pages <= limit) return;
     refuse("prompt", std::to_string(pages) + " KV pages", "at most " + std::to_string(limit),
@@ -110,7 +107,7 @@ void Generator::cancel(uint64_t id) {
   const auto same = [&](const RowPointer& row) { return row->id == id; };
   std::erase_if(waiting_, same);
   for (const RowPointer& row : active_) {
-    if (same(row)) parts_.executor.kv->close(row->kv);
+    if (same(row)) parts_.kv->close(row->kv);
   }
   // Who counted on pages that will not be written any more begins again. Donors come first.
   std::vector<RowPointer> orphans;
@@ -140,9 +137,9 @@ std::vector<Event> Generator::step() {
 }
 
 void Generator::admit() {
-  const bool block = parts_.executor.policy->admission == Admission::block;
+  const bool block = parts_.policy->admission == Admission::block;
   if (block && !active_.empty()) return;
-  const int64_t pace = block ? 0 : parts_.executor.policy->pace;
+  const int64_t pace = block ? 0 : parts_.policy->pace;
   int64_t tokens = 0;
   for (const RowPointer& row : active_) tokens += row->pending();
   const auto in_pace = [&] { return pace == 0 || active_.empty() || tokens < pace; };
@@ -154,10 +151,10 @@ void Generator::admit() {
 }
 
 bool Generator::enter(RowPointer& row) {
-  KvStore& kv = *parts_.executor.kv;
+  KvStore& kv = *parts_.kv;
   PrefixMatch match;
-  if (parts_.executor.policy->share_prefix) {
-    match = find_prefix(active_, *row, parts_.executor.policy->page_tokens);
+  if (parts_.policy->share_prefix) {
+    match = find_prefix(active_, *row, parts_.policy->page_tokens);
   }
   const int64_t pages = kv.pages_for(row->final_length());
   row->home = dealer_.deal(pages);
@@ -183,7 +180,7 @@ bool Generator::enter(RowPointer& row) {
 void Generator::share_prefix(Row& row, const PrefixMatch& match) {
   row.prefix_group = row.id;
   if (match.pages == 0) return;
-  row.shared_tokens = row.cached = match.pages * parts_.executor.policy->page_tokens;
+  row.shared_tokens = row.cached = match.pages * parts_.policy->page_tokens;
   row.prefix_group = match.donor->shared_tokens > 0 ? match.donor->prefix_group : match.donor->id;
   row.donor = match.donor;
 }
@@ -215,11 +212,11 @@ std::vector<Row*> Generator::rows_in_service() const {
 // Pages for what each row may read in this sweep. When the pool runs dry the youngest row is put
 // back.
 void Generator::reserve_pages(std::vector<Row*>& rows) {
-  const ResolvedPolicy& policy = *parts_.executor.policy;
+  const ResolvedPolicy& policy = *parts_.policy;
   const int64_t limit = std::max(1, std::min(policy.prefill_chunk, policy.micro_batch_tokens));
   for (size_t i = 0; i < rows.size();) {
     Row& row = *rows[i];
-    if (parts_.executor.kv->grow(row.kv, row.cached + std::min(row.pending(), limit))) {
+    if (parts_.kv->grow(row.kv, row.cached + std::min(row.pending(), limit))) {
       ++i;
       continue;
     }
@@ -236,7 +233,7 @@ void Generator::put_back_youngest() {
 }
 
 void Generator::begin_again(RowPointer row) {
-  parts_.executor.kv->close(row->kv);
+  parts_.kv->close(row->kv);
   drop_prefix(*row);
   row->prompt_logprobs.clear();
   row->logits.clear();
@@ -256,9 +253,10 @@ bool Generator::ends_here(const std::vector<Row*>& rows) const {
 void Generator::run(const SweepPlan& sweep, bool last) {
   BuildOptions options = shaper_.build_options();
   options.last_sweep = last;
-  Built built = build_sweep(parts_.executor.memory->weights.visits, *parts_.executor.program,
-                            shaper_.shapes(sweep), options, carry_);
-  executor_.run(sweep, built.schedule);
+  const std::vector<BatchShape> shapes = shaper_.shapes(sweep);
+  Built built =
+      build_sweep(parts_.memory->weights.visits, *parts_.program, shapes, options, carry_);
+  parts_.runner->run({sweep, shapes, built.schedule});
   carry_ = std::move(built.carry);
   for (const Step& step : built.schedule.steps) {
     counts_.lane_bytes[static_cast<int>(step.lane.kind)] += step.bytes;
@@ -269,7 +267,8 @@ void Generator::run(const SweepPlan& sweep, bool last) {
 
 // Work for the next sweep counts in this one when a lane finished it here.
 void Generator::add_busiest_lane() {
-  const LaneSet& lanes = parts_.executor.context->lanes;
+  if (parts_.lanes == nullptr) return;
+  const LaneSet& lanes = *parts_.lanes;
   double busiest = 0;
   for (const LaneId lane : lanes.lanes()) {
     double& before = lane_seconds_[static_cast<int>(lane.kind)];
@@ -321,21 +320,23 @@ void Generator::collect_scores(Row& row, const SpanPlan& span, int64_t first_sco
   if (!row.scores()) return;
   if (span.position == 0) row.prompt_logprobs.assign(1, 0.0f);
   for (size_t i = 0; i < span.targets.size(); ++i) {
-    const ScoreState& state = executor_.score(first_score + static_cast<int64_t>(i));
-    row.prompt_logprobs.push_back(state.target - (state.max + std::log(state.sum)));
+    const ScoreState* state = parts_.runner->score(first_score + static_cast<int64_t>(i));
+    const float logprob =
+        state != nullptr ? state->target - (state->max + std::log(state->sum)) : 0;
+    row.prompt_logprobs.push_back(logprob);
   }
 }
 
 void Generator::collect_logits(Row& row, const SpanPlan& span, int64_t first_logits) const {
-  const float* first = executor_.logits(first_logits);
+  const float* first = parts_.runner->logits(first_logits);
   row.logits.insert(row.logits.end(), first,
-                    first + span.logits_rows() * parts_.executor.spec->vocab);
+                    first + span.logits_rows() * parts_.spec->vocab);
 }
 
 std::span<const int32_t> Generator::end_tokens(const Row& row) {
   end_tokens_ = row.request.sampling.stop_token_ids;
   if (!row.request.sampling.ignore_eos) {
-    const auto& eos = parts_.executor.spec->eos;
+    const auto& eos = parts_.spec->eos;
     end_tokens_.insert(end_tokens_.end(), eos.begin(), eos.end());
   }
   return end_tokens_;
@@ -348,7 +349,10 @@ void Generator::sample(Row& row, int64_t logits_row, Event& event) {
   input.prompt = all.first(row.prompt_tokens);
   input.generated = all.subspan(row.prompt_tokens);
   input.end_tokens = end_tokens(row);
-  TokenChoice choice = sampler_.choose(executor_.logits(logits_row), input);
+  const float* logits = parts_.runner->logits(logits_row);
+  TokenChoice choice;
+  choice.token = 0;
+  if (logits != nullptr) choice = sampler_.choose(logits, input);
   const int32_t token = choice.token;
   row.tokens.push_back(token);
   ++counts_.generated_tokens;
@@ -371,7 +375,7 @@ void Generator::remove_finished() {
   for (const uint64_t id : finished_) {
     const auto row = std::find_if(active_.begin(), active_.end(),
                                   [&](const RowPointer& each) { return each->id == id; });
-    parts_.executor.kv->close((*row)->kv);
+    parts_.kv->close((*row)->kv);
     if (!(*row)->request.all_logits) active_.erase(row);
   }
   finished_.clear();

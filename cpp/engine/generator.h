@@ -8,17 +8,26 @@
 #include <memory>
 #include <vector>
 
+#include "base/lane.h"
 #include "engine/admission.h"
-#include "engine/executor.h"
 #include "engine/kv_dealer.h"
 #include "engine/sampler.h"
 #include "engine/shared_prefix.h"
 #include "engine/sweep_planner.h"
+#include "engine/sweep_runner.h"
 
 namespace penstock {
 
 struct GeneratorParts {
-  ExecutorParts executor;
+  SweepRunner* runner = nullptr;
+  const ModelSpec* spec = nullptr;
+  const Program* program = nullptr;
+  const WeightList* weights = nullptr;
+  const MemoryPlan* memory = nullptr;
+  const ResolvedPolicy* policy = nullptr;
+  KvStore* kv = nullptr;
+  const LaneSet* lanes = nullptr;  // whose busy time is told; may be null
+  bool accelerator = false;
   int max_context = 0;
 };
 
@@ -68,7 +77,6 @@ class Generator {
   std::span<const int32_t> end_tokens(const Row& row);
 
   GeneratorParts parts_;
-  Executor executor_;
   SweepShaper shaper_;
   SweepPlanner planner_;
   AdmissionRule admission_;
