@@ -48,7 +48,11 @@ class EngineArgs:
     ] = "fast"
     policy: Annotated[str, _option("auto, JSON text, or a JSON file.", _MEMORY)] = "auto"
     machine: Annotated[
-        str, _option("auto (what penstock probe measured), JSON text, or a JSON file.", _MEMORY)
+        str,
+        _option(
+            "auto (what penstock probe measured), t4, rtx4090, h200, laptop, or a JSON file.",
+            _MEMORY,
+        ),
     ] = "auto"
     cache: Annotated[str, _option("Folder for packed weights. Default: in MODEL.", _MEMORY)] = ""
     threads: Annotated[int, _option("0: one per core.", _NUMBERS)] = 0
