@@ -124,6 +124,18 @@ class WorkloadArgs:
 
 
 @dataclass(frozen=True)
+class PageArgs:
+    """The page of ``penstock plan``."""
+
+    html: Annotated[Path | None, typer.Option(help="Also write the plan as a page for people.")] = (
+        None
+    )
+    report: Annotated[
+        Path | None, typer.Option(help="Report of penstock run, to show beside the plan.")
+    ] = None
+
+
+@dataclass(frozen=True)
 class JobArgs:
     """Files of ``penstock run``."""
 

@@ -46,13 +46,11 @@ def plan_page(plan: dict[str, Any], report: dict[str, Any] | None = None) -> str
 _MEMORY = "What the engine will allocate, by label. The upright line is the budget."
 _LINKS = "What the whole job moves over each link, and how long each lane works at it."
 _ROOFLINE = (
-    "A point below its slanted roof has room left; the link whose point touches it is the limit. "
-    "The dotted line is the rate of the sweep."
+    "The dotted line is the rate of the sweep. Each link has a point on it; how far it lies below "
+    "its roof is the room that link has left."
 )
 _CHANGES = "The same job, planned again with one thing changed."
-_SWEEP = (
-    "One steady-state sweep: every layer once for every micro-batch. A gap is a lane that waits."
-)
+_SWEEP = "In steady state: every layer once for every micro-batch. A gap is a lane that waits."
 
 
 def _model(plan: dict[str, Any]) -> str:

@@ -26,14 +26,7 @@ _WORDS = 150  # room for the words after the longest bar
 def links_chart(prediction: dict[str, Any]) -> str:
     """A row per lane that has work: bytes of the job, and its share of the job's time."""
     lanes = mapping(prediction, "lanes")
-    rows = [
-        (
-            lane,
-            number(mapping(lanes, lane).get("bytes")),
-            number(mapping(lanes, lane).get("seconds")),
-        )
-        for lane in ordered(lanes, LANES)
-    ]
+    rows = [(lane, *_figures(lanes, lane)) for lane in ordered(lanes, LANES)]
     rows = [row for row in rows if row[1] or row[2]]
     if not rows:
         return ""
@@ -48,6 +41,11 @@ def links_chart(prediction: dict[str, Any]) -> str:
         _bytes(svg, y, (lane, moved, busy), most)
         _busy(svg, y, (lane, busy), whole)
     return svg.render()
+
+
+def _figures(lanes: dict[str, Any], lane: str) -> tuple[float, float]:
+    found = mapping(lanes, lane)
+    return number(found.get("bytes")), number(found.get("seconds"))
 
 
 def _bytes(svg: Svg, y: float, row: tuple[str, float, float], most: float) -> None:
@@ -69,9 +67,8 @@ def _busy(svg: Svg, y: float, row: tuple[str, float], whole: float) -> None:
     told = f"{seconds(busy)}, {percent(share)}"
     svg.rect(Box(_BUSY_X, y, room, _BAR), "track")
     if busy:
-        svg.rect(
-            Box(_BUSY_X, y, room * share, _BAR), f"l-{_css(lane)}", f"{lane_name(lane)}: {told}"
-        )
+        box = Box(_BUSY_X, y, room * share, _BAR)
+        svg.rect(box, f"l-{_css(lane)}", f"{lane_name(lane)}: {told}")
     svg.words(_BUSY_X + room + 8, y + 14, told, "small")
 
 

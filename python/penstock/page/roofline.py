@@ -80,7 +80,7 @@ def roofline_chart(prediction: dict[str, Any]) -> str:
     svg = Svg(_TOP + _HEIGHT + 48, "Roofline of the sweep")
     _grid(svg, axes)
     _roofs(svg, axes, links, peak)
-    _points(svg, axes, links, reached)
+    _points(svg, axes, links, (peak, reached))
     _legend(svg, links, peak, reached)
     return svg.render()
 
@@ -88,10 +88,8 @@ def roofline_chart(prediction: dict[str, Any]) -> str:
 def _axes(links: list[Link], peak: float, reached: float) -> Axes:
     used = [link for link in links if link.intensity]
     across = [x for link in used for x in (link.intensity, peak / link.rate)] or [1.0]
-    left, right = (
-        math.floor(math.log10(min(across)) - 0.2),
-        math.ceil(math.log10(max(across)) + 0.3),
-    )
+    left = math.floor(math.log10(min(across)) - 0.2)
+    right = math.ceil(math.log10(max(across)) + 0.3)
     bottom = math.floor(math.log10(reached) - 0.7)
     top = math.ceil(math.log10(max(peak, reached)) + 0.2)
     return Axes(left, max(right, left + 2), bottom, max(top, bottom + 2))
@@ -107,10 +105,8 @@ def _grid(svg: Svg, axes: Axes) -> None:
         y = axes.y(10.0**power)
         svg.line(Line(_LEFT, y, _LEFT + _PLOT, y), "grid")
         svg.words(_LEFT - 8, y + 4, power_words(power, "FLOP/s"), "small end")
-    middle = _LEFT + _PLOT / 2
-    svg.words(
-        middle, _TOP + _HEIGHT + 38, "operations per byte that crosses the link", "small middle"
-    )
+    words = "operations per byte that crosses the link"
+    svg.words(_LEFT + _PLOT / 2, _TOP + _HEIGHT + 38, words, "small middle")
 
 
 def _roofs(svg: Svg, axes: Axes, links: list[Link], peak: float) -> None:
@@ -126,13 +122,16 @@ def _roofs(svg: Svg, axes: Axes, links: list[Link], peak: float) -> None:
         svg.line(line, f"slant s-{link.css}{' dashed' if same else ''}")
 
 
-def _points(svg: Svg, axes: Axes, links: list[Link], reached: float) -> None:
+def _points(svg: Svg, axes: Axes, links: list[Link], rates: tuple[float, float]) -> None:
+    peak, reached = rates
     y = axes.y(reached)
     svg.line(Line(_LEFT, y, _LEFT + _PLOT, y), "reached")
     for link in links:
         if link.intensity:
+            x, roof = axes.x(link.intensity), min(peak, link.intensity * link.rate)
+            svg.line(Line(x, y, x, axes.y(roof)), f"room s-{link.css}")
             told = f"{lane_name(link.name)}: {digits(link.intensity)} operations per byte"
-            svg.dot(axes.x(link.intensity), y, f"l-{link.css} point", told)
+            svg.dot(x, y, f"l-{link.css} point", told)
 
 
 def _legend(svg: Svg, links: list[Link], peak: float, reached: float) -> None:
@@ -146,9 +145,8 @@ def _legend(svg: Svg, links: list[Link], peak: float, reached: float) -> None:
         if not link.intensity:
             continue
         svg.rect(Box(_LEGEND + 4, y - 12, 14, 14), f"l-{link.css}")
-        svg.words(
-            _LEGEND + 34, y, f"{shortened(lane_name(link.name), 20)}, {scaled(link.rate, 'B/s')}"
-        )
+        name = shortened(lane_name(link.name), 20)
+        svg.words(_LEGEND + 34, y, f"{name}, {scaled(link.rate, 'B/s')}")
         share = percent(reached / (link.rate * link.intensity))
         told = f"{digits(link.intensity)} operations per byte, {share} of its roof"
         svg.words(_LEGEND + 34, y + 17, told, "small")

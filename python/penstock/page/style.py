@@ -61,6 +61,7 @@ svg .inside{fill:var(--inside);font-size:12px}
 .roof{stroke:var(--ink);stroke-width:2.5}
 .reached{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:2 4}
 .slant{stroke-width:2.5}.dashed{stroke-dasharray:9 7}.s-other{stroke:var(--other)}
+.room{stroke-width:1.5;stroke-dasharray:2 3}
 .point{stroke:var(--card);stroke-width:2}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:5px 12px 5px 0;text-align:right;border-bottom:1px solid var(--rule);
@@ -72,7 +73,8 @@ tr:last-child td{border-bottom:0}
 table.changes td:last-child,table.changes th:last-child{width:34%;padding-right:0;text-align:left}
 .bar{display:inline-block;height:12px;background:var(--device);border-radius:2px;
  vertical-align:middle}
-dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(250px,1fr));gap:10px 36px;margin:8px 0 0}
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(250px,1fr));
+ gap:10px 36px;margin:8px 0 0}
 dt{color:var(--soft);font-size:13px}dd{margin:0;overflow-wrap:anywhere}
 footer{color:var(--soft);font-size:13px}
 """

@@ -60,9 +60,8 @@ class Svg:
             f'<rect x="{_at(box.x)}" y="{_at(box.y)}" width="{_at(max(0.4, box.width))}" '
             f'height="{_at(box.height)}" class="{css}"'
         )
-        self._parts.append(
-            f"{shape}><title>{escaped(title)}</title></rect>" if title else shape + "/>"
-        )
+        end = f"><title>{escaped(title)}</title></rect>" if title else "/>"
+        self._parts.append(shape + end)
 
     def line(self, line: Line, css: str) -> None:
         """A straight line."""

@@ -15,7 +15,6 @@ from penstock.page.values import (
     number,
     objects,
     ordered,
-    seconds,
     shortened,
 )
 from penstock.sizes import format_size
@@ -64,7 +63,7 @@ def _job_rows(plan: dict[str, Any], report: dict[str, Any]) -> list[Row]:
     rate, spent = number(report.get("tokens_per_second")), number(report.get("seconds"))
     return [
         ("tokens per second", number(predicted.get("tokens_per_second")), rate, digits),
-        ("time of the job", number(predicted.get("seconds")), spent, seconds),
+        ("time of the job", number(predicted.get("seconds")), spent, _seconds),
         ("sweeps", number(predicted.get("sweeps")), number(stats.get("sweeps")), _count),
     ]
 
@@ -76,7 +75,7 @@ def _lane_rows(plan: dict[str, Any], stats: dict[str, Any]) -> list[Row]:
         guess, found = mapping(planned, lane), mapping(ran, lane)
         busy = number(guess.get("seconds")), number(found.get("busy_seconds"))
         moved = number(guess.get("bytes")), number(found.get("bytes"))
-        rows.append((f"{lane_name(lane)}, busy", *busy, seconds))
+        rows.append((f"{lane_name(lane)}, busy", *busy, _seconds))
         rows.append((f"{lane_name(lane)}, bytes", *moved, _size))
     return rows
 
@@ -91,6 +90,10 @@ def _memory_rows(plan: dict[str, Any], stats: dict[str, Any]) -> list[Row]:
 
 def _size(value: float) -> str:
     return format_size(int(value))
+
+
+def _seconds(value: float) -> str:
+    return f"{digits(value)} s"
 
 
 def _count(value: float) -> str:
