@@ -24,13 +24,13 @@ def plan_page(plan: dict[str, Any], report: dict[str, Any] | None = None) -> str
     parts = [
         _headline(plan, prediction),
         _chart("Tensors by tier", tensors_chart(prediction), "Where the bytes of each group live."),
-        _chart("Memory by tier", memory_chart(plan), _MEMORY),
+        _chart("Memory by tier", memory_chart(plan), _memory_words(prediction)),
         _sweep(prediction),
         _chart("Bytes per link", links_chart(prediction), _LINKS),
         _chart("Roofline", roofline_chart(prediction), _ROOFLINE),
         _compared(plan, report),
         _section("What would change it", what_if(prediction), _CHANGES),
-        _section("Policy", policy(plan), text(plan.get("why"))),
+        _section("Policy", policy(plan), text(plan.get("why")) if prediction else ""),
     ]
     version = escaped(plan.get("version"))
     title = escaped(f"Plan: {_model(plan)}")
@@ -43,7 +43,6 @@ def plan_page(plan: dict[str, Any], report: dict[str, Any] | None = None) -> str
     )
 
 
-_MEMORY = "What the engine will allocate, by label. The upright line is the budget."
 _LINKS = "What the whole job moves over each link, and how long each lane works at it."
 _ROOFLINE = (
     "The dotted line is the rate of the sweep. Each link has a point on it; how far it lies below "
@@ -51,6 +50,11 @@ _ROOFLINE = (
 )
 _CHANGES = "The same job, planned again with one thing changed."
 _SWEEP = "In steady state: every layer once for every micro-batch. A gap is a lane that waits."
+
+
+def _memory_words(prediction: dict[str, Any]) -> str:
+    budget = " The upright line is the budget." if mapping(prediction, "budget_bytes") else ""
+    return f"What the engine will allocate, by label.{budget}"
 
 
 def _model(plan: dict[str, Any]) -> str:
@@ -66,7 +70,7 @@ def _headline(plan: dict[str, Any], prediction: dict[str, Any]) -> str:
     cards = _cards(prediction)
     if cards:
         parts.append(f'<div class="cards">{cards}</div>')
-    bottleneck = text(prediction.get("bottleneck")) or ("" if cards else text(plan.get("why")))
+    bottleneck = text(prediction.get("bottleneck") if prediction else plan.get("why"))
     if bottleneck:
         parts.append(f'<p class="lead">{escaped(bottleneck)}</p>')
     warnings = plan.get("warnings")

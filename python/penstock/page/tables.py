@@ -35,16 +35,20 @@ def table(head: list[str], rows: list[list[str]], css: str = "") -> str:
 
 
 def comparison(plan: dict[str, Any], report: dict[str, Any]) -> str:
-    """Predicted and measured side by side; "" where nothing is known of both."""
+    """Predicted and measured side by side; "" where nothing is known of both.
+
+    What only one of them tells is shown too, once the plan has a prediction.
+    """
     stats = mapping(report, "stats")
     rows = [*_job_rows(plan, report), *_lane_rows(plan, stats), *_memory_rows(plan, stats)]
+    if not any(predicted and measured for _, predicted, measured, _ in rows):
+        return ""
+    is_predicted = bool(mapping(plan, "prediction"))
     cells = [
         [escaped(name), show(predicted), show(measured), _difference(predicted, measured)]
         for name, predicted, measured, show in rows
-        if predicted and measured
+        if predicted and measured or (is_predicted and (predicted or measured))
     ]
-    if not cells:
-        return ""
     return table(["", "predicted", "measured", "measured over predicted"], cells, "compared")
 
 
@@ -70,11 +74,13 @@ def _job_rows(plan: dict[str, Any], report: dict[str, Any]) -> list[Row]:
 
 def _lane_rows(plan: dict[str, Any], stats: dict[str, Any]) -> list[Row]:
     planned, ran = mapping(plan, "prediction", "lanes"), mapping(stats, "lanes")
+    counted = mapping(stats, "predicted_bytes")  # what the run expected of its own sweeps
     rows: list[Row] = []
-    for lane in ordered(planned, LANES):
+    for lane in ordered({**ran, **planned}, LANES):
         guess, found = mapping(planned, lane), mapping(ran, lane)
         busy = number(guess.get("seconds")), number(found.get("busy_seconds"))
-        moved = number(guess.get("bytes")), number(found.get("bytes"))
+        expected = number(guess.get("bytes")) or number(counted.get(lane))
+        moved = expected, number(found.get("bytes"))
         rows.append((f"{lane_name(lane)}, busy", *busy, _seconds))
         rows.append((f"{lane_name(lane)}, bytes", *moved, _size))
     return rows
@@ -101,6 +107,8 @@ def _count(value: float) -> str:
 
 
 def _difference(predicted: float, measured: float) -> str:
+    if not predicted or not measured:
+        return '<span class="bad">not predicted</span>' if measured else "not measured"
     share = measured / predicted - 1
     css = "good" if abs(share) <= _CLOSE else "bad"
     sign = "+" if share >= 0 else "\u2212"
