@@ -26,7 +26,8 @@ GTEST_STAMP := $(VENV)/.stamp-gtest
 # Folders too, so that a removed file counts; but `cpp` is the name of a target.
 SOURCES := CMakeLists.txt pyproject.toml $(filter-out cpp,$(shell find cmake cpp python -name __pycache__ -prune -o \
   \( -type d -o -name '*.h' -o -name '*.cc' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh' \
-  -o -name '*.py' -o -name '*.txt' -o -name '*.cmake' -o -name '*.in' -o -name 'py.typed' \) -print))
+  -o -name '*.py' -o -name '*.json' -o -name '*.txt' -o -name '*.cmake' -o -name '*.in' \
+  -o -name 'py.typed' \) -print))
 CXX_FILES = $(shell find $(FORMAT_PATHS) \
   \( -name '*.h' -o -name '*.cc' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh' \))
 # FOLDER narrows `make format` to one folder and its tests, not to stir what others work on.

@@ -10,7 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from penstock import exitcodes
-from penstock.cli_options import EngineArgs, JobArgs, SamplingArgs, WorkloadArgs, flattened
+from penstock.cli_options import (
+    EngineArgs,
+    JobArgs,
+    PageArgs,
+    SamplingArgs,
+    WorkloadArgs,
+    flattened,
+)
 from penstock.errors import InvalidArgumentError, PenstockError
 
 app = typer.Typer(
@@ -97,14 +104,20 @@ def _refuse_overlap(job: JobArgs) -> None:
 
 @app.command()
 @flattened
-def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs) -> None:
+def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArgs) -> None:
     """Show formats, policy and memory for a workload, as JSON; config.json alone is needed."""
     from penstock.llm import LLM
     from penstock.native import Workload
+    from penstock.page import open_page
 
+    written = open_page(page.html, page.report)
     with LLM(model, **vars(engine)) as llm:
         rows, prompt, new = workload.rows, workload.prompt_len, workload.new
-        _print_json(llm.plan(Workload(rows, prompt, prompt, new, new)))
+        found = llm.plan(Workload(rows, prompt, prompt, new, new))
+    if written is not None:
+        written.write(found)
+        _tell(f"the page is in {written.path}")
+    _print_json(found)
 
 
 @app.command()

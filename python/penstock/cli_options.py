@@ -48,7 +48,11 @@ class EngineArgs:
     ] = "fast"
     policy: Annotated[str, _option("auto, JSON text, or a JSON file.", _MEMORY)] = "auto"
     machine: Annotated[
-        str, _option("auto (what penstock probe measured), JSON text, or a JSON file.", _MEMORY)
+        str,
+        _option(
+            "auto (what penstock probe measured), t4, rtx4090, h200, laptop, or a JSON file.",
+            _MEMORY,
+        ),
     ] = "auto"
     cache: Annotated[str, _option("Folder for packed weights. Default: in MODEL.", _MEMORY)] = ""
     threads: Annotated[int, _option("0: one per core.", _NUMBERS)] = 0
@@ -117,6 +121,18 @@ class WorkloadArgs:
     rows: Annotated[int, typer.Option(min=1, max=1 << 24, help="Rows.")] = 64
     prompt_len: Annotated[int, typer.Option(min=1, help="Prompt tokens a row.")] = 32
     new: Annotated[int, typer.Option(min=1, help="Generated tokens a row.")] = 32
+
+
+@dataclass(frozen=True)
+class PageArgs:
+    """The page of ``penstock plan``."""
+
+    html: Annotated[Path | None, typer.Option(help="Also write the plan as a page for people.")] = (
+        None
+    )
+    report: Annotated[
+        Path | None, typer.Option(help="Report of penstock run, to show beside the plan.")
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from penstock.config import cache_folder, machine_file
 from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError
+from penstock.machines import shipped_machine, shipped_machines
 from penstock.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class EngineSettings:
         if not isinstance(given.get("special_tokens", False), bool):
             raise _refuse("special_tokens", given["special_tokens"], "true or false")
         given["policy"] = json_text("policy", given.get("policy", ""))
-        given["machine"] = json_text("machine", given.get("machine", "auto"), machine_file())
+        given["machine"] = machine_text(given.get("machine", "auto"))
         name = _text("model", model)
         given["cache"] = cache_folder(name, given["cache"])
         return cls(model=name, **given)
@@ -119,6 +120,23 @@ def _text(name: str, value: object) -> str:
     return text
 
 
+def machine_text(value: str | dict[str, Any] | Path) -> str:
+    """A machine given as "auto", a shipped name, JSON text, a dict or a path, as JSON text.
+
+    A shipped name wins over a file of that name, which ``./NAME`` still reaches.
+    """
+    shipped = shipped_machine(value.strip()) if isinstance(value, str) else ""
+    if shipped:
+        return shipped
+    try:
+        return json_text("machine", value, machine_file())
+    except NotFoundError as error:
+        names = ", ".join(shipped_machines())
+        allowed = f"{error.allowed}, or one of {names}"
+        message = f"machine: no file {error.file!r}; allowed: {allowed}"
+        raise NotFoundError(message, file=error.file, field="machine", allowed=allowed) from None
+
+
 def json_text(name: str, value: str | dict[str, Any] | Path, auto: Path | None = None) -> str:
     """A policy or machine given as "auto", JSON text, a dict or a path, as JSON text.
 
@@ -137,7 +155,8 @@ def json_text(name: str, value: str | dict[str, Any] | Path, auto: Path | None =
         path = Path(text)
     if not path.is_file():
         allowed = '"auto", JSON text or the path of a JSON file'
-        raise NotFoundError(f"{name}: no file {text!r}; allowed: {allowed}", file=text)
+        message = f"{name}: no file {text!r}; allowed: {allowed}"
+        raise NotFoundError(message, file=text, field=name, allowed=allowed)
     if path.stat().st_size > _MAX_JSON_BYTES:
         message = f"{path}: over {_MAX_JSON_BYTES} bytes, not a {name}"
         raise MalformedError(message, file=str(path))

@@ -62,6 +62,8 @@ def test_run_has_the_options_of_the_library():
         ("run", "m", "--input", "i", "--output", "o", "--logit-bias", "{"),
         ("run", "m", "--input", "i", "--output", "o", "--report", "o"),
         ("quantize", "m"),
+        ("plan", "m", "--html", "missing/plan.html"),
+        ("plan", "m", "--report", "r.json"),
         ("bench", "m", "--rows", "0"),
         ("eval", "m", "--text", "missing"),
     ],

@@ -9,6 +9,7 @@ from penstock import LLM
 from penstock.config import machine_file
 from penstock.errors import InvalidArgumentError, NotFoundError, PenstockError
 from penstock.machine import Probe, measure_machine, write_machine
+from penstock.machines import shipped_machine, shipped_machines
 from penstock.native import Workload
 from penstock.settings import EngineSettings
 
@@ -93,3 +94,43 @@ def test_the_command_measures_and_keeps(tmp_path):
     assert list(tmp_path.rglob("*")) == [output.parent, output]  # nothing else is left
     with LLM(MODEL, host_memory="64MiB", machine=output) as llm:
         assert llm.plan(Workload(4, 8, 8, 8, 8))["why"]
+
+
+def test_a_shipped_machine_is_taken_by_name(monkeypatch, tmp_path):
+    assert shipped_machines() == ["h200", "laptop", "rtx4090", "t4"]
+    for name in shipped_machines():
+        machine = json.loads(EngineSettings.make("m", machine=name).machine)
+        assert machine["version"] == 1 and "docs/machines.md" in machine["about"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t4").write_text("{}")
+    assert "T4" in json.loads(EngineSettings.make("m", machine="t4").machine)["about"]
+    assert EngineSettings.make("m", machine="./t4").machine == "{}"
+
+
+def test_neither_a_file_nor_a_shipped_name_is_refused_with_the_names():
+    for wrong in ("T5", "../machines/t4", "t4.json", "__init__"):
+        with pytest.raises(NotFoundError, match="h200, laptop, rtx4090, t4") as caught:
+            EngineSettings.make("m", machine=wrong)
+        assert (caught.value.field, caught.value.file) == ("machine", wrong)
+
+
+def test_more_rows_are_never_slower_per_row_nor_faster_per_launch():
+    for name in shipped_machines():
+        machine = json.loads(shipped_machine(name))
+        assert all(rate > 0 for key, rate in machine.items() if key.endswith("_per_second"))
+        formats = {rate["format"] for rate in machine["gemm"]}
+        assert formats >= {"fp16", "bf16", "int8", "int4-g64"}
+        for format in formats:
+            rates = [r for r in machine["gemm"] if r["format"] == format]
+            assert [r["rows"] for r in rates] == [1, 16, 64, 256, 1024, 4096]
+            flops = [r["flops_per_second"] for r in rates]
+            seconds = [r["rows"] / r["flops_per_second"] for r in rates]
+            assert flops == sorted(flops)
+            assert all(b >= a * 0.999 for a, b in zip(seconds, seconds[1:], strict=False))
+
+
+def test_shipped_files_are_what_the_tool_writes(tmp_path):
+    tool = MODELS.parent / "tools" / "machine_files.py"
+    subprocess.run([sys.executable, str(tool), "--folder", str(tmp_path)], check=True, timeout=60)
+    written = {path.stem: path.read_text() for path in tmp_path.glob("*.json")}
+    assert written == {name: shipped_machine(name) for name in shipped_machines()}
