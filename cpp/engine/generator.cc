@@ -193,7 +193,7 @@ void Generator::drop_prefix(Row& row) {
 // Oldest first, so that a donor is settled before who waits for it.
 void Generator::settle_prefixes() {
   for (const RowPointer& row : active_) {
-    if (!row->waits()) row->donor = nullptr;
+    if (row->donor != nullptr && row->donor->stored() >= row->shared_tokens) row->donor = nullptr;
   }
 }
 

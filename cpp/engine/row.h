@@ -38,7 +38,8 @@ struct Row {
   // computes are by then if the other row's turn is before, those below only in the next sweep.
   bool waits() const {
     if (donor == nullptr) return false;
-    return (home.below_pages > 0 ? donor->cached : donor->stored()) < shared_tokens;
+    const int64_t before = donor->waits() ? 0 : donor->cached;
+    return (home.below_pages > 0 ? before : donor->stored()) < shared_tokens;
   }
   // The last token of a row is never read back, so its keys and values are not stored.
   int64_t final_cached() const { return generates() ? final_length() - 1 : final_length(); }
