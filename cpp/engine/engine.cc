@@ -82,6 +82,9 @@ struct Engine::State {
     parts.accelerator = context.accelerator();
     parts.max_context = input.max_context;
     generator.emplace(parts);
+    for (const MemoryItem& item : chosen.memory.items) {
+      if (item.label == "engine") tables = context.host.reserve(item.bytes, item.label);
+    }
     for (const LaneId lane : context.lanes.lanes()) before[lane.kind] = context.lanes.stats(lane);
   }
 
@@ -122,6 +125,7 @@ struct Engine::State {
   Chosen chosen;
   Context context;
   const PackedCache* packed = nullptr;
+  Reservation tables;  // page tables, steps, queues: paid when the loader's buffers are gone
   std::optional<WeightStore> store;
   std::optional<KvStore> kv;
   std::optional<ActivationStore> activations;
@@ -180,6 +184,12 @@ Stats Engine::stats() const {
   }
   for (const auto& [label, bytes] : context.host.peak_by_label()) stats.host_items[label] = bytes;
   return stats;
+}
+
+std::string Engine::predict(const std::vector<RowTokens>& rows, int64_t most_rows) const {
+  return guarded([&] {
+    return penstock::predict(state_->input, state_->chosen, rows, most_rows).dump();
+  });
 }
 
 std::string Engine::describe() const {

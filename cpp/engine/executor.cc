@@ -26,44 +26,6 @@ VisitRunner::Parts runner_parts(const ExecutorParts& p, const Staging& staging) 
           staging.inv_freq()};
 }
 
-const char* step_label(StepKind kind) {
-  switch (kind) {
-    case StepKind::panel_read:
-      return "weights read";
-    case StepKind::panel_upload:
-      return "weights upload";
-    case StepKind::embed_gather:
-      return "embedding rows";
-    case StepKind::embed_upload:
-      return "embedding upload";
-    case StepKind::kv_read:
-      return "kv read";
-    case StepKind::kv_write:
-      return "kv write";
-    case StepKind::activation_read:
-      return "activations read";
-    case StepKind::activation_write:
-      return "activations write";
-    case StepKind::compute:
-      return "compute";
-    case StepKind::logits_download:
-      return "logits download";
-    case StepKind::kv_upload:
-      return "kv upload";
-    case StepKind::exchange_download:
-      return "queries, keys, values down";
-    case StepKind::host_attention:
-      return "host attention";
-    case StepKind::exchange_upload:
-      return "attended rows up";
-    case StepKind::activation_upload:
-      return "activations upload";
-    case StepKind::activation_download:
-      return "activations download";
-  }
-  return "";
-}
-
 }  // namespace
 
 Executor::Executor(const ExecutorParts& parts)

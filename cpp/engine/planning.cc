@@ -7,6 +7,7 @@
 #include "base/version.h"
 #include "engine/guarded.h"
 #include "engine/host_limits.h"
+#include "engine/prediction_json.h"
 
 namespace penstock {
 namespace {
@@ -123,14 +124,28 @@ nlohmann::json describe_plan(const EnginePlan& plan) {
           {"warnings", plan.model.warnings()}};
 }
 
-std::string plan(const EngineOptions& given) {
+nlohmann::json predict(const PlanInput& input, const Chosen& chosen,
+                       const std::vector<RowTokens>& rows, int64_t most_rows) {
+  DryRunInput job;
+  job.plan = &input;
+  job.policy = &chosen.policy;
+  job.memory = &chosen.memory;
+  job.most_rows = most_rows;
+  for (const RowTokens& row : rows) job.rows.push_back({row.prompt, row.fresh, row.tokens});
+  if (rows.empty()) job.rows = typical_rows(input, chosen.policy);
+  return prediction_json(job, dry_run(job), true);
+}
+
+std::string plan(const EngineOptions& given, const std::vector<RowTokens>& rows) {
   return guarded([&] {
     const EngineOptions options = with_defaults(given);
     check_device_kind(options.device);
     const Model model(options, WeightFiles::not_needed);
     const PlanInput input = plan_input(options, model);
     const Chosen chosen = choose(options, input);
-    return describe_plan({options, model, input, chosen}).dump();
+    nlohmann::json result = describe_plan({options, model, input, chosen});
+    result["prediction"] = predict(input, chosen, rows, 4 * int64_t{chosen.policy.max_sequences});
+    return result.dump();
   });
 }
 

@@ -25,5 +25,8 @@ struct EnginePlan {
   const Chosen& chosen;
 };
 nlohmann::json describe_plan(const EnginePlan& plan);
+// `rows` empty: those of the workload.
+nlohmann::json predict(const PlanInput& input, const Chosen& chosen,
+                       const std::vector<RowTokens>& rows, int64_t most_rows);
 
 }  // namespace penstock

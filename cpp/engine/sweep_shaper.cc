@@ -34,18 +34,13 @@ int64_t SweepShaper::row_bytes(int weight) const {
   return parts_.weights->at(weight).cols * static_cast<int64_t>(dtype_bytes(raw));
 }
 
-uint64_t SweepShaper::table_disk_bytes(int table, std::span<const int32_t> ids) const {
+// Of one row of a table: nothing when all of them are in host memory.
+uint64_t SweepShaper::table_disk_bytes(int table) const {
   const WeightPlan& plan = parts_.memory->weights;
   const int owner = plan.alias.at(table) >= 0 ? plan.alias.at(table) : table;
-  const Segment* resident = nullptr;
-  for (const Segment& segment : plan.placements.at(owner).segments) {
-    if (segment.place.tier == Tier::host) resident = &segment;
-  }
-  uint64_t rows = 0;
-  for (const int32_t id : ids) {
-    rows += resident == nullptr || id < resident->begin || id >= resident->end;
-  }
-  return rows * static_cast<uint64_t>(row_bytes(table));
+  const std::vector<Segment>& segments = plan.placements.at(owner).segments;
+  const bool resident = segments.size() == 1 && segments.front().place.tier == Tier::host;
+  return resident ? 0 : static_cast<uint64_t>(row_bytes(table));
 }
 
 std::vector<BatchShape> SweepShaper::shapes(const SweepPlan& sweep) const {
@@ -58,10 +53,11 @@ BatchShape SweepShaper::shape(const BatchPlan& plan) const {
   BatchShape shape;
   shape.tokens = plan.tokens;
   shape.head_rows = plan.head_rows();
-  for (const SpanPlan& span : plan.spans) {
-    add_gather(span, &shape);
-    add_pages(span, &shape);
+  shape.gather_disk_bytes = plan.tokens * table_disk_bytes(token_table_);
+  if (position_table_ >= 0) {
+    shape.gather_disk_bytes += plan.tokens * table_disk_bytes(position_table_);
   }
+  for (const SpanPlan& span : plan.spans) add_pages(span, &shape);
   add_hidden(plan, &shape);
   if (!parts_.accelerator) return shape;
   shape.gather_upload_bytes = plan.tokens * row_bytes(token_table_);
@@ -69,16 +65,6 @@ BatchShape SweepShaper::shape(const BatchPlan& plan) const {
   shape.logits_bytes =
       plan.logits_rows * parts_.spec->vocab * sizeof(float) + plan.score_rows * sizeof(ScoreState);
   return shape;
-}
-
-void SweepShaper::add_gather(const SpanPlan& span, BatchShape* shape) const {
-  shape->gather_disk_bytes += table_disk_bytes(token_table_, span.tokens);
-  if (position_table_ < 0) return;
-  std::vector<int32_t> ids;
-  for (int32_t i = 0; i < span.count(); ++i) {
-    ids.push_back(span.position + i + parts_.spec->position_offset);
-  }
-  shape->gather_disk_bytes += table_disk_bytes(position_table_, ids);
 }
 
 void SweepShaper::add_hidden(const BatchPlan& plan, BatchShape* shape) const {

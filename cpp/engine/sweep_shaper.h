@@ -32,11 +32,10 @@ class SweepShaper {
 
  private:
   BatchShape shape(const BatchPlan& plan) const;
-  void add_gather(const SpanPlan& span, BatchShape* shape) const;
   void add_pages(const SpanPlan& span, BatchShape* shape) const;
   void count_keys(const SpanPlan& span, const SpanPages& pages, BatchShape* shape) const;
   void add_hidden(const BatchPlan& plan, BatchShape* shape) const;
-  uint64_t table_disk_bytes(int table, std::span<const int32_t> ids) const;
+  uint64_t table_disk_bytes(int table) const;
   int64_t row_bytes(int weight) const;
 
   ShaperParts parts_;

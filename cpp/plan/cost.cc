@@ -6,7 +6,6 @@
 namespace penstock {
 namespace {
 
-constexpr double kVectorFlopsShare = 0.1;     // norms and the like, against matrix products
 constexpr double kBatchVisitSeconds = 20e-6;  // submitting and joining one compute step
 
 WorkCount total_work(const PlanInput& input, const ModuleWork& work) {
@@ -35,6 +34,8 @@ std::string_view main_format(const PlanInput& input) {
 constexpr int index(LaneKind kind) { return static_cast<int>(kind); }
 
 }  // namespace
+
+double visit_seconds(const Machine&) { return kBatchVisitSeconds; }
 
 double SweepCost::busiest() const {
   return *std::max_element(std::begin(seconds), std::end(seconds));
@@ -75,7 +76,7 @@ double CostModel::compute_seconds(const WeightTraffic& weights, const SweepLoad&
   const double key_bytes = key_values_ * static_cast<double>(load.key_positions) * kv_value_bytes_;
   return gemm_seconds(weights, load) + other_flops / machine.gemm_flops_per_second +
          key_bytes / machine.attention_rate(format(input_.kv).name) +
-         batches * static_cast<double>(weights.visits) * kBatchVisitSeconds;
+         batches * static_cast<double>(weights.visits) * visit_seconds(machine);
 }
 
 SweepCost CostModel::sweep(const WeightTraffic& weights, const SweepLoad& load) const {

@@ -24,6 +24,14 @@ struct SweepLoad {
   uint64_t logits_bytes = 0;           // accelerator: downloaded
 };
 
+// Arithmetic of norms and the like, against matrix products.
+inline constexpr double kVectorFlopsShare = 0.1;
+// Rows of a prompt's chunk that share one read of a key, where attention of prompts has not been
+// measured.
+inline constexpr double kPrefillKeyReuse = 8;
+// Submitting and joining one compute step.
+double visit_seconds(const Machine& machine);
+
 struct SweepCost {
   double seconds[kLaneKinds] = {};
   uint64_t bytes[kLaneKinds] = {};

@@ -9,7 +9,6 @@ namespace penstock {
 namespace {
 
 constexpr double kSweepSeconds = 2e-3;     // sampling, building the next sweep
-constexpr double kPrefillKeyReuse = 8;     // rows of a chunk that share one read of a key
 constexpr double kLeastOverlapLoss = 0.1;  // of the shorter of two that run side by side
 constexpr int64_t kManyRows = 1'000'000;
 

@@ -1,34 +1,40 @@
 #include "schedule/simulate.h"
 
 #include <algorithm>
-#include <map>
-#include <unordered_map>
-#include <utility>
 
 namespace penstock {
 
-Timeline simulate(const std::vector<const Schedule*>& sweeps,
-                  const std::function<double(const Step&)>& seconds_of) {
+Timeline Simulator::run(const Schedule& sweep, const StepSeconds& seconds_of, double not_before) {
+  std::erase_if(ends_, [&](const auto& end) { return end.first < previous_first_; });
+  previous_first_ = sweep.first_id;
   Timeline timeline;
-  std::map<std::pair<LaneKind, int>, double> lane_free;
-  std::unordered_map<uint64_t, double> ends;  // of steps before the first sweep: absent, at 0
-  for (const Schedule* sweep : sweeps) {
-    for (const Step& step : sweep->steps) {
-      double& free = lane_free[{step.lane.kind, step.lane.ordinal}];
-      double begin = free;
-      for (uint64_t id : step.after) {
-        const auto found = ends.find(id);
-        if (found != ends.end()) begin = std::max(begin, found->second);
-      }
-      const double seconds = seconds_of(step);
-      free = begin + seconds;
-      ends[step.id] = free;
-      timeline.entries.push_back({step.id, begin, free});
-      timeline.busy[static_cast<int>(step.lane.kind)] += seconds;
-      timeline.seconds = std::max(timeline.seconds, free);
+  timeline.entries.reserve(sweep.steps.size());
+  for (const Step& step : sweep.steps) {
+    const int lane = static_cast<int>(step.lane.kind);
+    double begin = std::max(not_before, free_[lane]);
+    for (const uint64_t id : step.after) {
+      const auto found = ends_.find(id);
+      if (found != ends_.end()) begin = std::max(begin, found->second);
     }
+    const double seconds = seconds_of(step), end = begin + seconds;
+    free_[lane] = ends_[step.id] = end;
+    timeline.entries.push_back({step.id, begin, end});
+    timeline.busy[lane] += seconds;
+    timeline.seconds = std::max(timeline.seconds, end);
   }
   return timeline;
+}
+
+Timeline simulate(const std::vector<const Schedule*>& sweeps, const StepSeconds& seconds_of) {
+  Simulator simulator;
+  Timeline all;
+  for (const Schedule* sweep : sweeps) {
+    const Timeline one = simulator.run(*sweep, seconds_of, 0);
+    all.entries.insert(all.entries.end(), one.entries.begin(), one.entries.end());
+    for (int lane = 0; lane < kLaneKinds; ++lane) all.busy[lane] += one.busy[lane];
+    all.seconds = std::max(all.seconds, one.seconds);
+  }
+  return all;
 }
 
 }  // namespace penstock

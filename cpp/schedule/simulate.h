@@ -1,8 +1,9 @@
-// Discrete-event run of a schedule on modelled lanes: when each step begins and ends if lanes are
+// Discrete-event run of schedules on modelled lanes: when each step begins and ends if lanes are
 // in-order and every step takes the seconds that `seconds_of` says.
 #pragma once
 
 #include <functional>
+#include <unordered_map>
 #include <vector>
 
 #include "schedule/step.h"
@@ -19,7 +20,23 @@ struct Timeline {
   double busy[kLaneKinds] = {};  // seconds per lane kind
 };
 
-Timeline simulate(const std::vector<const Schedule*>& sweeps,
-                  const std::function<double(const Step&)>& seconds_of);
+using StepSeconds = std::function<double(const Step&)>;
+
+// One sweep after the other; lanes go on from where the sweep before left them.
+class Simulator {
+ public:
+  // None of the steps begins before `not_before`. Entries of this sweep alone, at absolute times.
+  Timeline run(const Schedule& sweep, const StepSeconds& seconds_of, double not_before);
+  // End of the steps so far on one kind of lane.
+  double lane_end(LaneKind lane) const { return free_[static_cast<int>(lane)]; }
+
+ private:
+  double free_[kLaneKinds] = {};
+  // Of the steps of this sweep and the one before; what is older is over.
+  std::unordered_map<uint64_t, double> ends_;
+  uint64_t previous_first_ = 0;
+};
+
+Timeline simulate(const std::vector<const Schedule*>& sweeps, const StepSeconds& seconds_of);
 
 }  // namespace penstock

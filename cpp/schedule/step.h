@@ -32,6 +32,7 @@ enum class StepKind : uint8_t {
 };
 inline constexpr int kStepKinds = 16;
 LaneKind lane_of(StepKind kind);
+const char* step_label(StepKind kind);  // for people
 
 enum class SlotKind : uint8_t {
   none,

@@ -124,20 +124,16 @@ WeightPanel WeightStore::uploaded(const Panel& panel, const std::byte* device_sl
   return {device_slot, panel.row_begin, panel.row_end};
 }
 
-uint64_t WeightStore::table_disk_bytes(int table, std::span<const int32_t> ids) const {
-  uint64_t rows = 0;
-  for (const int32_t id : ids) rows += find_resident(table, Tier::host, id) == nullptr;
-  return rows * row_bytes(table);
-}
-
 void WeightStore::gather(int table, std::span<const int32_t> ids, std::byte* out,
                          std::vector<Transfer>& transfers) const {
   const int64_t bytes = row_bytes(table);
   const TensorLocation* location = source_.location(list_.at(table));
+  const Resident* whole = find_resident(table, Tier::host, 0);
+  if (whole != nullptr && whole->end < list_.at(table).rows) whole = nullptr;
   for (size_t i = 0; i < ids.size(); ++i) {
     std::byte* destination = out + i * bytes;
-    if (const Resident* found = find_resident(table, Tier::host, ids[i])) {
-      std::memcpy(destination, found->data + (ids[i] - found->begin) * bytes, bytes);
+    if (whole != nullptr) {
+      std::memcpy(destination, whole->data + ids[i] * bytes, bytes);
     } else if (location == nullptr) {
       source_.read_raw(list_.at(table), ids[i], ids[i] + 1, destination);
     } else {

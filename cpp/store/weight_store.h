@@ -51,9 +51,8 @@ class WeightStore {
   CopyParams upload(const Panel& panel, const std::byte* host_slot, std::byte* device_slot) const;
   WeightPanel uploaded(const Panel& panel, const std::byte* device_slot) const;
 
-  // Bytes of rows `ids` of a table that must be read from disk.
-  uint64_t table_disk_bytes(int table, std::span<const int32_t> ids) const;
-  // Copies resident rows to out[i * row_bytes] and appends transfers for the others.
+  // Copies the rows of a table that is wholly in host memory to out[i * row_bytes], and appends
+  // transfers for those of any other: which rows are asked for changes no byte count.
   void gather(int table, std::span<const int32_t> ids, std::byte* out,
               std::vector<Transfer>& transfers) const;
   int64_t row_bytes(int weight) const;  // raw rows as stored

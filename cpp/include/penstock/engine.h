@@ -97,6 +97,13 @@ struct Stats {
   uint64_t active = 0, waiting = 0;                          // requests
 };
 
+// A row of a job, for predictions.
+struct RowTokens {
+  int64_t prompt = 1;
+  int64_t fresh = 1;  // to be generated; 0: the row is scored
+  std::vector<int32_t> tokens;  // the prompt, for what rows share; empty: they share nothing
+};
+
 class Engine {
  public:
   explicit Engine(const EngineOptions& options);
@@ -117,6 +124,10 @@ class Engine {
   std::vector<float> logits(const std::vector<int32_t>& tokens);
 
   Stats stats() const;
+  // JSON: what these rows will take, if each ends where it is said to: seconds and bytes by lane,
+  // peaks, tokens per second, from the very sweeps that would run and the rates of
+  // EngineOptions::machine. Rows beyond `most_rows` (0: none are) are extrapolated.
+  std::string predict(const std::vector<RowTokens>& rows, int64_t most_rows = 0) const;
   std::string describe() const;  // JSON: model, formats, policy, why, memory by item
   int vocab() const;
   int max_context() const;
@@ -129,8 +140,9 @@ class Engine {
 };
 
 // What Engine::describe() of an engine with these options would say of model, formats, policy and
-// memory, from config.json alone: no weights are read, none need be there. Throws ApiError.
-std::string plan(const EngineOptions& options);
+// memory, from config.json alone: no weights are read, none need be there. With a `prediction` for
+// these rows, or for the rows that the options expect. Throws ApiError.
+std::string plan(const EngineOptions& options, const std::vector<RowTokens>& rows = {});
 
 // Names accepted by "dummy:NAME", and of one of them: the config.json text, and name and shape of
 // every tensor of its checkpoint.

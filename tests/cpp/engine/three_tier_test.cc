@@ -92,9 +92,35 @@ class ThreeTiers : public ::testing::TestWithParam<Format> {
   static Outcome run(const EngineOptions& options) {
     Engine engine(options);
     Outcome outcome;
+    const nlohmann::json predicted = nlohmann::json::parse(engine.predict(row_lengths()));
     collect(engine, submit(engine, requests()), outcome);
     expect_honest(outcome.stats);
+    expect_predicted(outcome.stats, predicted);
     return outcome;
+  }
+
+  static std::vector<RowTokens> row_lengths() {
+    std::vector<RowTokens> rows;
+    for (const Request& request : requests()) {
+      rows.push_back({static_cast<int64_t>(request.tokens.size()),
+                      request.score ? 0 : request.sampling.max_tokens, request.tokens});
+    }
+    return rows;
+  }
+
+  // Integers: bytes of every lane, sweeps, tokens, peaks of every tier.
+  static void expect_predicted(const Stats& stats, const nlohmann::json& predicted) {
+    EXPECT_EQ(stats.sweeps, predicted.at("sweeps").get<uint64_t>());
+    EXPECT_EQ(stats.generated_tokens, predicted.at("generated_tokens").get<uint64_t>());
+    EXPECT_EQ(stats.prompt_tokens, predicted.at("prompt_tokens").get<uint64_t>());
+    for (const auto& [lane, bytes] : stats.predicted_bytes) {
+      const auto& lanes = predicted.at("lanes");
+      const uint64_t wanted = lanes.contains(lane) ? lanes.at(lane).at("bytes").get<uint64_t>() : 0;
+      EXPECT_EQ(bytes, wanted) << lane;
+    }
+    for (const auto& [tier, peak] : stats.peak_bytes) {
+      EXPECT_EQ(peak, predicted.at("peak_bytes").at(tier).get<uint64_t>()) << tier;
+    }
   }
 
   std::string folder_;
@@ -127,7 +153,7 @@ TEST_P(ThreeTiers, HostAttentionOfSeveralMicroBatchesOfDifferentPrompts) {
   base_.delay_seed = 5;
   for (const char* kv_share :
        {R"({"host": 1})", R"({"disk": 1})", R"({"host": 0.5, "disk": 0.5})"}) {
-    base_.policy = std::string(R"({"host_attention": true, "micro_batch": 2, "micro_batches": 4,
+    base_.policy = std::string(R"({"share_prefix": false, "host_attention": true, "micro_batch": 2, "micro_batches": 4,
         "weight_share": {"host": 0.5, "disk": 0.5}, "kv_share": )") +
                    kv_share + "}";
     const Outcome found = run(base_);

@@ -17,7 +17,7 @@ class PolicyMaker {
   EngineOptions options(EngineOptions base, const std::string& only = "") {
     base.device = !only.empty() ? only : pick(2) == 0 ? "virtual" : "cpu";
     const bool accelerator = base.device == "virtual";
-    base.delay_seed = accelerator && pick(4) == 0 ? generator_() : 0;
+    base.delay_seed = accelerator && pick(6) == 0 ? generator_() : 0;
     base.threads = 1 + pick(2);
     nlohmann::json policy;
     policy["weight_share"] = shares(accelerator, true);

@@ -1,0 +1,217 @@
+#include "engine/dry_run.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "engine/generator.h"
+#include "plan/row_lengths.h"
+#include "schedule/step_cost.h"
+
+namespace penstock {
+namespace {
+
+constexpr double kSweepSeconds = 1e-3;             // planning and building one
+constexpr double kSampledValuesPerSecond = 1.5e9;  // logits that the sampler looks at
+constexpr double kSteadyBegin = 0.3, kSteadyEnd = 0.7;  // of the rows: between them nothing changes
+
+class Reckoner final : public SweepRunner {
+ public:
+  Reckoner(const DryRunInput& input, uint64_t tokens)
+      : cost_(*input.plan, *input.policy, input.memory->weights),
+        vocab_(input.plan->spec->vocab),
+        middle_(tokens / 2) {}
+
+  void run(const SweepWork& sweep) override {
+    const auto seconds = [&](const Step& step) { return cost_.seconds(step, sweep.shapes); };
+    const double begin = ready_;
+    Timeline timeline = simulator_.run(sweep.schedule, seconds, begin);
+    double end = begin;
+    for (const LaneKind lane :
+         {LaneKind::compute, LaneKind::host_compute, LaneKind::disk_write, LaneKind::d2h}) {
+      end = std::max(end, simulator_.lane_end(lane));
+    }
+    ready_ = end + kSweepSeconds +
+             static_cast<double>(sweep.plan.logits_rows * vocab_) / kSampledValuesPerSecond;
+    for (int lane = 0; lane < kLaneKinds; ++lane) done_.lane_seconds[lane] += timeline.busy[lane];
+    for (const Step& step : sweep.schedule.steps) {
+      done_.lane_bytes[static_cast<int>(step.lane.kind)] += step.bytes;
+    }
+    const double flops = cost_.flops(sweep.shapes);
+    done_.flops += flops;
+    const bool middle = tokens_ <= middle_ && tokens_ + sweep.plan.logits_rows > middle_;
+    tokens_ += sweep.plan.logits_rows;
+    if (!middle && !done_.sweep.steps.empty()) return;
+    done_.sweep = sweep.schedule;
+    done_.timeline = std::move(timeline);
+    done_.sweep_begin = begin;
+    done_.sweep_seconds = ready_ - begin;
+    done_.sweep_flops = flops;
+  }
+  const float* logits(int64_t) const override { return nullptr; }
+  const ScoreState* score(int64_t) const override { return nullptr; }
+
+  double now() const { return ready_; }
+  Prediction& done() { return done_; }
+
+ private:
+  StepCost cost_;
+  int64_t vocab_;
+  uint64_t middle_, tokens_ = 0;
+  Simulator simulator_;
+  double ready_ = 0;
+  Prediction done_;
+};
+
+Request request_of(const RowLength& row, int64_t number, int vocab) {
+  Request request;
+  request.tokens = row.tokens;
+  request.tokens.resize(static_cast<size_t>(row.prompt));
+  if (row.tokens.empty()) {  // different from the first token on
+    request.tokens[0] = static_cast<int32_t>(number % vocab);
+    if (row.prompt > 1) request.tokens[1] = static_cast<int32_t>(number / vocab % vocab);
+  }
+  request.sampling.max_tokens = static_cast<int>(std::max<int64_t>(1, row.fresh));
+  request.sampling.ignore_eos = true;
+  request.score = row.fresh == 0;
+  return request;
+}
+
+// What a job has taken when some part of its rows is over.
+struct Mark {
+  double seconds = 0, rows = 0, flops = 0;
+  double lane_seconds[kLaneKinds] = {}, lane_bytes[kLaneKinds] = {};
+};
+
+Mark mark_of(const Reckoner& reckoner, const Prediction& done, double rows) {
+  Mark mark;
+  mark.seconds = reckoner.now();
+  mark.rows = rows;
+  mark.flops = done.flops;
+  for (int lane = 0; lane < kLaneKinds; ++lane) {
+    mark.lane_seconds[lane] = done.lane_seconds[lane];
+    mark.lane_bytes[lane] = static_cast<double>(done.lane_bytes[lane]);
+  }
+  return mark;
+}
+
+// Adds `rows` rows that are like those between the marks.
+void extrapolate(const Mark& from, const Mark& to, double rows, Prediction* prediction) {
+  const double each = rows / std::max(1.0, to.rows - from.rows);
+  prediction->extrapolated = true;
+  prediction->seconds += (to.seconds - from.seconds) * each;
+  prediction->flops += (to.flops - from.flops) * each;
+  for (int lane = 0; lane < kLaneKinds; ++lane) {
+    prediction->lane_seconds[lane] += (to.lane_seconds[lane] - from.lane_seconds[lane]) * each;
+    prediction->lane_bytes[lane] +=
+        static_cast<uint64_t>((to.lane_bytes[lane] - from.lane_bytes[lane]) * each);
+  }
+}
+
+class DryRun {
+ public:
+  explicit DryRun(const DryRunInput& input)
+      : input_(input),
+        count_(input.most_rows > 0
+                   ? std::min(input.rows.size(), static_cast<size_t>(input.most_rows))
+                   : input.rows.size()),
+        kv_(kv_books(input)),
+        reckoner_(input, tokens()),
+        generator_(parts()) {}
+
+  Prediction run() {
+    for (size_t i = 0; i < count_; ++i) {
+      generator_.submit(request_of(input_.rows[i], static_cast<int64_t>(i), vocab()));
+    }
+    size_t finished = 0;
+    while (!generator_.idle()) {
+      for (const Event& event : generator_.step()) finished += event.finished;
+      note(static_cast<double>(finished));
+    }
+    return total();
+  }
+
+ private:
+  int vocab() const { return input_.plan->spec->vocab; }
+
+  uint64_t tokens() const {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count_; ++i) sum += static_cast<uint64_t>(input_.rows[i].fresh);
+    return sum;
+  }
+
+  static KvStoreInput kv_books(const DryRunInput& input) {
+    KvStoreInput kv;
+    kv.layout = input.memory->kv;
+    kv.layers = static_cast<int>(input.plan->spec->layers.size());
+    kv.blocks = input.memory->kv_blocks;
+    kv.host_blocks = input.memory->kv_host_blocks;
+    kv.disk_bytes = input.memory->kv_disk_bytes;
+    kv.accelerator = input.plan->accelerator;
+    return kv;
+  }
+
+  GeneratorParts parts() {
+    GeneratorParts parts;
+    parts.runner = &reckoner_;
+    parts.spec = input_.plan->spec;
+    parts.program = &program_of(*input_.plan, *input_.policy);
+    parts.weights = input_.plan->weights;
+    parts.memory = input_.memory;
+    parts.policy = input_.policy;
+    parts.kv = &kv_;
+    parts.accelerator = input_.plan->accelerator;
+    parts.max_context = input_.plan->max_context;
+    return parts;
+  }
+
+  void note(double finished) {
+    const auto count = static_cast<double>(count_);
+    if (finished <= kSteadyBegin * count) begin_ = mark_of(reckoner_, reckoner_.done(), finished);
+    if (finished <= kSteadyEnd * count) end_ = mark_of(reckoner_, reckoner_.done(), finished);
+  }
+
+  Prediction total() {
+    Prediction done = std::move(reckoner_.done());
+    const Generator::Counts counts = generator_.counts();
+    done.seconds = reckoner_.now();
+    done.rows = input_.rows.size();
+    done.sweeps = counts.sweeps;
+    done.prompt_tokens = counts.prompt_tokens;
+    done.generated_tokens = counts.generated_tokens;
+    if (count_ == input_.rows.size()) return done;
+    const double whole = static_cast<double>(input_.rows.size()) / static_cast<double>(count_);
+    const Mark& from = end_.rows > begin_.rows ? begin_ : Mark{};
+    const Mark to = end_.rows > begin_.rows
+                        ? end_
+                        : mark_of(reckoner_, done, static_cast<double>(count_));
+    const double sweep_seconds = done.seconds / static_cast<double>(done.sweeps);
+    extrapolate(from, to, static_cast<double>(input_.rows.size() - count_), &done);
+    done.sweeps = static_cast<uint64_t>(done.seconds / sweep_seconds);
+    done.prompt_tokens = static_cast<uint64_t>(static_cast<double>(done.prompt_tokens) * whole);
+    done.generated_tokens =
+        static_cast<uint64_t>(static_cast<double>(done.generated_tokens) * whole);
+    return done;
+  }
+
+  const DryRunInput& input_;
+  size_t count_;
+  KvStore kv_;
+  Reckoner reckoner_;
+  Generator generator_;
+  Mark begin_, end_;
+};
+
+}  // namespace
+
+Prediction dry_run(const DryRunInput& input) { return DryRun(input).run(); }
+
+std::vector<RowLength> typical_rows(const PlanInput& input, const ResolvedPolicy& policy) {
+  const RowLengths lengths = row_lengths(input);
+  const int64_t many = 3 * int64_t{policy.max_sequences};
+  const int64_t rows = input.workload.rows > 0 ? input.workload.rows : many;
+  const int64_t fresh = std::max<int64_t>(1, lengths.mean - lengths.prompt);
+  return std::vector<RowLength>(static_cast<size_t>(rows),
+                                {std::min(lengths.prompt, lengths.mean - fresh), fresh, {}});
+}
+
+}  // namespace penstock

@@ -1,0 +1,51 @@
+// A whole job without its model: the generator plans every sweep as it would, the builder builds
+// it, and the simulator says how long it takes on a machine. Bytes per lane are those that a run
+// moves, to the byte, as long as rows end where they are said to end.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "plan/memory_plan.h"
+#include "schedule/build.h"
+#include "schedule/simulate.h"
+
+namespace penstock {
+
+struct RowLength {
+  int64_t prompt = 1, fresh = 1;  // tokens read; generated, 0: the row is scored
+  std::vector<int32_t> tokens;    // the prompt; empty: it begins like no other
+};
+
+struct Prediction {
+  double seconds = 0;
+  uint64_t rows = 0, sweeps = 0, prompt_tokens = 0, generated_tokens = 0;
+  double lane_seconds[kLaneKinds] = {};
+  uint64_t lane_bytes[kLaneKinds] = {};
+  double flops = 0;
+  // A sweep from the middle of the job.
+  Schedule sweep;
+  Timeline timeline;
+  double sweep_begin = 0, sweep_seconds = 0, sweep_flops = 0;
+  bool extrapolated = false;  // the job is longer than what was run through
+
+  double tokens_per_second() const {
+    return seconds > 0 ? static_cast<double>(generated_tokens) / seconds : 0;
+  }
+};
+
+struct DryRunInput {
+  const PlanInput* plan = nullptr;
+  const ResolvedPolicy* policy = nullptr;
+  const MemoryPlan* memory = nullptr;
+  std::vector<RowLength> rows;  // in the order in which they are submitted
+  int64_t most_rows = 0;        // run through so many and extrapolate; 0: all
+};
+
+// Throws like Engine::submit() for rows that do not fit.
+Prediction dry_run(const DryRunInput& input);
+
+// Rows as a workload describes them.
+std::vector<RowLength> typical_rows(const PlanInput& input, const ResolvedPolicy& policy);
+
+}  // namespace penstock

@@ -1,0 +1,160 @@
+#include "engine/prediction_json.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+namespace penstock {
+namespace {
+
+using Json = nlohmann::json;
+
+const char* lane_words(LaneKind lane) {
+  constexpr const char* kWords[] = {"compute",
+                                    "attention on the host",
+                                    "the link to the device",
+                                    "the link from the device",
+                                    "reading from disk",
+                                    "writing to disk"};
+  return kWords[static_cast<int>(lane)];
+}
+
+std::string bottleneck(const Prediction& prediction) {
+  const double* busy = prediction.lane_seconds;
+  const auto lane = static_cast<int>(std::max_element(busy, busy + kLaneKinds) - busy);
+  const double share = busy[lane] / std::max(prediction.seconds, 1e-12);
+  char text[200];
+  std::snprintf(text, sizeof text, "%s decides: busy for %.0f %% of the time (%.3g of %.3g s)",
+                lane_words(static_cast<LaneKind>(lane)), 100 * share, busy[lane],
+                prediction.seconds);
+  return text;
+}
+
+Json lanes_json(const Prediction& prediction) {
+  Json lanes = Json::object();
+  for (int i = 0; i < kLaneKinds; ++i) {
+    if (prediction.lane_seconds[i] <= 0 && prediction.lane_bytes[i] == 0) continue;
+    lanes[lane_name(static_cast<LaneKind>(i))] = {{"seconds", prediction.lane_seconds[i]},
+                                                  {"bytes", prediction.lane_bytes[i]}};
+  }
+  return lanes;
+}
+
+Json tier_json(const uint64_t (&bytes)[kTiers]) {
+  Json json = Json::object();
+  for (int tier = 0; tier < kTiers; ++tier) {
+    json[std::string(tier_name(static_cast<Tier>(tier)))] = bytes[tier];
+  }
+  return json;
+}
+
+void add_matrix_bytes(const DryRunInput& input, const WeightInfo& info, uint64_t (&bytes)[kTiers]) {
+  const WeightPlan& plan = input.memory->weights;
+  for (const Segment& s : plan.placements.at(info.id).segments) {
+    bytes[static_cast<int>(s.place.tier)] +=
+        stored_bytes(info, plan.formats.at(info.id), s.begin, s.end);
+  }
+}
+
+// Bytes by tier: weights by their role, then keys and values, then hidden rows.
+Json tensors_json(const DryRunInput& input) {
+  struct Bytes {
+    uint64_t of[kTiers] = {};
+  };
+  std::vector<std::string> order;
+  std::map<std::string, Bytes> sums;
+  for (const WeightInfo& info : input.plan->weights->all()) {
+    const std::string name(info.kind == WeightKind::vector ? "norms and biases"
+                                                           : role_name(info.role));
+    if (!sums.contains(name)) order.push_back(name);
+    Bytes& sum = sums[name];
+    if (info.kind == WeightKind::vector) {
+      const Tier tier = input.plan->accelerator ? Tier::device : Tier::host;
+      sum.of[static_cast<int>(tier)] += info.rows * info.cols * 4;
+    } else if (input.memory->weights.alias.at(info.id) < 0) {
+      add_matrix_bytes(input, info, sum.of);
+    }
+  }
+  for (const auto& [name, label] : {std::pair{"kv", "kv"}, std::pair{"activations", "hidden"}}) {
+    order.push_back(name);
+    for (const MemoryItem& item : input.memory->items) {
+      const bool spilled = item.label == "activations" && std::string(name) == "activations";
+      if (item.label == label || spilled) sums[name].of[static_cast<int>(item.tier)] += item.bytes;
+    }
+  }
+  Json tensors = Json::array();
+  for (const std::string& name : order) {
+    tensors.push_back({{"name", name}, {"bytes", tier_json(sums[name].of)}});
+  }
+  return tensors;
+}
+
+Json roofline_json(const DryRunInput& input, const Prediction& prediction) {
+  const Machine& machine = input.plan->machine;
+  double peak = machine.gemm_flops_per_second;
+  for (const GemmRate& rate : machine.gemm) peak = std::max(peak, rate.flops_per_second);
+  const std::pair<LaneKind, double> links[] = {
+      {LaneKind::disk_read, machine.disk_read_bytes_per_second},
+      {LaneKind::disk_write, machine.disk_write_bytes_per_second},
+      {LaneKind::h2d, machine.h2d_bytes_per_second},
+      {LaneKind::d2h, machine.d2h_bytes_per_second}};
+  uint64_t bytes[kLaneKinds] = {};
+  for (const Step& step : prediction.sweep.steps) {
+    bytes[static_cast<int>(step.lane.kind)] += step.bytes;
+  }
+  Json json = {{"flops_per_sweep", prediction.sweep_flops}, {"peak_flops_per_second", peak}};
+  json["links"] = Json::array();
+  for (const auto& [lane, rate] : links) {
+    if (bytes[static_cast<int>(lane)] == 0) continue;
+    json["links"].push_back({{"name", lane_name(lane)},
+                             {"bytes_per_second", rate},
+                             {"bytes_per_sweep", bytes[static_cast<int>(lane)]}});
+  }
+  return json;
+}
+
+Json sweep_json(const DryRunInput& input, const Prediction& prediction) {
+  const Program& program = program_of(*input.plan, *input.policy);
+  Json steps = Json::array();
+  for (size_t i = 0; i < prediction.sweep.steps.size(); ++i) {
+    const Step& step = prediction.sweep.steps[i];
+    const Timeline::Entry& entry = prediction.timeline.entries.at(i);
+    const Module& module =
+        program.modules.at(input.memory->weights.visits.at(step.visit).module);
+    const bool computes = step.kind == StepKind::compute;
+    const char* modules[] = {"embedding", "attention", "mlp", "head"};
+    steps.push_back({{"lane", lane_name(step.lane.kind)},
+                     {"begin", entry.begin - prediction.sweep_begin},
+                     {"end", entry.end - prediction.sweep_begin},
+                     {"label", computes ? modules[static_cast<int>(module.kind)]
+                                        : step_label(step.kind)},
+                     {"layer", module.layer},
+                     {"batch", step.batch}});
+  }
+  return {{"seconds", prediction.sweep_seconds}, {"steps", steps}};
+}
+
+}  // namespace
+
+Json prediction_json(const DryRunInput& input, const Prediction& prediction, bool with_sweep) {
+  const uint64_t budgets[kTiers] = {input.plan->device_bytes, input.plan->host_bytes,
+                                    input.plan->disk_bytes};
+  static_assert(static_cast<int>(Tier::device) == 0 && static_cast<int>(Tier::disk) == 2);
+  Json json = {{"tokens_per_second", prediction.tokens_per_second()},
+               {"seconds", prediction.seconds},
+               {"rows", prediction.rows},
+               {"sweeps", prediction.sweeps},
+               {"prompt_tokens", prediction.prompt_tokens},
+               {"generated_tokens", prediction.generated_tokens},
+               {"exact", !prediction.extrapolated},
+               {"lanes", lanes_json(prediction)},
+               {"peak_bytes", tier_json(input.memory->total)},
+               {"budget_bytes", tier_json(budgets)},
+               {"bottleneck", bottleneck(prediction)},
+               {"tensors", tensors_json(input)},
+               {"roofline", roofline_json(input, prediction)}};
+  if (with_sweep) json["sweep"] = sweep_json(input, prediction);
+  return json;
+}
+
+}  // namespace penstock

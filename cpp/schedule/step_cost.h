@@ -1,0 +1,46 @@
+// Seconds of one step on a machine: what the simulator asks. Work is counted from the program that
+// runs, visit by visit; rates are the machine's.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "plan/memory_plan.h"
+#include "schedule/build.h"
+
+namespace penstock {
+
+class StepCost {
+ public:
+  // All arguments must outlive this.
+  StepCost(const PlanInput& input, const ResolvedPolicy& policy, const WeightPlan& weights);
+
+  double seconds(const Step& step, const std::vector<BatchShape>& batches) const;
+  // Arithmetic of a whole sweep over these micro-batches.
+  double flops(const std::vector<BatchShape>& batches) const;
+
+ private:
+  struct Product {          // one weight in one visit
+    std::string_view rate;  // format it is measured as
+    double flops = 0;       // of one row
+    double bytes = 0;       // of the weight
+    bool head = false;      // rows that want logits
+  };
+  struct VisitWork {
+    std::vector<Product> products;
+    double other_flops = 0, other_head_flops = 0;  // of one row
+    bool attention = false;
+  };
+
+  VisitWork work_of(const Visit& visit, const Program& program) const;
+  double compute_seconds(const VisitWork& work, const BatchShape& batch) const;
+  double product_seconds(const Product& product, double rows) const;
+  double attention_seconds(const BatchShape& batch) const;
+
+  const PlanInput& input_;
+  std::vector<VisitWork> visits_;
+  double key_bytes_ = 0;  // K and V of one position, one layer
+  double key_flops_ = 0;  // of attending to one position, one layer
+};
+
+}  // namespace penstock
