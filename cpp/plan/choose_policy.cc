@@ -11,6 +11,7 @@
 #include "plan/layout.h"
 #include "plan/memory_plan.h"
 #include "plan/pace.h"
+#include "plan/policy_shape.h"
 #include "plan/row_lengths.h"
 
 namespace penstock {
@@ -31,19 +32,17 @@ struct GridShare {
   }
 };
 
-[[noreturn]] void refuse(const std::string& field, const std::string& why, const std::string& found,
-                         const std::string& allowed) {
-  throw Error(ErrorCode::invalid_argument, why, {"", field, found, allowed});
-}
-
 class Chooser {
  public:
   Chooser(const PlanInput& input, const Policy& wanted)
-      : input_(input), wanted_(wanted), lengths_(row_lengths(input)), estimator_(input) {}
+      : input_(input),
+        wanted_(wanted),
+        shape_(input, wanted),
+        base_(shape_.base()),
+        lengths_(row_lengths(input)),
+        estimator_(input) {}
 
   Chosen choose() {
-    validate();
-    base_ = base_policy();
     start_from_smallest();
     search();
     refine();
@@ -56,89 +55,13 @@ class Chooser {
   }
 
  private:
-  // ---- what the user asked for ----
-
-  void validate() const {
-    const auto check_share = [&](const std::optional<Shares>& shares, const std::string& name) {
-      if (!shares || input_.accelerator || shares->device <= 0) return;
-      refuse(name, "not possible on this device", std::to_string(shares->device) + " elsewhere",
-             "host and disk");
-    };
-    check_share(wanted_.kv_share, "kv_share");
-    check_share(wanted_.activation_share, "activation_share");
-    check_share(wanted_.weight_share, "weight_share");
-    if (!input_.accelerator && wanted_.host_attention && !*wanted_.host_attention) {
-      refuse("host_attention", "attention runs where the model computes", "false", "true");
-    }
-    check_lengths();
-  }
-
-  void check_lengths() const {
-    const auto at_least_one = [](const std::optional<int>& value, const char* field) {
-      if (value && *value < 1) refuse(field, "out of range", std::to_string(*value), "1 or more");
-    };
-    at_least_one(wanted_.micro_batch, "micro_batch");
-    at_least_one(wanted_.micro_batches, "micro_batches");
-    at_least_one(wanted_.prefill_chunk, "prefill_chunk");
-    at_least_one(wanted_.pace, "pace");
-    at_least_one(wanted_.lookahead, "lookahead");
-    at_least_one(wanted_.threads, "threads");
-  }
-
-  ResolvedPolicy base_policy() const {
-    const Shares here = input_.accelerator ? Shares{1, 0, 0} : Shares{0, 1, 0};
-    ResolvedPolicy policy;
-    policy.weights = wanted_.weight_share.value_or(here);
-    policy.kv = wanted_.kv_share.value_or(here);
-    policy.activations = wanted_.activation_share.value_or(here);
-    policy.admission = wanted_.admission.value_or(Admission::continuous);
-    policy.share_prefix = wanted_.share_prefix.value_or(true);
-    policy.host_attention = input_.accelerator && wanted_.host_attention.value_or(false);
-    policy.kv_split = wanted_.kv_split.value_or(false);
-    policy.lookahead = 2 * wanted_.lookahead.value_or(1);
-    policy.threads = wanted_.threads.value_or(input_.threads);
-    const bool short_rows = lengths_.longest <= 128 && policy.kv.disk <= 0;
-    policy.page_tokens = short_rows ? 16 : 32;
-    policy.panel_bytes = panel_bytes();
-    return policy;
-  }
-
-  // Large matrices travel in larger panels, so that the steps of a sweep stay few; small ones in
-  // smaller panels, so that slots fit what is in them.
-  uint64_t panel_bytes() const {
-    int64_t largest = 0;
-    for (const WeightInfo& info : input_.weights->all()) {
-      if (info.kind == WeightKind::matrix && info.layer >= 0) {
-        largest = std::max(largest, info.rows * info.cols * dtype_bytes(input_.spec->dtype));
-      }
-    }
-    const int64_t least = std::clamp<int64_t>(largest / 4, int64_t{64} << 10, int64_t{2} << 20);
-    return std::clamp<int64_t>(largest / 32, least, int64_t{16} << 20);
-  }
-
-  // A policy for `sequences` in flight, launches of about `rows` rows and about `tokens` a sweep.
-  ResolvedPolicy shape(int sequences, int rows, int64_t tokens) const {
-    ResolvedPolicy policy = base_;
-    policy.max_sequences = sequences;
-    const int batches = wanted_.micro_batches.value_or(0);
-    const int share = batches > 0 ? static_cast<int>(ceil_div(sequences, batches)) : 1;
-    policy.micro_batch_tokens =
-        std::max({rows, share, wanted_.micro_batch.value_or(1), wanted_.prefill_chunk.value_or(1)});
-    policy.micro_batch = wanted_.micro_batch.value_or(
-        batches > 0 ? share : std::min(sequences, policy.micro_batch_tokens));
-    const int64_t needed = std::max(ceil_div(sequences, policy.micro_batch),
-                                    ceil_div(tokens, policy.micro_batch_tokens));
-    policy.micro_batches = batches > 0 ? batches : static_cast<int>(needed);
-    const auto longest = static_cast<int>(std::min<int64_t>(lengths_.longest, 1 << 20));
-    policy.prefill_chunk =
-        wanted_.prefill_chunk.value_or(std::min(policy.micro_batch_tokens, longest));
-    return policy;
-  }
-
   std::vector<int> sequence_counts() const {
     const int64_t rows = input_.workload.rows;
     const auto most =
         static_cast<int>(std::min<int64_t>(rows > 0 ? rows : kMostSequences, kMostSequences));
+    if (wanted_.max_sequences) {
+      return {static_cast<int>(std::min<int64_t>(*wanted_.max_sequences, rows > 0 ? rows : most))};
+    }
     if (wanted_.micro_batch && wanted_.micro_batches) {
       const int64_t asked = int64_t{*wanted_.micro_batch} * *wanted_.micro_batches;
       return {static_cast<int>(std::min<int64_t>(asked, rows > 0 ? rows : 1 << 20))};
@@ -207,8 +130,8 @@ class Chooser {
   // ---- the smallest policy ----
 
   std::vector<ResolvedPolicy> smallest_policies() const {
-    ResolvedPolicy policy = shape(sequence_counts().front(), kSmallestBatchTokens, 1);
-    policy.ring_slots = 1;  // raised to what one visit needs
+    ResolvedPolicy policy = shape_.shape(sequence_counts().front(), kSmallestBatchTokens, 1);
+    policy.ring_slots = wanted_.ring_slots.value_or(1);  // raised to what one visit needs
     std::vector<ResolvedPolicy> policies;
     for (const Shares& kv : kv_choices()) {
       policy.kv = kv;
@@ -295,7 +218,7 @@ class Chooser {
   void search() {
     for (int sequences : sequence_counts()) {
       for (int rows : kBatchTokens) {
-        for (int64_t tokens : sweep_sizes(sequences)) try_shape(shape(sequences, rows, tokens));
+        for (int64_t tokens : sweep_sizes(sequences)) try_shape(shape_.shape(sequences, rows, tokens));
       }
     }
   }
@@ -306,7 +229,7 @@ class Chooser {
       // Comfortable, half a visit ahead, the fewest.
       const int visit = std::max(1, summary({}).visit_panels);
       for (int slots : {0, visit + visit / 2, 1}) {
-        policy.ring_slots = slots;
+        policy.ring_slots = wanted_.ring_slots.value_or(slots);
         GridShare share;
         if (place_most(policy, &share)) consider(policy, share);
       }
@@ -355,9 +278,11 @@ class Chooser {
 
   const PlanInput& input_;
   const Policy& wanted_;
+  PolicyShape shape_;
+  const ResolvedPolicy& base_;
   RowLengths lengths_;
   Estimator estimator_;
-  ResolvedPolicy base_, best_;
+  ResolvedPolicy best_;
   GridShare best_share_;
   double best_seconds_ = std::numeric_limits<double>::infinity();
   std::map<GridShare, WeightSummary> summaries_;

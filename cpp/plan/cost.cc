@@ -15,6 +15,7 @@ WorkCount total_work(const PlanInput& input, const ModuleWork& work) {
     sum.gemm_flops += one.gemm_flops;
     sum.other_flops += one.other_flops;
     sum.kv_read_values += one.kv_read_values;
+    sum.attention_flops += one.attention_flops;
   }
   return sum;
 }
@@ -46,10 +47,11 @@ CostModel::CostModel(const PlanInput& input) : input_(input) {
   token_flops_ = token.gemm_flops;
   token_other_flops_ = token.other_flops;
   head_row_flops_ = total_work(input, {0, 1, 0}).gemm_flops;
-  key_values_ = total_work(input, {0, 0, 1}).kv_read_values;
+  const WorkCount key = total_work(input, {0, 0, 1});
   KvLayout kv{input.kv, input.spec->attention.kv_heads, input.spec->attention.head_dim, 32};
   const double values = 2.0 * kv.page_tokens * kv.kv_heads * kv.head_dim;
-  kv_value_bytes_ = static_cast<double>(kv.page_bytes()) / values;
+  key_bytes_ = key.kv_read_values * static_cast<double>(kv.page_bytes()) / values;
+  key_flops_ = key.attention_flops;
   format_ = main_format(input);
 }
 
@@ -69,30 +71,51 @@ double CostModel::gemm_seconds(const WeightTraffic& weights, const SweepLoad& lo
          batches * static_cast<double>(weight_bytes) / machine.host_copy_bytes_per_second;
 }
 
-double CostModel::compute_seconds(const WeightTraffic& weights, const SweepLoad& load) const {
+double CostModel::attention_seconds(const SweepLoad& load) const {
   const Machine& machine = input_.machine;
+  const double rate = machine.attention_rate(format(input_.kv).name);
+  const auto prompt = static_cast<double>(load.prompt_keys);
+  const double decode = static_cast<double>(load.decode_keys) * key_bytes_ / rate;
+  if (machine.attention_flops_per_second > 0) {
+    return decode + prompt * key_flops_ / machine.attention_flops_per_second;
+  }
+  return decode + prompt / kPrefillKeyReuse * key_bytes_ / rate;
+}
+
+double CostModel::compute_seconds(const WeightTraffic& weights, const SweepLoad& load) const {
   const auto tokens = static_cast<double>(load.tokens), batches = static_cast<double>(load.batches);
   const double other_flops = token_other_flops_ * tokens / kVectorFlopsShare;
-  const double key_bytes = key_values_ * static_cast<double>(load.key_positions) * kv_value_bytes_;
-  return gemm_seconds(weights, load) + other_flops / machine.gemm_flops_per_second +
-         key_bytes / machine.attention_rate(format(input_.kv).name) +
-         batches * static_cast<double>(weights.visits) * visit_seconds(machine);
+  return gemm_seconds(weights, load) + other_flops / input_.machine.gemm_flops_per_second +
+         attention_seconds(load) +
+         batches * static_cast<double>(weights.visits) * visit_seconds(input_.machine);
+}
+
+void CostModel::count_bytes(const WeightTraffic& weights, const SweepLoad& load,
+                            SweepCost* cost) const {
+  const bool head = load.head_rows > 0;
+  const auto attentions = static_cast<uint64_t>(weights.attention_visits);
+  // Times that hidden rows pass from one visit to another.
+  int64_t passes = std::max<int64_t>(0, weights.visits - weights.head_visits - 1);
+  if (load.apart && attentions > 0) passes -= static_cast<int64_t>(attentions) - 1;
+  const auto times = static_cast<uint64_t>(passes);
+  const uint64_t spilled = times * load.activation_bytes + load.activation_head_bytes;
+  const uint64_t moved = times * load.activation_move_bytes + load.activation_move_head_bytes;
+  auto& bytes = cost->bytes;
+  bytes[index(LaneKind::disk_read)] = weights.disk_bytes - (head ? 0 : weights.head_disk_bytes) +
+                                      load.gather_disk_bytes + attentions * load.kv_read_bytes +
+                                      spilled;
+  bytes[index(LaneKind::disk_write)] = attentions * load.kv_write_bytes + spilled;
+  bytes[index(LaneKind::h2d)] =
+      weights.upload_bytes - (head ? 0 : weights.head_upload_bytes) + load.gather_upload_bytes +
+      attentions * (load.kv_upload_bytes + load.exchange_up_bytes) + moved;
+  bytes[index(LaneKind::d2h)] =
+      (head ? load.logits_bytes : 0) + attentions * load.exchange_down_bytes + moved;
+  bytes[index(LaneKind::host_compute)] = attentions * load.host_attention_bytes;
 }
 
 SweepCost CostModel::sweep(const WeightTraffic& weights, const SweepLoad& load) const {
-  const bool head = load.head_rows > 0;
-  const int64_t visits = weights.visits - weights.head_visits;
-  const auto passes = static_cast<uint64_t>(std::max<int64_t>(0, visits - 1));
-  const auto attentions = static_cast<uint64_t>(weights.attention_visits);
-  const uint64_t hidden = passes * load.activation_bytes + load.activation_head_bytes;
   SweepCost cost;
-  cost.bytes[index(LaneKind::disk_read)] =
-      weights.disk_bytes - (head ? 0 : weights.head_disk_bytes) + load.gather_disk_bytes +
-      attentions * load.kv_read_bytes + hidden;
-  cost.bytes[index(LaneKind::disk_write)] = attentions * load.kv_write_bytes + hidden;
-  cost.bytes[index(LaneKind::h2d)] =
-      weights.upload_bytes - (head ? 0 : weights.head_upload_bytes) + load.gather_upload_bytes;
-  cost.bytes[index(LaneKind::d2h)] = head ? load.logits_bytes : 0;
+  count_bytes(weights, load, &cost);
   const Machine& machine = input_.machine;
   const auto seconds = [&](LaneKind lane, double bytes_per_second) {
     cost.seconds[index(lane)] = static_cast<double>(cost.bytes[index(lane)]) / bytes_per_second;
@@ -101,6 +124,7 @@ SweepCost CostModel::sweep(const WeightTraffic& weights, const SweepLoad& load) 
   seconds(LaneKind::disk_write, machine.disk_write_bytes_per_second);
   seconds(LaneKind::h2d, machine.h2d_bytes_per_second);
   seconds(LaneKind::d2h, machine.d2h_bytes_per_second);
+  seconds(LaneKind::host_compute, machine.host_attention_rate(format(input_.kv).name));
   cost.seconds[index(LaneKind::compute)] = compute_seconds(weights, load);
   return cost;
 }

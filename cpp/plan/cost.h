@@ -16,12 +16,21 @@ namespace penstock {
 struct SweepLoad {
   int64_t batches = 1;
   int64_t tokens = 0, head_rows = 0;
-  int64_t key_positions = 0;  // one layer: keys that all tokens attend to
+  // One layer, where the model computes: keys of decoding rows, and of prompts the sum over tokens.
+  int64_t decode_keys = 0, prompt_keys = 0;
   uint64_t gather_disk_bytes = 0, gather_upload_bytes = 0;
   uint64_t kv_read_bytes = 0, kv_write_bytes = 0;  // one layer
   uint64_t activation_bytes = 0;       // hidden rows of the micro-batches that live on disk
   uint64_t activation_head_bytes = 0;  // of those, of the micro-batches with head rows
-  uint64_t logits_bytes = 0;           // accelerator: downloaded
+  // Accelerator:
+  uint64_t logits_bytes = 0;  // downloaded
+  bool apart = false;         // attention stands apart
+  // One layer: pages that come up, rows that go down and come back, keys and values that the host
+  // reads.
+  uint64_t kv_upload_bytes = 0, exchange_down_bytes = 0, exchange_up_bytes = 0;
+  uint64_t host_attention_bytes = 0;
+  // Hidden rows of micro-batches in host memory or on disk, each way; of those with head rows.
+  uint64_t activation_move_bytes = 0, activation_move_head_bytes = 0;
 };
 
 // Arithmetic of norms and the like, against matrix products.
@@ -47,14 +56,16 @@ class CostModel {
   SweepCost sweep(const WeightTraffic& weights, const SweepLoad& load) const;
 
  private:
+  void count_bytes(const WeightTraffic& weights, const SweepLoad& load, SweepCost* cost) const;
   double compute_seconds(const WeightTraffic& weights, const SweepLoad& load) const;
   double gemm_seconds(const WeightTraffic& weights, const SweepLoad& load) const;
+  double attention_seconds(const SweepLoad& load) const;
 
   const PlanInput& input_;
   double token_flops_ = 0, head_row_flops_ = 0;  // matrix products
   double token_other_flops_ = 0;
-  double key_values_ = 0;  // K and V elements read per key position, all layers
-  double kv_value_bytes_ = 0;
+  double key_bytes_ = 0;  // K and V of a position, all layers
+  double key_flops_ = 0;  // attending to it
   std::string_view format_;  // that the products are measured in: of most weights
 };
 

@@ -22,30 +22,67 @@ SweepLoad Estimator::load(const ResolvedPolicy& policy, const MemoryPlan& sizes,
   load.batches = std::max<int64_t>(1, static_cast<int64_t>(batches));
   load.tokens = static_cast<int64_t>(std::ceil(mix.tokens));
   load.head_rows = static_cast<int64_t>(std::ceil(mix.head_rows));
-  load.key_positions = static_cast<int64_t>(mix.keys);
+  load.decode_keys = static_cast<int64_t>(mix.decode_keys);
+  load.prompt_keys = static_cast<int64_t>(mix.prompt_keys);
+  load.apart = policy.host_attention;
   const double unit = static_cast<double>(round_up(sizes.kv.page_bytes(), 4096));
   const double pages = static_cast<double>(lengths_.flying) / policy.page_tokens;
   load.kv_read_bytes = static_cast<uint64_t>(policy.kv.disk * mix.sequences * pages * unit);
   load.kv_write_bytes =
       static_cast<uint64_t>(policy.kv.disk * mix.tokens / policy.page_tokens * unit);
-  const double hidden = mix.tokens * input_.spec->hidden * 4;
-  load.activation_bytes = static_cast<uint64_t>(policy.activations.disk * hidden);
-  load.activation_head_bytes = load.activation_bytes;
+  if (input_.accelerator) add_below(policy, sizes, mix, &load);
+  add_hidden(policy, mix, &load);
   return load;
 }
 
-double Estimator::seconds(const WeightSummary& weights, const MemoryPlan& sizes,
-                          const SweepCost& cost) const {
+// Keys and values that are not on the accelerator: they come up for prompts, and for decoding rows
+// too unless the host attends.
+void Estimator::add_below(const ResolvedPolicy& policy, const MemoryPlan& sizes, const Mix& mix,
+                          SweepLoad* load) const {
+  const AttentionSpec& attention = input_.spec->attention;
+  const double below = policy.kv.host + policy.kv.disk;
+  const double key_bytes = static_cast<double>(sizes.kv.page_bytes()) / policy.page_tokens;
+  const double decoding = std::max(0.0, mix.tokens - mix.prompt_tokens);
+  const double kv_row = 8.0 * attention.kv_heads * attention.head_dim;
+  const double q_row = 4.0 * attention.heads * attention.head_dim;
+  const double hosted = policy.host_attention ? below : 0;
+  // A prompt's earlier chunks come up for each of its later ones.
+  const auto prompt = static_cast<double>(lengths_.prompt);
+  const double chunks = std::ceil(prompt / policy.prefill_chunk);
+  const double earlier = mix.prompt_tokens / prompt * (chunks - 1) / 2 * prompt;
+  load->kv_upload_bytes = static_cast<uint64_t>(
+      below * earlier * key_bytes + (below - hosted) * mix.decode_keys * key_bytes);
+  load->exchange_down_bytes =
+      static_cast<uint64_t>(below * mix.tokens * kv_row + hosted * decoding * q_row);
+  load->exchange_up_bytes = static_cast<uint64_t>(hosted * decoding * q_row);
+  load->host_attention_bytes = static_cast<uint64_t>(hosted * mix.decode_keys * key_bytes);
+  load->decode_keys = static_cast<int64_t>((1 - hosted) * mix.decode_keys);
+  const auto vocab = static_cast<double>(input_.spec->vocab);
+  load->logits_bytes = static_cast<uint64_t>(mix.head_rows * vocab * 4);
+  load->gather_upload_bytes = static_cast<uint64_t>(mix.tokens * input_.spec->embed_dim * 2);
+}
+
+void Estimator::add_hidden(const ResolvedPolicy& policy, const Mix& mix, SweepLoad* load) const {
+  const double hidden = mix.tokens * input_.spec->hidden * 4;
+  load->activation_bytes = static_cast<uint64_t>(policy.activations.disk * hidden);
+  load->activation_head_bytes = load->activation_bytes;
+  if (!input_.accelerator) return;
+  const double below = policy.activations.disk + policy.activations.host;
+  load->activation_move_bytes = load->activation_move_head_bytes =
+      static_cast<uint64_t>(below * hidden);
+}
+
+double Estimator::seconds(int held_panels, const MemoryPlan& sizes, const SweepCost& cost) const {
   const double compute = cost.seconds[static_cast<int>(LaneKind::compute)];
   double other = 0;
   for (int lane = 0; lane < kLaneKinds; ++lane) {
     if (lane != static_cast<int>(LaneKind::compute)) other = std::max(other, cost.seconds[lane]);
   }
   double overlapped = std::min(compute, other);
-  if (weights.visit_panels > 0) {
+  if (held_panels > 0) {
     // While a visit computes, the slots it does not hold can be filled.
     const int slots = std::max(sizes.ring_slots, sizes.device_ring_slots);
-    overlapped = std::min(overlapped, other * (slots / double(weights.visit_panels) - 1));
+    overlapped = std::min(overlapped, other * (slots / double(held_panels) - 1));
   }
   const double least = std::max(compute, other) + kLeastOverlapLoss * std::min(compute, other);
   return std::max(least, compute + other - std::max(0.0, overlapped)) + kSweepSeconds;
@@ -59,20 +96,35 @@ Estimate Estimator::workload(const ResolvedPolicy& policy, const WeightSummary& 
   const double prefills = std::ceil(prompt / policy.prefill_chunk);
   const double row_sweeps = prefills + fresh - 1, row_tokens = prompt + fresh - 1;
   const double decode_keys = (fresh - 1) * (prompt + fresh / 2);
-  const double prefill_keys = prompt * prompt / 2 / kPrefillKeyReuse;
+  const double prompt_keys = prompt * prompt / 2;
   const double rate =
       std::min(policy.max_sequences / row_sweeps, limit / row_tokens);  // rows a sweep
 
   const auto take = [&](const Mix& mix) {
-    return seconds(weights, sizes, model_.sweep(weights.traffic, load(policy, sizes, mix)));
+    return seconds(joined_panels(weights, policy), sizes,
+                   model_.sweep(weights.traffic, load(policy, sizes, mix)));
   };
-  const Mix steady{rate * row_tokens, rate * fresh, rate * (decode_keys + prefill_keys),
-                   rate * row_sweeps};
+  const Mix steady{.tokens = rate * row_tokens,
+                   .head_rows = rate * fresh,
+                   .sequences = rate * row_sweeps,
+                   .decode_keys = rate * decode_keys,
+                   .prompt_keys = rate * prompt_keys,
+                   .prompt_tokens = rate * prompt};
   const int64_t rows = input_.workload.rows > 0 ? input_.workload.rows : kManyRows;
   const auto block = static_cast<double>(std::min<int64_t>(rows, policy.max_sequences));
   const double starts = std::max(prefills, std::ceil(block * prompt / limit));
-  const Mix start{block * prompt / starts, block / starts, block * prefill_keys / starts, block};
-  const Mix decode{block, block, block * (prompt + fresh / 2), block};
+  const Mix start{.tokens = block * prompt / starts,
+                  .head_rows = block / starts,
+                  .sequences = block,
+                  .decode_keys = 0,
+                  .prompt_keys = block * prompt_keys / starts,
+                  .prompt_tokens = block * prompt / starts};
+  const Mix decode{.tokens = block,
+                   .head_rows = block,
+                   .sequences = block,
+                   .decode_keys = block * (prompt + fresh / 2),
+                   .prompt_keys = 0,
+                   .prompt_tokens = 0};
 
   Estimate estimate;
   const double steady_seconds = take(steady);

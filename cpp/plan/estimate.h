@@ -27,11 +27,16 @@ class Estimator {
 
  private:
   struct Mix {  // of one sweep
-    double tokens = 0, head_rows = 0, keys = 0, sequences = 0;
+    double tokens = 0, head_rows = 0, sequences = 0;
+    double decode_keys = 0, prompt_keys = 0;
+    double prompt_tokens = 0;  // of the tokens
   };
   SweepLoad load(const ResolvedPolicy& policy, const MemoryPlan& sizes, const Mix& mix) const;
-  double seconds(const WeightSummary& weights, const MemoryPlan& sizes,
-                 const SweepCost& cost) const;
+  void add_below(const ResolvedPolicy& policy, const MemoryPlan& sizes, const Mix& mix,
+                 SweepLoad* load) const;
+  void add_hidden(const ResolvedPolicy& policy, const Mix& mix, SweepLoad* load) const;
+  // `held_panels`: slots that the visit in progress holds.
+  double seconds(int held_panels, const MemoryPlan& sizes, const SweepCost& cost) const;
 
   const PlanInput& input_;
   RowLengths lengths_;

@@ -47,7 +47,8 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   const JsonFields fields(json, file, "");
   fields.allow_only({"weight_share", "kv_share", "activation_share", "micro_batch", "micro_batches",
                      "prefill_chunk", "pace", "share_prefix", "admission", "host_attention",
-                     "kv_split", "lookahead", "threads"});
+                     "kv_split", "lookahead", "threads", "micro_batch_tokens", "max_sequences",
+                     "page_tokens", "ring_slots"});
   Policy policy;
   policy.weight_share = read_shares(fields, "weight_share");
   policy.kv_share = read_shares(fields, "kv_share");
@@ -62,6 +63,12 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   policy.kv_split = fields.flag("kv_split");
   policy.lookahead = fields.integer("lookahead", 1, kMostLayers);
   policy.threads = fields.integer("threads", 1, kMostThreads);
+  policy.micro_batch_tokens = fields.integer("micro_batch_tokens", 1, kMostTokens);
+  policy.max_sequences = fields.integer("max_sequences", 1, kMostBatches);
+  policy.page_tokens = fields.integer("page_tokens", 16, 256);
+  const int page = policy.page_tokens.value_or(16);
+  if ((page & (page - 1)) != 0) fields.refuse("page_tokens", std::to_string(page), "a power of 2");
+  policy.ring_slots = fields.integer("ring_slots", 1, kMostTokens);
   return policy;
 }
 
@@ -82,6 +89,10 @@ std::string policy_to_json(const Policy& policy) {
   put(&json, "kv_split", policy.kv_split);
   put(&json, "lookahead", policy.lookahead);
   put(&json, "threads", policy.threads);
+  put(&json, "micro_batch_tokens", policy.micro_batch_tokens);
+  put(&json, "max_sequences", policy.max_sequences);
+  put(&json, "page_tokens", policy.page_tokens);
+  put(&json, "ring_slots", policy.ring_slots);
   return json.dump(2);
 }
 

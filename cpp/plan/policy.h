@@ -27,6 +27,11 @@ struct Policy {
   std::optional<bool> kv_split;  // kv_share divides every sequence, not the sequences
   std::optional<int> lookahead;  // layers staged ahead
   std::optional<int> threads;
+  // What a plan prints beside those above, so that it can be read back.
+  std::optional<int> micro_batch_tokens;  // rows a kernel launch may have
+  std::optional<int> max_sequences;       // rows in flight
+  std::optional<int> page_tokens;         // tokens of a KV page: 16, 32, 64, 128 or 256
+  std::optional<int> ring_slots;          // staging slots for panels of weights
 };
 
 // JSON with the field names above; unknown fields, wrong types, shares that do not sum to 1 (within

@@ -10,7 +10,23 @@
 namespace penstock {
 namespace {
 
-BatchShape random_batch(Dice& dice, bool accelerator) {
+void random_below(Dice& dice, bool apart, BatchShape* batch) {
+  batch->activations_on_host = dice.one_in(3);
+  batch->activations_on_disk = !batch->activations_on_host && dice.one_in(3);
+  batch->activation_bytes = batch->activations_on_disk ? dice.between(1, 9999) : 0;
+  const bool below = batch->activations_on_host || batch->activations_on_disk;
+  batch->activation_move_bytes = below ? dice.between(1, 9999) : 0;
+  batch->kv_on_disk = dice.one_in(2);
+  batch->kv_staged = true;
+  batch->kv_upload_bytes = dice.between(1, 9999);
+  batch->exchange_down_bytes = dice.between(1, 9999);
+  batch->exchange_up_bytes = apart ? dice.between(1, 9999) : 0;
+  batch->host_attention_bytes = apart ? dice.between(1, 9999) : 0;
+  batch->kv_read_bytes = batch->kv_on_disk ? dice.between(1, 9999) : 0;
+  batch->kv_write_bytes = batch->kv_on_disk ? dice.between(0, 9999) : 0;
+}
+
+BatchShape random_batch(Dice& dice, bool accelerator, bool apart) {
   BatchShape batch;
   batch.tokens = dice.between(1, 30);
   batch.head_rows = dice.one_in(3) ? 0 : batch.tokens;
@@ -18,6 +34,7 @@ BatchShape random_batch(Dice& dice, bool accelerator) {
   if (accelerator) {
     batch.gather_upload_bytes = dice.between(1, 9999);
     batch.logits_bytes = batch.head_rows * 128;
+    random_below(dice, apart, &batch);
     return batch;
   }
   batch.kv_on_disk = dice.one_in(2);
@@ -41,6 +58,12 @@ SweepLoad load_of(const std::vector<BatchShape>& batches) {
     load.activation_bytes += batch.activation_bytes;
     if (batch.head_rows > 0) load.activation_head_bytes += batch.activation_bytes;
     load.logits_bytes += batch.logits_bytes;
+    load.kv_upload_bytes += batch.kv_upload_bytes;
+    load.exchange_down_bytes += batch.exchange_down_bytes;
+    load.exchange_up_bytes += batch.exchange_up_bytes;
+    load.host_attention_bytes += batch.host_attention_bytes;
+    load.activation_move_bytes += batch.activation_move_bytes;
+    if (batch.head_rows > 0) load.activation_move_head_bytes += batch.activation_move_bytes;
   }
   return load;
 }
@@ -55,6 +78,7 @@ TEST(Cost, BytesAreThoseOfTheSchedule) {
     ResolvedPolicy policy;
     policy.weights = {0, 0.3, 0.7};
     if (input.accelerator) policy.weights = {0.2, 0.3, 0.5};
+    policy.host_attention = input.accelerator && dice.one_in(2);
     policy.micro_batch = 4;
     policy.micro_batch_tokens = 32;
     policy.micro_batches = 4;
@@ -70,22 +94,27 @@ TEST(Cost, BytesAreThoseOfTheSchedule) {
     options.host_ring_slots = plan.ring_slots;
     options.device_ring_slots = plan.device_ring_slots;
     options.kv_slots = options.activation_slots = 3;
+    options.device_kv_slots = options.device_activation_slots = 3;
+    options.exchange_slots = 4;
     options.lookahead = policy.lookahead;
     Carry carry;
     std::vector<Built> built;
     uint64_t predicted[kLaneKinds] = {};
     for (int s = 0; s < 3; ++s) {
       std::vector<BatchShape> batches(dice.between(1, 4));
-      for (BatchShape& batch : batches) batch = random_batch(dice, input.accelerator);
+      for (BatchShape& batch : batches) batch = random_batch(dice, input.accelerator, policy.host_attention);
       options.last_sweep = s == 2;
-      built.push_back(build_sweep(plan.weights.visits, model->program, batches, options, carry));
+      built.push_back(
+          build_sweep(plan.weights.visits, program_of(input, policy), batches, options, carry));
       carry = built.back().carry;
-      const SweepCost cost = model_of_cost.sweep(weights.traffic, load_of(batches));
+      SweepLoad load = load_of(batches);
+      load.apart = policy.host_attention;
+      const SweepCost cost = model_of_cost.sweep(weights.traffic, load);
       for (int lane = 0; lane < kLaneKinds; ++lane) predicted[lane] += cost.bytes[lane];
     }
     std::vector<const Schedule*> sweeps;
     for (const Built& each : built) sweeps.push_back(&each.schedule);
-    EXPECT_TRUE(check_schedules(sweeps, plan.weights.visits, model->program, options).empty());
+    EXPECT_TRUE(check_schedules(sweeps, plan.weights.visits, program_of(input, policy), options).empty());
     const SlotPeaks peaks = slot_peaks(sweeps);
     for (int lane = 0; lane < kLaneKinds; ++lane) {
       EXPECT_EQ(predicted[lane], peaks.lane_bytes[lane]) << "seed " << seed << " lane " << lane;
@@ -124,13 +153,13 @@ TEST(Cost, SecondsGrowWithTheWork) {
   const auto seconds = [&](const SweepLoad& load) {
     return cost.sweep(traffic, load).seconds[static_cast<int>(LaneKind::compute)];
   };
-  const SweepLoad base{.batches = 1, .tokens = 10, .head_rows = 2, .key_positions = 100};
+  const SweepLoad base{.batches = 1, .tokens = 10, .head_rows = 2, .decode_keys = 100};
   SweepLoad more = base;
   more.tokens = 20;
   EXPECT_GT(seconds(more), seconds(base));
   more = base, more.head_rows = 3;
   EXPECT_GT(seconds(more), seconds(base));
-  more = base, more.key_positions = 200;
+  more = base, more.decode_keys = 200;
   EXPECT_GT(seconds(more), seconds(base));
   more = base, more.batches = 2;
   EXPECT_GT(seconds(more), seconds(base));

@@ -1,0 +1,115 @@
+#include "plan/policy_shape.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "plan/row_lengths.h"
+
+namespace penstock {
+namespace {
+
+[[noreturn]] void refuse(const std::string& field, const std::string& why, const std::string& found,
+                         const std::string& allowed) {
+  throw Error(ErrorCode::invalid_argument, why, {"", field, found, allowed});
+}
+
+constexpr int kUsualBatchTokens = 256;
+
+void check_lengths(const Policy& wanted) {
+  const auto at_least_one = [](const std::optional<int>& value, const char* field) {
+    if (value && *value < 1) refuse(field, "out of range", std::to_string(*value), "1 or more");
+  };
+  at_least_one(wanted.micro_batch, "micro_batch");
+  at_least_one(wanted.micro_batches, "micro_batches");
+  at_least_one(wanted.prefill_chunk, "prefill_chunk");
+  at_least_one(wanted.pace, "pace");
+  at_least_one(wanted.lookahead, "lookahead");
+  at_least_one(wanted.threads, "threads");
+  at_least_one(wanted.micro_batch_tokens, "micro_batch_tokens");
+  at_least_one(wanted.max_sequences, "max_sequences");
+}
+
+}  // namespace
+
+PolicyShape::PolicyShape(const PlanInput& input, const Policy& wanted)
+    : input_(input), wanted_(wanted) {
+  validate();
+  base_ = base_policy();
+}
+
+void PolicyShape::validate() const {
+  const auto check_share = [&](const std::optional<Shares>& shares, const std::string& name) {
+    if (!shares || input_.accelerator || shares->device <= 0) return;
+    refuse(name, "not possible on this device", std::to_string(shares->device) + " elsewhere",
+           "host and disk");
+  };
+  check_share(wanted_.kv_share, "kv_share");
+  check_share(wanted_.activation_share, "activation_share");
+  check_share(wanted_.weight_share, "weight_share");
+  if (!input_.accelerator && wanted_.host_attention && !*wanted_.host_attention) {
+    refuse("host_attention", "attention runs where the model computes", "false", "true");
+  }
+  check_lengths(wanted_);
+}
+
+ResolvedPolicy PolicyShape::base_policy() const {
+  const Shares here = input_.accelerator ? Shares{1, 0, 0} : Shares{0, 1, 0};
+  ResolvedPolicy policy;
+  policy.weights = wanted_.weight_share.value_or(here);
+  policy.kv = wanted_.kv_share.value_or(here);
+  policy.activations = wanted_.activation_share.value_or(here);
+  policy.admission = wanted_.admission.value_or(Admission::continuous);
+  policy.share_prefix = wanted_.share_prefix.value_or(true);
+  policy.host_attention = input_.accelerator && wanted_.host_attention.value_or(false);
+  policy.kv_split = wanted_.kv_split.value_or(false);
+  policy.lookahead = 2 * wanted_.lookahead.value_or(1);
+  policy.threads = wanted_.threads.value_or(input_.threads);
+  const bool short_rows = row_lengths(input_).longest <= 128 && policy.kv.disk <= 0;
+  policy.page_tokens = wanted_.page_tokens.value_or(short_rows ? 16 : 32);
+  policy.ring_slots = wanted_.ring_slots.value_or(0);
+  policy.pace = wanted_.pace.value_or(0);
+  policy.panel_bytes = panel_bytes();
+  return policy;
+}
+
+// Large matrices travel in larger panels, so that the steps of a sweep stay few; small ones in
+// smaller panels, so that slots fit what is in them.
+uint64_t PolicyShape::panel_bytes() const {
+  int64_t largest = 0;
+  for (const WeightInfo& info : input_.weights->all()) {
+    if (info.kind == WeightKind::matrix && info.layer >= 0) {
+      largest = std::max(largest, info.rows * info.cols * dtype_bytes(input_.spec->dtype));
+    }
+  }
+  const int64_t least = std::clamp<int64_t>(largest / 4, int64_t{64} << 10, int64_t{2} << 20);
+  return std::clamp<int64_t>(largest / 32, least, int64_t{16} << 20);
+}
+
+ResolvedPolicy PolicyShape::shape(int sequences, int rows, int64_t tokens) const {
+  ResolvedPolicy policy = base_;
+  policy.max_sequences = sequences;
+  const int batches = wanted_.micro_batches.value_or(0);
+  const int share = batches > 0 ? static_cast<int>(ceil_div(sequences, batches)) : 1;
+  policy.micro_batch_tokens = wanted_.micro_batch_tokens.value_or(
+      std::max({rows, share, wanted_.micro_batch.value_or(1), wanted_.prefill_chunk.value_or(1)}));
+  policy.micro_batch = wanted_.micro_batch.value_or(
+      batches > 0 ? share : std::min(sequences, policy.micro_batch_tokens));
+  const int64_t needed = std::max(ceil_div(sequences, policy.micro_batch),
+                                  ceil_div(tokens, policy.micro_batch_tokens));
+  policy.micro_batches = batches > 0 ? batches : static_cast<int>(needed);
+  const auto longest = static_cast<int>(std::min<int64_t>(row_lengths(input_).longest, 1 << 20));
+  policy.prefill_chunk =
+      wanted_.prefill_chunk.value_or(std::min(policy.micro_batch_tokens, longest));
+  return policy;
+}
+
+ResolvedPolicy PolicyShape::complete() const {
+  const int64_t rows = input_.workload.rows > 0 ? input_.workload.rows : 64;
+  const int asked = wanted_.micro_batch.value_or(0) * wanted_.micro_batches.value_or(0);
+  const int sequences = wanted_.max_sequences.value_or(
+      asked > 0 ? asked : static_cast<int>(std::min<int64_t>(rows, 64)));
+  return shape(sequences, wanted_.micro_batch_tokens.value_or(kUsualBatchTokens), sequences);
+}
+
+}  // namespace penstock
