@@ -188,7 +188,7 @@ Stats Engine::stats() const {
 
 std::string Engine::predict(const std::vector<RowTokens>& rows, int64_t most_rows) const {
   return guarded([&] {
-    return penstock::predict(state_->input, state_->chosen, rows, most_rows).dump();
+    return penstock::predict(state_->input, state_->chosen, rows, {most_rows, false}).dump();
   });
 }
 

@@ -16,25 +16,6 @@ nlohmann::json shares_json(const Shares& shares) {
   return {{"device", shares.device}, {"host", shares.host}, {"disk", shares.disk}};
 }
 
-nlohmann::json policy_json(const ResolvedPolicy& policy) {
-  return {{"weight_share", shares_json(policy.weights)},
-          {"kv_share", shares_json(policy.kv)},
-          {"activation_share", shares_json(policy.activations)},
-          {"micro_batch", policy.micro_batch},
-          {"micro_batch_tokens", policy.micro_batch_tokens},
-          {"micro_batches", policy.micro_batches},
-          {"prefill_chunk", policy.prefill_chunk},
-          {"pace", policy.pace},
-          {"share_prefix", policy.share_prefix},
-          {"host_attention", policy.host_attention},
-          {"kv_split", policy.kv_split},
-          {"admission", policy.admission == Admission::block ? "block" : "continuous"},
-          {"lookahead", policy.lookahead},
-          {"threads", policy.threads},
-          {"max_sequences", policy.max_sequences},
-          {"page_tokens", policy.page_tokens}};
-}
-
 // A plan may be for a machine one does not have, but not for a kind of device there is not.
 void check_device_kind(const std::string& device) {
   const std::string kind = device.substr(0, device.find(':'));
@@ -46,6 +27,27 @@ void check_device_kind(const std::string& device) {
 }
 
 }  // namespace
+
+nlohmann::json policy_json(const ResolvedPolicy& policy) {
+  nlohmann::json json = {{"weight_share", shares_json(policy.weights)},
+          {"kv_share", shares_json(policy.kv)},
+          {"activation_share", shares_json(policy.activations)},
+          {"micro_batch", policy.micro_batch},
+          {"micro_batch_tokens", policy.micro_batch_tokens},
+          {"micro_batches", policy.micro_batches},
+          {"prefill_chunk", policy.prefill_chunk},
+          {"share_prefix", policy.share_prefix},
+          {"kv_split", policy.kv_split},
+          {"admission", policy.admission == Admission::block ? "block" : "continuous"},
+          {"lookahead", (policy.lookahead + 1) / 2},
+          {"threads", policy.threads},
+          {"max_sequences", policy.max_sequences},
+          {"page_tokens", policy.page_tokens}};
+  if (policy.host_attention) json["host_attention"] = true;
+  if (policy.pace > 0) json["pace"] = policy.pace;
+  if (policy.ring_slots > 0) json["ring_slots"] = policy.ring_slots;
+  return json;
+}
 
 EngineOptions with_defaults(EngineOptions options) {
   if (options.threads == 0) options.threads = usable_cores();
@@ -125,15 +127,15 @@ nlohmann::json describe_plan(const EnginePlan& plan) {
 }
 
 nlohmann::json predict(const PlanInput& input, const Chosen& chosen,
-                       const std::vector<RowTokens>& rows, int64_t most_rows) {
+                       const std::vector<RowTokens>& rows, const PredictOptions& options) {
   DryRunInput job;
   job.plan = &input;
   job.policy = &chosen.policy;
   job.memory = &chosen.memory;
-  job.most_rows = most_rows;
+  job.most_rows = options.most_rows;
   for (const RowTokens& row : rows) job.rows.push_back({row.prompt, row.fresh, row.tokens});
   if (rows.empty()) job.rows = typical_rows(input, chosen.policy);
-  return prediction_json(job, dry_run(job), true);
+  return prediction_json(job, dry_run(job), options.with_sweep);
 }
 
 std::string plan(const EngineOptions& given, const std::vector<RowTokens>& rows) {
@@ -144,7 +146,7 @@ std::string plan(const EngineOptions& given, const std::vector<RowTokens>& rows)
     const PlanInput input = plan_input(options, model);
     const Chosen chosen = choose(options, input);
     nlohmann::json result = describe_plan({options, model, input, chosen});
-    result["prediction"] = predict(input, chosen, rows, 4 * int64_t{chosen.policy.max_sequences});
+    result["prediction"] = predict(input, chosen, rows, {.most_rows = 4 * int64_t{chosen.policy.max_sequences}});
     return result.dump();
   });
 }

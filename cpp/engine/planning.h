@@ -25,8 +25,13 @@ struct EnginePlan {
   const Chosen& chosen;
 };
 nlohmann::json describe_plan(const EnginePlan& plan);
+nlohmann::json policy_json(const ResolvedPolicy& policy);  // as policy_from_json() reads it
+struct PredictOptions {
+  int64_t most_rows = 0;  // run through so many; 0: all
+  bool with_sweep = true;
+};
 // `rows` empty: those of the workload.
 nlohmann::json predict(const PlanInput& input, const Chosen& chosen,
-                       const std::vector<RowTokens>& rows, int64_t most_rows);
+                       const std::vector<RowTokens>& rows, const PredictOptions& options);
 
 }  // namespace penstock

@@ -133,6 +133,12 @@ Estimate Estimator::workload(const ResolvedPolicy& policy, const WeightSummary& 
   estimate.seconds = starts * take(start) + (fresh - 1) * take(decode) +
                      (static_cast<double>(rows) - block) / rate * steady_seconds;
   estimate.tokens_per_second = rate * fresh / steady_seconds;
+  const auto cost = [&](const Mix& mix) {
+    return model_.sweep(weights.traffic, load(policy, sizes, mix));
+  };
+  estimate.phases = {{starts, cost(start)},
+                     {(static_cast<double>(rows) - block) / rate, estimate.cost},
+                     {fresh - 1, cost(decode)}};
   return estimate;
 }
 

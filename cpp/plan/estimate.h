@@ -3,6 +3,8 @@
 // same time.
 #pragma once
 
+#include <vector>
+
 #include "plan/cost.h"
 #include "plan/layout.h"
 #include "plan/row_lengths.h"
@@ -14,6 +16,11 @@ struct Estimate {
   double tokens_per_second = 0;  // new tokens, steady state
   SweepLoad load;                // a sweep of the steady state
   SweepCost cost;                // and what it takes
+  struct Phase {
+    double sweeps = 0;
+    SweepCost cost;  // of one of them
+  };
+  std::vector<Phase> phases;  // reading the first prompts, the steady state, the last rows
 };
 
 class Estimator {

@@ -67,7 +67,7 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   policy.max_sequences = fields.integer("max_sequences", 1, kMostBatches);
   policy.page_tokens = fields.integer("page_tokens", 16, 256);
   const int page = policy.page_tokens.value_or(16);
-  if ((page & (page - 1)) != 0) fields.refuse("page_tokens", std::to_string(page), "a power of 2");
+  if ((page & (page - 1)) != 0) fields.refuse("page_tokens", "out of range", "a power of 2");
   policy.ring_slots = fields.integer("ring_slots", 1, kMostTokens);
   return policy;
 }

@@ -24,7 +24,7 @@ class SweepBuilder {
       for (int64_t i = 0; i < count; ++i) {
         flow_.require(static_cast<int>(g), batches[i]);
         flow_.prepare_ahead();
-        panels_.load_ahead(group.back(), i + 1, count);
+        panels_.load_ahead(group, i + 1, count);
         flow_.lead(static_cast<int>(g), i + 1 < count ? batches[i + 1] : -1);
         for (const int position : group) {
           compute(static_cast<int>(g), position, batches[i], {i == 0, i + 1 == count});
@@ -32,7 +32,7 @@ class SweepBuilder {
         writer_.end_turn();
       }
     }
-    panels_.load_ahead(frame_.running - 1, 1, 1);
+    panels_.load_ahead({frame_.running - 1}, 1, 1);
     Carry next;
     next.next_id = writer_.next_id();
     panels_.save(&next);

@@ -1,5 +1,7 @@
 #include "schedule/panel_stream.h"
 
+#include <algorithm>
+
 #include "base/checked.h"
 
 namespace penstock {
@@ -14,17 +16,21 @@ PanelStream::PanelStream(const SweepFrame& frame, StepWriter& writer, const Carr
   for (const Carry::Ahead& panel : loaded_) ring().occupy(panel.slot);
 }
 
-int64_t PanelStream::target(int position, int64_t done, int64_t count) const {
-  const size_t rank = frame_.positions[position].streaming_rank + frame_.options.lookahead;
-  if (rank > frame_.streaming.size()) return frame_.panel_count;
-  const Position& ahead = frame_.positions[frame_.streaming[rank - 1]];
-  const auto streamed = static_cast<int64_t>(ahead.streamed.size());
-  return ahead.first_panel + ceil_div(streamed * done, count);
+int64_t PanelStream::target(const std::vector<int>& group, int64_t done, int64_t count) const {
+  size_t own = 0;
+  for (const int position : group) own += !frame_.positions[position].streamed.empty();
+  const size_t end = frame_.positions[group.back()].streaming_rank + frame_.options.lookahead;
+  if (end > frame_.streaming.size()) return frame_.panel_count;
+  const Position& last = frame_.positions[frame_.streaming[end - 1]];
+  const Position& first = frame_.positions[frame_.streaming[end - std::max<size_t>(1, own)]];
+  const int64_t panels =
+      last.first_panel + static_cast<int64_t>(last.streamed.size()) - first.first_panel;
+  return first.first_panel + ceil_div(panels * done, count);
 }
 
-void PanelStream::load_ahead(int position, int64_t done, int64_t count) {
-  if (!frame_.options.step_barrier) return load(target(position, done, count));
-  if (done == 1) load(target(position, 1, 1));
+void PanelStream::load_ahead(const std::vector<int>& group, int64_t done, int64_t count) {
+  if (!frame_.options.step_barrier) return load(target(group, done, count));
+  if (done == 1) load(target(group, 1, 1));
 }
 
 void PanelStream::load(int64_t target) {

@@ -16,14 +16,15 @@ class PanelStream {
 
   // Panels of these positions, which are about to compute. They must fit into the ring together.
   void require(const std::vector<int>& group);
-  // What should be on its way when `done` of `count` micro-batches of a position have their turn.
-  void load_ahead(int position, int64_t done, int64_t count);
+  // What should be on its way when `done` of `count` micro-batches of these positions have their
+  // turn: as many positions as these are, `lookahead` further on, a part with each turn.
+  void load_ahead(const std::vector<int>& group, int64_t done, int64_t count);
   // A compute step of a position takes its panels: `first` waits for them, `last` releases them.
   void use(int position, Step* step, bool first, bool last);
   void save(Carry* carry);
 
  private:
-  int64_t target(int position, int64_t done, int64_t count) const;
+  int64_t target(const std::vector<int>& group, int64_t done, int64_t count) const;
   void load(int64_t target);
   bool load_next();
   uint64_t read(int panel, const SlotRing::Taken& taken);

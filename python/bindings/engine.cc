@@ -154,12 +154,15 @@ void register_engine(nb::module_& m) {
       .def("logits", &logits_array, "tokens"_a,
            "Logits of every position: float32 array (tokens, vocab). Only when idle.")
       .def("stats", &Engine::stats)
+      .def("predict", &Engine::predict, "rows"_a, "most_rows"_a = 0, Release(),
+           "What these rows will take, as JSON text, if each ends where it is said to.")
       .def("describe", &Engine::describe, "Model, formats, policy and memory as JSON text.")
       .def("vocab", &Engine::vocab)
       .def("max_context", &Engine::max_context)
       .def("record_trace", &Engine::record_trace, "on"_a)
       .def("take_trace", &Engine::take_trace, "Chrome / Perfetto JSON of the lanes' work.");
-  m.def("plan", &plan, "options"_a, nb::call_guard<nb::gil_scoped_release>(),
+  m.def("plan", &plan, "options"_a, "rows"_a = std::vector<RowTokens>{},
+        nb::call_guard<nb::gil_scoped_release>(),
         "What an engine with these options would do, from config.json alone; JSON text.");
   m.def("dummy_names", &dummy_names, "Names accepted by dummy:NAME.");
   m.def("dummy_config", &dummy_config, "name"_a, "config.json text of a named shape.");

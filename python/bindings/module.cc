@@ -8,13 +8,15 @@
 namespace nb = nanobind;
 
 namespace penstock {
-void register_engine(nb::module_& m);  // engine.cc
-void register_probe(nb::module_& m);   // probe.cc
+void register_engine(nb::module_& m);    // engine.cc
+void register_planning(nb::module_& m);  // planning.cc
+void register_probe(nb::module_& m);     // probe.cc
 }  // namespace penstock
 
 NB_MODULE(_core, m) {
   m.doc() = "The Penstock engine.";
   m.def("version", &penstock::version, "Version of the engine, as major.minor.patch.");
+  penstock::register_planning(m);
   penstock::register_engine(m);
   penstock::register_probe(m);
 }

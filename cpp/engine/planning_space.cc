@@ -1,0 +1,143 @@
+#include <map>
+#include <nlohmann/json.hpp>
+#include <tuple>
+
+#include "engine/dry_run.h"
+#include "engine/guarded.h"
+#include "engine/planning.h"
+#include "engine/prediction_json.h"
+#include "penstock/planning.h"
+#include "plan/estimate.h"
+#include "plan/layout.h"
+#include "plan/policy_shape.h"
+#include "plan/row_lengths.h"
+
+namespace penstock {
+
+namespace {
+
+using Json = nlohmann::json;
+
+Json by_tier(uint64_t device, uint64_t host, uint64_t disk) {
+  return {{"device", device}, {"host", host}, {"disk", disk}};
+}
+
+Json lanes_json(const SweepCost& cost) {
+  Json lanes = Json::object();
+  for (int lane = 0; lane < kLaneKinds; ++lane) {
+    lanes[lane_name(static_cast<LaneKind>(lane))] = cost.seconds[lane];
+  }
+  return lanes;
+}
+
+}  // namespace
+
+struct Planning::State {
+  explicit State(const EngineOptions& given)
+      : options(with_defaults(given)),
+        model(options, WeightFiles::not_needed),
+        input(plan_input(options, model)),
+        estimator(input) {}
+
+  Policy parse(const std::string& text) const {
+    return text.empty() ? Policy{} : policy_from_json(text, "policy");
+  }
+
+  // Placements are the slow part of sizing, and a search tries few of them.
+  const WeightSummary& summary(const ResolvedPolicy& policy) {
+    const auto key = std::tuple{policy.weights.device, policy.weights.host, policy.weights.disk,
+                                policy.host_attention};
+    auto found = summaries.find(key);
+    if (found == summaries.end()) {
+      found = summaries.emplace(key, summarise(input, place(input, policy))).first;
+    }
+    return found->second;
+  }
+
+  bool fits(const MemoryPlan& plan) const {
+    return plan.total[static_cast<int>(Tier::device)] <= input.device_bytes &&
+           plan.total[static_cast<int>(Tier::host)] <= input.host_bytes &&
+           plan.total[static_cast<int>(Tier::disk)] <= input.disk_bytes;
+  }
+
+  Json budget() const { return by_tier(input.device_bytes, input.host_bytes, input.disk_bytes); }
+
+  EngineOptions options;
+  Model model;
+  PlanInput input;
+  Estimator estimator;
+  std::map<std::tuple<double, double, double, bool>, WeightSummary> summaries;
+};
+
+Planning::Planning(const EngineOptions& options)
+    : state_(guarded([&] { return std::make_unique<State>(options); })) {}
+Planning::~Planning() = default;
+Planning::Planning(Planning&&) noexcept = default;
+Planning& Planning::operator=(Planning&&) noexcept = default;
+
+std::string Planning::facts() const {
+  return guarded([&] {
+    const State& s = *state_;
+    const RowLengths lengths = row_lengths(s.input);
+    const KvLayout kv{s.input.kv, s.input.spec->attention.kv_heads,
+                      s.input.spec->attention.head_dim, 32};
+    uint64_t weights = 0;
+    for (const WeightInfo& info : s.input.weights->all()) {
+      if (info.kind == WeightKind::matrix) {
+        weights += stored_bytes(info, s.input.formats.at(info.id), 0, info.rows);
+      }
+    }
+    const auto layers = static_cast<int64_t>(s.input.spec->layers.size());
+    const Json facts = {
+        {"accelerator", s.input.accelerator},
+        {"threads", s.input.threads},
+        {"layers", layers},
+        {"hidden", s.input.spec->hidden},
+        {"rows", s.input.workload.rows},
+        {"prompt", lengths.prompt},
+        {"fresh", lengths.fresh},
+        {"longest", lengths.longest},
+        {"weight_bytes", weights},
+        {"kv_bytes_per_token", layers * static_cast<int64_t>(kv.page_bytes()) / kv.page_tokens},
+        {"budget_bytes", s.budget()},
+        {"machine", Json::parse(machine_to_json(s.input.machine))}};
+    return facts.dump();
+  });
+}
+
+std::string Planning::evaluate(const std::string& policy) const {
+  return guarded([&] {
+    State& s = *state_;
+    const Policy wanted = s.parse(policy);
+    const ResolvedPolicy complete = PolicyShape(s.input, wanted).complete();
+    const WeightSummary& weights = s.summary(complete);
+    const MemoryPlan plan = lay_out(s.input, complete, weights);
+    const Estimate estimate = s.estimator.workload(complete, weights, plan);
+    Json phases = Json::array();
+    for (const Estimate::Phase& phase : estimate.phases) {
+      phases.push_back({{"sweeps", phase.sweeps}, {"lanes", lanes_json(phase.cost)}});
+    }
+    const Json result = {{"policy", policy_json(complete)},
+                         {"bytes", by_tier(plan.total[0], plan.total[1], plan.total[2])},
+                         {"budget", s.budget()},
+                         {"fits", s.fits(plan)},
+                         {"seconds", estimate.seconds},
+                         {"tokens_per_second", estimate.tokens_per_second},
+                         {"phases", phases}};
+    return result.dump();
+  });
+}
+
+std::string Planning::predict(const std::string& policy, const std::vector<RowTokens>& rows,
+                              int64_t most_rows, bool with_sweep) const {
+  return guarded([&] {
+    State& s = *state_;
+    const Policy wanted = s.parse(policy);
+    Chosen chosen;
+    chosen.policy = PolicyShape(s.input, wanted).complete();
+    chosen.memory = memory_plan(s.input, chosen.policy);
+    return penstock::predict(s.input, chosen, rows, {most_rows, with_sweep}).dump();
+  });
+}
+
+}  // namespace penstock

@@ -1,0 +1,80 @@
+"""What the native ``Planning`` tells of a model on a machine, as values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+TIERS = ("device", "host", "disk")
+LANES = ("compute", "host_compute", "h2d", "d2h", "disk_read", "disk_write")
+
+
+class NativePlanning(Protocol):
+    """penstock._core.Planning."""
+
+    def facts(self) -> str:
+        """JSON: what does not depend on the policy."""
+        ...
+
+    def evaluate(self, policy: str) -> str:
+        """JSON: bytes by tier and seconds of one policy."""
+        ...
+
+    def predict(
+        self, policy: str, rows: list[Any], most_rows: int = 0, with_sweep: bool = False
+    ) -> str:
+        """JSON: the dry run of a job."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One policy in closed form. Bytes by tier; seconds by phase and lane."""
+
+    policy: dict[str, Any]
+    bytes: tuple[int, ...]
+    budget: tuple[int, ...]
+    fits: bool
+    seconds: float
+    sweeps: tuple[float, ...]
+    lanes: tuple[tuple[float, ...], ...]
+
+
+class Space:
+    """Policies of one model, workload and machine."""
+
+    def __init__(self, native: NativePlanning) -> None:
+        """Reads the facts."""
+        self._native = native
+        self.facts: dict[str, Any] = json.loads(native.facts())
+
+    @property
+    def here(self) -> str:
+        """The tier the model computes on."""
+        return "device" if self.facts["accelerator"] else "host"
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Tiers that hold anything on this device."""
+        return TIERS if self.facts["accelerator"] else TIERS[1:]
+
+    def evaluate(self, policy: dict[str, Any]) -> Evaluation:
+        """Sizes and seconds of a policy, completed where it is open."""
+        told = json.loads(self._native.evaluate(json.dumps(policy)))
+        phases = told["phases"]
+        return Evaluation(
+            policy=told["policy"],
+            bytes=tuple(told["bytes"][tier] for tier in TIERS),
+            budget=tuple(told["budget"][tier] for tier in TIERS),
+            fits=told["fits"],
+            seconds=told["seconds"],
+            sweeps=tuple(phase["sweeps"] for phase in phases),
+            lanes=tuple(tuple(phase["lanes"][lane] for lane in LANES) for phase in phases),
+        )
+
+    def predict(self, policy: dict[str, Any], most_rows: int) -> dict[str, Any]:
+        """The dry run of the workload under a complete policy."""
+        text = self._native.predict(json.dumps(policy), [], most_rows, False)
+        told: dict[str, Any] = json.loads(text)
+        return told

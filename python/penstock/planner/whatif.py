@@ -1,0 +1,56 @@
+"""What a little more of something would buy: the plan, made again with one thing changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from penstock.planner.search import Choice, choose
+from penstock.planner.space import NativePlanning
+
+_GIB = 1 << 30
+_GB = 1e9
+
+
+def what_if(
+    core: Any, options_of: Callable[..., Any], choice: Choice, wanted: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Tokens a second after each change; `options_of(**changes)` makes native options.
+
+    The ratio of the closed forms, old and new, on top of the dry run of the plan as it is.
+    """
+    machine = json.loads(core.Planning(options_of()).facts())["machine"]
+    told = [{"change": "as planned", "tokens_per_second": choice.prediction["tokens_per_second"]}]
+    for change, options in _changes(options_of, machine):
+        other = _closed_form(core.Planning(options), wanted)
+        if other is None:
+            continue
+        ratio = choice.evaluation.seconds / other
+        rate = choice.prediction["tokens_per_second"] * ratio
+        told.append({"change": change, "tokens_per_second": rate})
+    return told
+
+
+def _changes(options_of: Callable[..., Any], machine: dict[str, Any]) -> list[tuple[str, Any]]:
+    plain = options_of()
+    changes = []
+    if str(plain.device).split(":")[0] != "cpu":
+        more = options_of(device_memory=(plain.device_memory or _GIB) + _GIB)
+        changes.append(("one more GiB of device memory", more))
+    if plain.host_memory:
+        more = options_of(host_memory=plain.host_memory + _GIB)
+        changes.append(("one more GiB of host memory", more))
+    rate = machine["disk_read_bytes_per_second"]
+    faster = {**machine, "disk_read_bytes_per_second": rate + _GB}
+    changes.append(("one more GB/s of disk", options_of(machine=json.dumps(faster))))
+    fewer = {"auto": "int8", "fp32": "bf16", "bf16": "int8", "fp16": "int8", "int8": "int4"}
+    smaller = fewer.get(str(plain.weights))
+    if smaller is not None:
+        changes.append((f"{smaller} weights", options_of(weights=smaller)))
+    return changes
+
+
+def _closed_form(native: NativePlanning, wanted: dict[str, Any]) -> float | None:
+    found = choose(native, wanted)
+    return None if found is None else found.evaluation.seconds
