@@ -146,7 +146,7 @@ std::string plan(const EngineOptions& given, const std::vector<RowTokens>& rows)
     const PlanInput input = plan_input(options, model);
     const Chosen chosen = choose(options, input);
     nlohmann::json result = describe_plan({options, model, input, chosen});
-    result["prediction"] = predict(input, chosen, rows, {.most_rows = 4 * int64_t{chosen.policy.max_sequences}});
+    result["prediction"] = predict(input, chosen, rows, {.most_rows = 8 * int64_t{chosen.policy.max_sequences}});
     return result.dump();
   });
 }

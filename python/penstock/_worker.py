@@ -23,7 +23,15 @@ from penstock.errors import PenstockError
 from penstock.llm import workload_of
 from penstock.memory import peak_resident_bytes
 from penstock.model_folder import eos_token_ids
-from penstock.native import Core, Engine, description, native_core, open_engine, stats_dict
+from penstock.native import (
+    Core,
+    Engine,
+    description,
+    native_core,
+    open_engine,
+    prediction,
+    stats_dict,
+)
 from penstock.prompts import PromptEncoder
 from penstock.records import encode_record, error_record, result_record
 from penstock.requests import RequestLoop, Work
@@ -112,6 +120,7 @@ class Worker:
         self._channel.send(
             "ready",
             describe=told,
+            prediction=prediction(self._engine),
             tokenizer_bytes=self._encoder.memory_bytes,
             row_tokens=self._row_tokens,
             pid=os.getpid(),

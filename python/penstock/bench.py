@@ -12,7 +12,15 @@ from typing import Any
 
 from penstock.cli_options import WorkloadArgs
 from penstock.memory import peak_resident_bytes
-from penstock.native import Core, Workload, description, native_core, open_engine, stats_dict
+from penstock.native import (
+    Core,
+    Workload,
+    description,
+    native_core,
+    open_engine,
+    prediction,
+    stats_dict,
+)
 from penstock.requests import RequestLoop, Work
 from penstock.sampling import SamplingParams
 from penstock.settings import EngineSettings
@@ -42,6 +50,7 @@ def run_bench(
     rows, prompt, new = workload.rows, workload.prompt_len, workload.new
     begun = time.monotonic()
     engine = open_engine(chosen, settings, Workload(rows, prompt, prompt, new, new))
+    predicted = prediction(engine)
     opened = time.monotonic()
     loop = RequestLoop(chosen, engine, None)
     made, vocab = random.Random(settings.seed), engine.vocab()
@@ -64,6 +73,7 @@ def run_bench(
         "peak_rss_bytes": peak_resident_bytes(),
         "engine": description(engine),
         "stats": stats_dict(engine.stats()),
+        "prediction": predicted,
         "machine": machine_facts(),
         "version": chosen.version(),
     }

@@ -117,6 +117,7 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
     if written is not None:
         written.write(found)
         _tell(f"the page is in {written.path}")
+    found.get("prediction", {}).pop("sweep", None)  # thousands of steps: for the page
     _print_json(found)
 
 

@@ -142,6 +142,7 @@ class _Run:
         self._options, self._hooks, self._scan = options, hooks, scan
         self._files, self._state = files, state
         self._describe: dict[str, Any] = {}
+        self._prediction: dict[str, Any] = {}
         self._peak_rss = 0
         self._writer: RecordWriter | None = None
         self._engine = EngineProcess(hooks.worker_command)
@@ -210,6 +211,7 @@ class _Run:
     def _begin(self, ready: dict[str, Any]) -> None:
         """The engine stands: the manifest is completed or compared before the first row."""
         self._describe = ready["describe"]
+        self._prediction = ready.get("prediction", {})
         self._writer = self._files.begin(describe_engine(self._describe))
         for warning in self._describe.get("warnings", []):
             self._hooks.tell(f"warning: {warning}")
@@ -292,4 +294,6 @@ class _Run:
 
     def _result(self, code: int, error: PenstockError | None = None) -> JobResult:
         report = make_report(self._state, self._describe, self._peak_rss, code)
+        if self._prediction:
+            report["prediction"] = self._prediction
         return JobResult(code, report, error)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from penstock.errors import engine_errors
 from penstock.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from penstock.planner import Choice
 
 
 class Engine(Protocol):
@@ -45,6 +48,10 @@ class Engine(Protocol):
         """JSON text: model, formats, policy, memory."""
         ...
 
+    def predict(self, rows: list[Any], most_rows: int = 0) -> str:
+        """JSON text: what these rows, or those planned for, will take."""
+        ...
+
     def vocab(self) -> int:
         """Size of the vocabulary."""
         ...
@@ -70,6 +77,8 @@ class Core(Protocol):
     Request: Any
     Engine: Any
     ProbeOptions: Any
+    Planning: Any
+    RowTokens: Any
 
     def version(self) -> str:
         """major.minor.patch."""
@@ -116,6 +125,7 @@ _COPIED = (
 )
 
 
+_PREDICTED_ROWS = 4096  # gone through; the rest is extrapolated
 _PLAIN_STATS = (
     *("seconds", "busiest_seconds", "sweeps", "prompt_tokens", "shared_tokens"),
     *("generated_tokens", "active", "waiting"),
@@ -130,16 +140,48 @@ def open_engine(
     `reserved_bytes` of the host budget are in use already (by the tokenizer).
     """
     with engine_errors():
-        return cast(Engine, core.Engine(_native_options(core, settings, workload, reserved_bytes)))
+        options = _native_options(core, settings, workload, reserved_bytes)
+        _search(core, options)
+        return cast(Engine, core.Engine(options))
 
 
 def plan(
     core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int = 0
 ) -> dict[str, Any]:
-    """What such an engine would do, from config.json alone; raises PenstockError."""
+    """What such an engine would do, from config.json alone; raises PenstockError.
+
+    With a `prediction` of the job, and in it what a little more of something would buy.
+    """
     with engine_errors():
-        told = core.plan(_native_options(core, settings, workload, reserved_bytes))
-    return cast("dict[str, Any]", json.loads(told))
+        options = _native_options(core, settings, workload, reserved_bytes)
+        wanted = json.loads(options.policy or "{}")
+        choice = _search(core, options)
+        told = cast("dict[str, Any]", json.loads(core.plan(options)))
+        if choice is not None and "prediction" in told:
+            from penstock.planner import what_if
+
+            def changed(**changes: Any) -> Any:
+                other = _native_options(core, settings, workload, reserved_bytes)
+                for name, value in changes.items():
+                    setattr(other, name, value)
+                return other
+
+            told["planner"] = {"programs": choice.tried, "seconds": choice.seconds}
+            rate = told["prediction"]["tokens_per_second"]
+            told["prediction"]["what_if"] = what_if(core, changed, (choice, rate), wanted)
+    return told
+
+
+def _search(core: Core, options: Any) -> Choice | None:
+    """Fills in the policy where the search finds one; the engine refuses what fits no policy."""
+    if not hasattr(core, "Planning"):
+        return None
+    from penstock.planner import choose
+
+    choice = choose(core.Planning(options), json.loads(options.policy or "{}"))
+    if choice is not None:
+        options.policy = choice.text
+    return choice
 
 
 def _native_options(
@@ -159,6 +201,15 @@ def description(engine: Engine) -> dict[str, Any]:
     with engine_errors():
         told = json.loads(engine.describe())
     return told if isinstance(told, dict) else {"text": told}
+
+
+def prediction(engine: Engine) -> dict[str, Any]:
+    """What the workload that an engine was planned for will take; {} where it cannot tell."""
+    if not hasattr(engine, "predict"):
+        return {}
+    with engine_errors():
+        told = json.loads(engine.predict([], _PREDICTED_ROWS))
+    return cast("dict[str, Any]", told)
 
 
 def stats_dict(stats: Any) -> dict[str, Any]:

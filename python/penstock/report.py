@@ -58,6 +58,8 @@ def print_report(report: dict[str, Any]) -> None:
         console.print(_lane_table(stats))
     if stats.get("peak_bytes"):
         console.print(_memory_table(stats, report["peak_rss_bytes"]))
+        if report.get("prediction"):
+            console.print(_prediction_table(report))
 
 
 def _table(title: str, *columns: str) -> Any:
@@ -97,3 +99,24 @@ def _memory_table(stats: dict[str, Any], rss: dict[str, int]) -> Any:
     if rss.get("engine"):
         table.add_row("resident (engine process)", format_size(rss["engine"]), "", "")
     return table
+
+
+def _prediction_table(report: dict[str, Any]) -> Any:
+    """Predicted for the workload as it was planned for, and measured."""
+    table = _table("Predicted", "", "predicted", "measured", "off")
+    told, stats = report["prediction"], report["stats"]
+    _compare(table, "tokens/s", told["tokens_per_second"], report["tokens_per_second"])
+    for name, lane in told["lanes"].items():
+        measured = stats["lanes"].get(name, {}).get("busy_seconds", 0.0)
+        _compare(table, f"{name}, busy s", lane["seconds"], measured)
+    for tier, peak in told["peak_bytes"].items():
+        measured = stats["peak_bytes"].get(tier, 0)
+        if peak or measured:
+            off = f"{(measured / peak - 1):+.1%}" if peak else ""
+            table.add_row(f"{tier}, peak", format_size(peak), format_size(measured), off)
+    return table
+
+
+def _compare(table: Any, name: str, predicted: float, measured: float) -> None:
+    off = f"{(measured / predicted - 1):+.1%}" if predicted else ""
+    table.add_row(name, f"{predicted:.3g}", f"{measured:.3g}", off)

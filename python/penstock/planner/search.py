@@ -16,7 +16,10 @@ _MOST_SEQUENCES = 4096
 _MOST_SWEEP_TOKENS = 1 << 15
 _BATCH_TOKENS = {False: (32, 64, 128, 256, 512), True: (64, 128, 256, 512, 1024, 2048)}
 _RUN_THROUGH = 8  # candidates
-_SECONDS = 4.0  # of the whole search
+_SECONDS = 4.0  # of the whole search, at most
+_LEAST_SECONDS = 0.15
+_PART_OF_JOB = 0.02  # that a search may take
+_PROGRAMS_PART = 0.6  # of the search, for the programs
 _FIXED = ("micro_batch", "micro_batches", "prefill_chunk", "admission", "lookahead", "threads")
 _WAVES = 3  # of rows in flight that a dry run goes through
 
@@ -45,19 +48,24 @@ def choose(native: NativePlanning, wanted: dict[str, Any] | None = None) -> Choi
     begin = time.monotonic()
     space, fixed = Space(native), dict(wanted or {})
     found: list[Evaluation] = []
-    tried = 0
+    tried, allowed = 0, _SECONDS
     for candidate in candidates(space, fixed):
         tried += 1
         best = best_shares(space, candidate)
         if best is not None:
             found.append(best[0])
-        if time.monotonic() - begin > _SECONDS * 0.6 and found:
+            allowed = _allowed_seconds(min(each.seconds for each in found))
+        if found and time.monotonic() - begin > allowed * _PROGRAMS_PART:
             break
     if not found:
         return None
     found.sort(key=lambda each: each.seconds)
-    best = run_through(space, found[:_RUN_THROUGH], fixed, begin + _SECONDS)
+    best = run_through(space, found[:_RUN_THROUGH], fixed, begin + allowed)
     return Choice(*best, tried, time.monotonic() - begin)
+
+
+def _allowed_seconds(job: float) -> float:
+    return min(_SECONDS, max(_LEAST_SECONDS, _PART_OF_JOB * job))
 
 
 def run_through(

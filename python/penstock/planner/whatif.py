@@ -14,21 +14,22 @@ _GB = 1e9
 
 
 def what_if(
-    core: Any, options_of: Callable[..., Any], choice: Choice, wanted: dict[str, Any]
+    core: Any, options_of: Callable[..., Any], plan: tuple[Choice, float], wanted: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Tokens a second after each change; `options_of(**changes)` makes native options.
 
-    The ratio of the closed forms, old and new, on top of the dry run of the plan as it is.
+    `plan` is what was chosen, and its tokens a second. They grow with the ratio of the closed
+    forms, old and new.
     """
+    choice, rate = plan
     machine = json.loads(core.Planning(options_of()).facts())["machine"]
-    told = [{"change": "as planned", "tokens_per_second": choice.prediction["tokens_per_second"]}]
+    told: list[dict[str, Any]] = []
     for change, options in _changes(options_of, machine):
         other = _closed_form(core.Planning(options), wanted)
         if other is None:
             continue
-        ratio = choice.evaluation.seconds / other
-        rate = choice.prediction["tokens_per_second"] * ratio
-        told.append({"change": change, "tokens_per_second": rate})
+        faster = rate * choice.evaluation.seconds / other
+        told.append({"change": change, "tokens_per_second": faster})
     return told
 
 
