@@ -7,6 +7,7 @@
 #include "base/version.h"
 #include "engine/guarded.h"
 #include "engine/host_limits.h"
+#include "engine/throttle.h"
 
 namespace penstock {
 namespace {
@@ -28,6 +29,9 @@ nlohmann::json policy_json(const ResolvedPolicy& policy) {
           {"host_attention", policy.host_attention},
           {"kv_split", policy.kv_split},
           {"admission", policy.admission == Admission::block ? "block" : "continuous"},
+          {"overlap", policy.overlap},
+          {"step_barrier", policy.step_barrier},
+          {"whole_tensors", policy.whole_tensors},
           {"lookahead", policy.lookahead},
           {"threads", policy.threads},
           {"max_sequences", policy.max_sequences},
@@ -127,6 +131,7 @@ std::string plan(const EngineOptions& given) {
   return guarded([&] {
     const EngineOptions options = with_defaults(given);
     check_device_kind(options.device);
+    throttle_from_json(options.throttle, options.device);
     const Model model(options, WeightFiles::not_needed);
     const PlanInput input = plan_input(options, model);
     const Chosen chosen = choose(options, input);

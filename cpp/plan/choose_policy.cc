@@ -97,6 +97,9 @@ class Chooser {
     policy.kv_split = wanted_.kv_split.value_or(false);
     policy.lookahead = 2 * wanted_.lookahead.value_or(1);
     policy.threads = wanted_.threads.value_or(input_.threads);
+    policy.overlap = wanted_.overlap.value_or(true);
+    policy.step_barrier = wanted_.step_barrier.value_or(false);
+    policy.whole_tensors = wanted_.whole_tensors.value_or(false);
     const bool short_rows = lengths_.longest <= 128 && policy.kv.disk <= 0;
     policy.page_tokens = short_rows ? 16 : 32;
     policy.panel_bytes = panel_bytes();

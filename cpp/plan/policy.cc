@@ -47,7 +47,8 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   const JsonFields fields(json, file, "");
   fields.allow_only({"weight_share", "kv_share", "activation_share", "micro_batch", "micro_batches",
                      "prefill_chunk", "pace", "share_prefix", "admission", "host_attention",
-                     "kv_split", "lookahead", "threads"});
+                     "kv_split", "lookahead", "threads", "overlap", "step_barrier",
+                     "whole_tensors"});
   Policy policy;
   policy.weight_share = read_shares(fields, "weight_share");
   policy.kv_share = read_shares(fields, "kv_share");
@@ -62,6 +63,9 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   policy.kv_split = fields.flag("kv_split");
   policy.lookahead = fields.integer("lookahead", 1, kMostLayers);
   policy.threads = fields.integer("threads", 1, kMostThreads);
+  policy.overlap = fields.flag("overlap");
+  policy.step_barrier = fields.flag("step_barrier");
+  policy.whole_tensors = fields.flag("whole_tensors");
   return policy;
 }
 
@@ -82,6 +86,9 @@ std::string policy_to_json(const Policy& policy) {
   put(&json, "kv_split", policy.kv_split);
   put(&json, "lookahead", policy.lookahead);
   put(&json, "threads", policy.threads);
+  put(&json, "overlap", policy.overlap);
+  put(&json, "step_barrier", policy.step_barrier);
+  put(&json, "whole_tensors", policy.whole_tensors);
   return json.dump(2);
 }
 

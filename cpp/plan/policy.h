@@ -27,6 +27,8 @@ struct Policy {
   std::optional<bool> kv_split;  // kv_share divides every sequence, not the sequences
   std::optional<int> lookahead;  // layers staged ahead
   std::optional<int> threads;
+  // For comparisons with schedules that do less: BuildOptions, PlacementOptions.
+  std::optional<bool> overlap, step_barrier, whole_tensors;
 };
 
 // JSON with the field names above; unknown fields, wrong types, shares that do not sum to 1 (within

@@ -34,6 +34,7 @@ class EngineOptions(TypedDict, total=False):
     compute: str
     policy: str | dict[str, Any] | Path
     machine: str | dict[str, Any] | Path
+    throttle: str | dict[str, Any] | Path
     cache: str | None
     threads: int
     seed: int
@@ -43,7 +44,9 @@ class EngineOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Sizes are bytes; 0 and "" mean "choose for me"; ``policy`` and ``machine`` are JSON text.
+    """Sizes are bytes; 0 and "" mean "choose for me".
+
+    ``policy``, ``machine`` and ``throttle`` are JSON text.
 
     ``seed`` seeds sampling. ``special_tokens`` lets text prompts contain special tokens; otherwise
     ``</s>`` in a prompt is five characters like any others.
@@ -60,6 +63,7 @@ class EngineSettings:
     compute: str = "fast"
     policy: str = ""
     machine: str = ""
+    throttle: str = ""
     cache: str = ""
     threads: int = 0
     seed: int = 0
@@ -86,6 +90,7 @@ class EngineSettings:
             raise _refuse("special_tokens", given["special_tokens"], "true or false")
         given["policy"] = json_text("policy", given.get("policy", ""))
         given["machine"] = json_text("machine", given.get("machine", "auto"), machine_file())
+        given["throttle"] = json_text("throttle", given.get("throttle", ""))
         name = _text("model", model)
         given["cache"] = cache_folder(name, given["cache"])
         return cls(model=name, **given)
@@ -120,7 +125,7 @@ def _text(name: str, value: object) -> str:
 
 
 def json_text(name: str, value: str | dict[str, Any] | Path, auto: Path | None = None) -> str:
-    """A policy or machine given as "auto", JSON text, a dict or a path, as JSON text.
+    """A policy, machine or throttle given as "auto", JSON text, a dict or a path, as JSON text.
 
     "auto" is the file `auto` where there is one, else "": the engine decides.
     """
