@@ -1,6 +1,7 @@
 #include "base/lane.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
 #include <chrono>
@@ -57,7 +58,8 @@ struct Lane {
   LaneOptions options;
   std::thread worker;
   uint64_t random = 0;
-  Clock::time_point link_free;  // when the throttled link has sent everything so far
+  Clock::time_point link_free;  // when the modelled lane has done everything so far
+  bool rested = true;           // since its last task it had nothing to do, or had to wait
 
   // Below: under the set's mutex. `flying` grows and shrinks under it, its elements belong to the
   // worker.
@@ -75,16 +77,21 @@ struct Lane {
   std::condition_variable advanced;
 
   int running = 0;
-  Clock::time_point busy_since;
+  Clock::time_point busy_since, busy_until;
   LaneStats stats;
 
   bool failed(uint64_t number) const { return number >= failed_at; }
 
+  // One task after another is one busy time.
   void start_running(Clock::time_point now) {
-    if (running++ == 0) busy_since = now;
+    if (rested) link_free = std::max(link_free, now);
+    if (running++ == 0) busy_since = rested ? now : busy_until;
+    rested = false;
   }
   void stop_running(Clock::time_point now) {
-    if (--running == 0) stats.busy_seconds += seconds(now - busy_since);
+    if (--running > 0) return;
+    stats.busy_seconds += seconds(now - busy_since);
+    busy_until = now;
   }
 
   void sleep_random_delay() {
@@ -92,13 +99,16 @@ struct Lane {
     std::this_thread::sleep_for(std::chrono::microseconds(next_random(&random) % (limit + 1)));
   }
 
-  // Sleeps until a link of the given speed would have carried the task's bytes after all earlier
-  // ones.
+  // Sleeps until a lane of the given speed would have done the task after all earlier ones. The
+  // time is carried from task to task, so neither rounding nor waking up late adds up.
   void throttle(const Flight& flight) {
-    if (options.bytes_per_second <= 0) return;
-    const std::chrono::duration<double> needed(flight.task.bytes / options.bytes_per_second);
-    link_free =
-        std::max(flight.begin, link_free) + std::chrono::duration_cast<Clock::duration>(needed);
+    const LaneTask& task = flight.task;
+    double needed = task.seconds;
+    if (options.bytes_per_second > 0) {
+      needed = std::max(needed, static_cast<double>(task.bytes) / options.bytes_per_second);
+    }
+    if (needed <= 0) return;
+    link_free += std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(needed));
     std::this_thread::sleep_until(link_free);
   }
 };
@@ -174,6 +184,7 @@ struct LaneSet::State {
 
 void LaneSet::State::work(Lane& lane) {
   pthread_setname_np(pthread_self(), text(lane.id).substr(0, 15).c_str());
+  prctl(PR_SET_TIMERSLACK, 1UL);  // ns: modelled times end when they should
   Lock lock(mutex);
   for (;;) {
     if (next_may_begin(lane)) {
@@ -227,6 +238,7 @@ void LaneSet::State::begin_next(Lane& lane, Lock& lock) {
     lock.unlock();
     lane.sleep_random_delay();
     lock.lock();
+    if (lane.running == 0) lane.rested = true;
   }
   flight.begin = Clock::now();
   flight.runs = true;
@@ -284,6 +296,7 @@ void LaneSet::State::pass(Lane& lane, uint64_t number) {
 }
 
 void LaneSet::State::sleep(Lane& lane, Lock& lock) {
+  lane.rested = true;
   if (lane.queue.empty()) {
     lane.idle = true;
     lane.wake.wait(lock, [&] { return stop || !lane.queue.empty(); });

@@ -43,6 +43,7 @@ struct LaneTask {
   uint64_t bytes = 0;            // counted when the task has finished without error
   const char* label = "";        // for the trace; must outlive the lane set
   int64_t tag = 0;               // for the trace: step id
+  double seconds = 0;            // modelled: the lane is never faster than this
 };
 
 struct LaneOptions {
@@ -50,12 +51,14 @@ struct LaneOptions {
   uint64_t delay_seed =
       0;  // != 0: sleep a seeded random time before each task (virtual accelerator)
   int max_delay_microseconds = 200;
-  double bytes_per_second = 0;  // > 0: the lane sleeps so that it is never faster than this
+  // > 0: the lane sleeps so that it is never faster than this, nor slower in the long run where its
+  // work takes less: what it slept too long is made up for until it has to wait for something.
+  double bytes_per_second = 0;
 };
 
 struct LaneStats {
-  double busy_seconds =
-      0;  // time with at least one task begun and not finished; waiting for tickets is not busy
+  double busy_seconds = 0;  // time with at least one task begun and not finished, or the next one
+                            // about to begin; waiting for tickets is not busy
   uint64_t bytes = 0;
   uint64_t tasks = 0;
 };

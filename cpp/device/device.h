@@ -59,10 +59,12 @@ struct DeviceOptions {
   int threads = 1;
   uint64_t device_memory = uint64_t{1} << 30;  // virtual: capacity in bytes
   uint64_t delay_seed = 0;                     // virtual: seeded delays on every lane
-  double link_bytes_per_second = 0;            // virtual: throttle of each copy lane, 0: none
-  double flops_per_second = 0;  // virtual: modelled compute rate, 0: as fast as it goes
-  bool guard_pages = false;     // virtual: the host faults on device memory while no step of the
-                                // device runs (for tests)
+  // virtual: modelled rates, 0: as fast as it goes. Of the copy lanes; of matrix products and
+  // attention; of decode attention by what it reads, which then does not count as flops.
+  double h2d_bytes_per_second = 0, d2h_bytes_per_second = 0;
+  double flops_per_second = 0, attention_bytes_per_second = 0;
+  bool guard_pages = false;  // virtual: the host faults on device memory while no step of the
+                             // device runs (for tests)
 };
 
 // Opens the lanes it needs in `lanes` (compute; h2d and d2h for accelerators). Kernel scratch is

@@ -182,16 +182,22 @@ double flops(const GemmParams& p) {
   return 2.0 * static_cast<double>(p.m) * static_cast<double>(p.k) * rows;
 }
 
+// Summed over the rows of the span.
+double keys_attended(const AttentionParams& p, const SpanView& span) {
+  double keys = 0;
+  for (int32_t end = span.position + 1; end <= span.position + span.count; ++end) {
+    const int32_t first = p.window > 0 ? std::max(0, end - p.window) : 0;
+    keys += std::max(0, std::min(end, span.key_end) - std::max(first, span.key_begin));
+  }
+  return keys;
+}
+
+double flops_of_key(const AttentionParams& p) { return 4.0 * p.heads * p.layout.head_dim; }
+
 double flops(const AttentionParams& p) {
   double keys = 0;
-  for (int32_t i = 0; i < p.span_count; ++i) {
-    const SpanView& span = p.spans[i];
-    for (int32_t end = span.position + 1; end <= span.position + span.count; ++end) {
-      const int32_t first = p.window > 0 ? std::max(0, end - p.window) : 0;
-      keys += std::max(0, std::min(end, span.key_end) - std::max(first, span.key_begin));
-    }
-  }
-  return 4.0 * p.heads * p.layout.head_dim * keys;
+  for (int32_t i = 0; i < p.span_count; ++i) keys += keys_attended(p, p.spans[i]);
+  return flops_of_key(p) * keys;
 }
 
 template <class Params>
@@ -209,6 +215,19 @@ std::vector<Operand> operands(const Op& op) {
 
 double op_flops(const Op& op) {
   return std::visit([](const auto& params) { return flops(params); }, op);
+}
+
+DecodeAttention decode_attention(const Op& op) {
+  const auto* p = std::get_if<AttentionParams>(&op);
+  if (p == nullptr) return {};
+  double keys = 0;
+  for (int32_t i = 0; i < p->span_count; ++i) {
+    if (p->spans[i].count == 1) keys += keys_attended(*p, p->spans[i]);
+  }
+  const KvLayout& kv = p->layout;
+  const auto key_bytes =
+      static_cast<double>(2 * kv.kv_heads * (kv.code_bytes() + kv.param_bytes()));
+  return {flops_of_key(*p) * keys, key_bytes * keys};
 }
 
 const char* op_name(const Op& op) {

@@ -35,6 +35,12 @@ std::vector<Operand> operands(const Op& op);
 // counts. Other ops are 0.
 double op_flops(const Op& op);
 
+// The part of it that is attention of single rows, and the keys and values which that reads.
+struct DecodeAttention {
+  double flops = 0, bytes = 0;
+};
+DecodeAttention decode_attention(const Op& op);
+
 // "embed", "norm", ...: the name of the kernel, for the trace and messages.
 const char* op_name(const Op& op);
 

@@ -9,10 +9,14 @@ Context::Context(const ContextOptions& options)
       reserved_(host.reserve(options.reserved_host_bytes, "reserved")),
       bounce_(host.reserve(AsyncIo::bounce_bytes(AsyncIo::default_workers()), "io")),
       io(AsyncIo::default_workers()),
-      delay_seed(options.device.delay_seed) {
-  LaneOptions read{.depth = options.read_depth, .delay_seed = options.device.delay_seed};
-  lanes.open({LaneKind::disk_read, 0}, read);
-  lanes.open({LaneKind::disk_write, 0}, {.delay_seed = options.device.delay_seed});
+      host_compute{.delay_seed = options.device.delay_seed,
+                   .bytes_per_second = options.host_attention_bytes_per_second} {
+  const uint64_t seed = options.device.delay_seed;
+  lanes.open({LaneKind::disk_read, 0}, {.depth = options.read_depth,
+                                        .delay_seed = seed,
+                                        .bytes_per_second = options.disk_read_bytes_per_second});
+  lanes.open({LaneKind::disk_write, 0},
+             {.delay_seed = seed, .bytes_per_second = options.disk_write_bytes_per_second});
   device = open_device(options.device, lanes, host);
 }
 

@@ -14,6 +14,8 @@ namespace penstock {
 struct ContextOptions {
   uint64_t host_bytes = 0, device_bytes = 0, disk_bytes = 0;
   uint64_t reserved_host_bytes = 0;
+  double disk_read_bytes_per_second = 0, disk_write_bytes_per_second = 0;  // throttles; 0: none
+  double host_attention_bytes_per_second = 0;
   DeviceOptions device;
   int read_depth = 8;  // panels in flight on the disk lane
 };
@@ -31,7 +33,7 @@ class Context {
   LaneSet lanes;
   AsyncIo io;
   std::unique_ptr<Device> device;
-  const uint64_t delay_seed;  // of lanes that are opened later
+  const LaneOptions host_compute;  // of the lane that attention beside an accelerator opens
 
   bool accelerator() const { return device->info().memory == Tier::device; }
   Budget& compute_memory() { return accelerator() ? device_memory : host; }

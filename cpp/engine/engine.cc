@@ -14,6 +14,7 @@
 #include "engine/guarded.h"
 #include "engine/model.h"
 #include "engine/planning.h"
+#include "engine/throttle.h"
 
 namespace penstock {
 
@@ -39,6 +40,14 @@ ContextOptions context_options(const EngineOptions& options, int threads) {
   context.device.threads = threads;
   context.device.device_memory = options.device_memory;
   context.device.delay_seed = options.delay_seed;
+  const Throttle throttle = throttle_from_json(options.throttle, options.device);
+  context.disk_read_bytes_per_second = throttle.disk_read;
+  context.disk_write_bytes_per_second = throttle.disk_write;
+  context.host_attention_bytes_per_second = throttle.host_attention;
+  context.device.h2d_bytes_per_second = throttle.h2d;
+  context.device.d2h_bytes_per_second = throttle.d2h;
+  context.device.flops_per_second = throttle.gemm;
+  context.device.attention_bytes_per_second = throttle.attention;
   return context;
 }
 
@@ -197,6 +206,9 @@ std::string Engine::describe() const {
   nlohmann::json result = describe_plan({state.options, state.model, state.input, state.chosen});
   result["device"] = state.context.device->info().name;
   result["isa"] = state.context.device->info().isa;
+  if (!state.options.throttle.empty()) {
+    result["throttle"] = nlohmann::json::parse(state.options.throttle);
+  }
   result["packed_now"] = state.packed != nullptr && state.packed->packed_now();
   return result.dump();
 }

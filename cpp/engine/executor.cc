@@ -39,7 +39,7 @@ Executor::Executor(const ExecutorParts& parts)
   Context& context = *parts_.context;
   host_attention_ = std::make_unique<HostAttention>(HostAttention::Parts{
       &context.lanes, parts_.spec, parts_.memory->kv, parts_.memory->exchange,
-      context.device->info().isa, parts_.policy->threads, &context.host, context.delay_seed});
+      context.device->info().isa, parts_.policy->threads, &context.host, context.host_compute});
 }
 
 Executor::~Executor() { parts_.context->lanes.recover(); }

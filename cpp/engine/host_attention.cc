@@ -14,7 +14,7 @@ float* floats(std::byte* data) { return reinterpret_cast<float*>(data); }
 
 HostAttention::HostAttention(const Parts& parts)
     : parts_(parts), compute_(parts.isa, parts.threads, *parts.host) {
-  if (!parts_.lanes->is_open(kLane)) parts_.lanes->open(kLane, {.delay_seed = parts.delay_seed});
+  if (!parts_.lanes->is_open(kLane)) parts_.lanes->open(kLane, parts.lane);
 }
 
 HostAttention::~HostAttention() { settle(*parts_.lanes, kLane); }

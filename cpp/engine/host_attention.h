@@ -24,7 +24,7 @@ class HostAttention {
     std::string_view isa;
     int threads;
     Budget* host;
-    uint64_t delay_seed = 0;
+    LaneOptions lane;
   };
   // Opens the lane; scratch is charged to the host budget.
   explicit HostAttention(const Parts& parts);

@@ -8,6 +8,7 @@
 #include "engine/guarded.h"
 #include "engine/host_limits.h"
 #include "engine/prediction_json.h"
+#include "engine/throttle.h"
 
 namespace penstock {
 namespace {
@@ -46,6 +47,9 @@ nlohmann::json policy_json(const ResolvedPolicy& policy) {
   if (policy.host_attention) json["host_attention"] = true;
   if (policy.pace > 0) json["pace"] = policy.pace;
   if (policy.ring_slots > 0) json["ring_slots"] = policy.ring_slots;
+  if (!policy.overlap) json["overlap"] = false;
+  if (policy.step_barrier) json["step_barrier"] = true;
+  if (policy.whole_tensors) json["whole_tensors"] = true;
   return json;
 }
 
@@ -142,6 +146,7 @@ std::string plan(const EngineOptions& given, const std::vector<RowTokens>& rows)
   return guarded([&] {
     const EngineOptions options = with_defaults(given);
     check_device_kind(options.device);
+    throttle_from_json(options.throttle, options.device);
     const Model model(options, WeightFiles::not_needed);
     const PlanInput input = plan_input(options, model);
     const Chosen chosen = choose(options, input);

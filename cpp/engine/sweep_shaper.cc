@@ -26,6 +26,8 @@ BuildOptions SweepShaper::build_options() const {
       parts_.accelerator ? memory.activation_host_slots : memory.activation_slots;
   options.device_activation_slots = parts_.accelerator ? memory.activation_slots : 0;
   options.lookahead = parts_.policy->lookahead;
+  options.overlap = parts_.policy->overlap;
+  options.step_barrier = parts_.policy->step_barrier;
   return options;
 }
 

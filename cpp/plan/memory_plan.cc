@@ -333,6 +333,7 @@ WeightPlan place(const PlanInput& input, const ResolvedPolicy& policy) {
   options.compute = compute_tier(input);
   options.shares = policy.weights;
   options.panel_bytes = policy.panel_bytes;
+  options.whole_tensors = policy.whole_tensors;
   return place_weights(program_of(input, policy), *input.weights, input.formats, options);
 }
 

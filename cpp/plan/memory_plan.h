@@ -53,6 +53,7 @@ struct ResolvedPolicy {
   bool host_attention = false;  // accelerator: see Policy
   bool kv_split = false;
   Admission admission = Admission::continuous;
+  bool overlap = true, step_barrier = false, whole_tensors = false;  // for comparisons: see Policy
   int lookahead = 2;  // visits (modules) whose panels may be loading beyond the current one
   int threads = 1;
   int max_sequences = 0;  // in flight

@@ -48,7 +48,7 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   fields.allow_only({"weight_share", "kv_share", "activation_share", "micro_batch", "micro_batches",
                      "prefill_chunk", "pace", "share_prefix", "admission", "host_attention",
                      "kv_split", "lookahead", "threads", "micro_batch_tokens", "max_sequences",
-                     "page_tokens", "ring_slots"});
+                     "page_tokens", "ring_slots", "overlap", "step_barrier", "whole_tensors"});
   Policy policy;
   policy.weight_share = read_shares(fields, "weight_share");
   policy.kv_share = read_shares(fields, "kv_share");
@@ -69,6 +69,9 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   const int page = policy.page_tokens.value_or(16);
   if ((page & (page - 1)) != 0) fields.refuse("page_tokens", "out of range", "a power of 2");
   policy.ring_slots = fields.integer("ring_slots", 1, kMostTokens);
+  policy.overlap = fields.flag("overlap");
+  policy.step_barrier = fields.flag("step_barrier");
+  policy.whole_tensors = fields.flag("whole_tensors");
   return policy;
 }
 
@@ -93,6 +96,9 @@ std::string policy_to_json(const Policy& policy) {
   put(&json, "max_sequences", policy.max_sequences);
   put(&json, "page_tokens", policy.page_tokens);
   put(&json, "ring_slots", policy.ring_slots);
+  put(&json, "overlap", policy.overlap);
+  put(&json, "step_barrier", policy.step_barrier);
+  put(&json, "whole_tensors", policy.whole_tensors);
   return json.dump(2);
 }
 

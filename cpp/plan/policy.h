@@ -32,6 +32,8 @@ struct Policy {
   std::optional<int> max_sequences;       // rows in flight
   std::optional<int> page_tokens;         // tokens of a KV page: 16, 32, 64, 128 or 256
   std::optional<int> ring_slots;          // staging slots for panels of weights
+  // For comparisons with schedules that do less: BuildOptions, PlacementOptions.
+  std::optional<bool> overlap, step_barrier, whole_tensors;
 };
 
 // JSON with the field names above; unknown fields, wrong types, shares that do not sum to 1 (within

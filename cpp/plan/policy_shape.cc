@@ -63,6 +63,9 @@ ResolvedPolicy PolicyShape::base_policy() const {
   policy.share_prefix = wanted_.share_prefix.value_or(true);
   policy.host_attention = input_.accelerator && wanted_.host_attention.value_or(false);
   policy.kv_split = wanted_.kv_split.value_or(false);
+  policy.overlap = wanted_.overlap.value_or(true);
+  policy.step_barrier = wanted_.step_barrier.value_or(false);
+  policy.whole_tensors = wanted_.whole_tensors.value_or(false);
   policy.lookahead = 2 * wanted_.lookahead.value_or(1);
   policy.threads = wanted_.threads.value_or(input_.threads);
   const bool short_rows = row_lengths(input_).longest <= 128 && policy.kv.disk <= 0;

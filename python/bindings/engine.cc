@@ -52,6 +52,7 @@ void register_options(nb::module_& m) {
       .def_rw("compute", &EngineOptions::compute)
       .def_rw("policy", &EngineOptions::policy)
       .def_rw("machine", &EngineOptions::machine)
+      .def_rw("throttle", &EngineOptions::throttle)
       .def_rw("cache", &EngineOptions::cache)
       .def_rw("threads", &EngineOptions::threads)
       .def_rw("max_context", &EngineOptions::max_context)

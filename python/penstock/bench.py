@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import platform
 import random
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.cli_options import WorkloadArgs
+from penstock.errors import InvalidArgumentError
 from penstock.memory import peak_resident_bytes
 from penstock.native import (
     Core,
@@ -36,6 +39,40 @@ def machine_facts() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "kernel": platform.release(),
     }
+
+
+# What stands on top of a policy so that the engine schedules as another system does: FlexGen's
+# blocks of rows that begin and end together, weights of the next module fetched whole under the
+# first micro-batch, a barrier after each micro-batch, tensors that are never cut.
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "flexgen": {
+        "admission": "block",
+        "step_barrier": True,
+        "whole_tensors": True,
+        "share_prefix": False,
+        "kv_split": False,
+    },
+}
+
+
+def scheduled_as(settings: EngineSettings, name: str, prompt_len: int) -> EngineSettings:
+    """The settings with a policy that is scheduled as `name` does; shares stay as they are.
+
+    Where the policy says how many sequences a micro-batch has, it reads their prompts in one go.
+    """
+    if name not in SCHEDULES:
+        allowed = ", ".join(SCHEDULES)
+        message = f"as: found {name!r}, allowed: {allowed}"
+        raise InvalidArgumentError(message, field="as", found=name, allowed=allowed)
+    try:
+        policy = json.loads(settings.policy or "{}")
+    except ValueError as error:
+        raise InvalidArgumentError(f"policy: not JSON: {error}", field="policy") from None
+    policy.update(SCHEDULES[name])
+    if isinstance(policy.get("micro_batch"), int):
+        policy["prefill_chunk"] = policy["micro_batch"] * prompt_len
+    policy.pop("pace", None)
+    return dataclasses.replace(settings, policy=json.dumps(policy))
 
 
 def run_bench(

@@ -163,6 +163,9 @@ def bench(
     materialise: Annotated[
         Path | None, typer.Option(help="Write dummy:NAME as a folder instead, and stop.")
     ] = None,
+    schedule: Annotated[
+        str, typer.Option("--as", help="Schedule as another system does: flexgen.")
+    ] = "",
 ) -> None:
     """Time a made-up workload (random prompts, no early end) and print one JSON object."""
     if materialise is not None:
@@ -170,9 +173,12 @@ def bench(
 
         _print_json(write(model, materialise, engine.seed))
         return
-    from penstock.bench import run_bench
+    from penstock.bench import run_bench, scheduled_as
 
-    _print_json(run_bench(engine.settings(model), workload))
+    settings = engine.settings(model)
+    if schedule:
+        settings = scheduled_as(settings, schedule, workload.prompt_len)
+    _print_json(run_bench(settings, workload))
 
 
 @app.command("eval")

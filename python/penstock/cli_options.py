@@ -54,6 +54,10 @@ class EngineArgs:
             _MEMORY,
         ),
     ] = "auto"
+    throttle: Annotated[
+        str,
+        _option("Run as if on a slower machine: its rates, as JSON text or a file.", _NUMBERS),
+    ] = ""
     cache: Annotated[str, _option("Folder for packed weights. Default: in MODEL.", _MEMORY)] = ""
     threads: Annotated[int, _option("0: one per core.", _NUMBERS)] = 0
     max_context: Annotated[

@@ -121,7 +121,7 @@ class Workload:
 
 _COPIED = (
     *("model", "device", "host_memory", "device_memory", "disk", "disk_memory", "weights", "kv"),
-    *("compute", "policy", "machine", "cache", "threads", "max_context"),
+    *("compute", "policy", "machine", "throttle", "cache", "threads", "max_context"),
 )
 
 

@@ -35,6 +35,7 @@ class EngineOptions(TypedDict, total=False):
     compute: str
     policy: str | dict[str, Any] | Path
     machine: str | dict[str, Any] | Path
+    throttle: str | dict[str, Any] | Path
     cache: str | None
     threads: int
     seed: int
@@ -44,7 +45,9 @@ class EngineOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Sizes are bytes; 0 and "" mean "choose for me"; ``policy`` and ``machine`` are JSON text.
+    """Sizes are bytes; 0 and "" mean "choose for me".
+
+    ``policy``, ``machine`` and ``throttle`` are JSON text.
 
     ``seed`` seeds sampling. ``special_tokens`` lets text prompts contain special tokens; otherwise
     ``</s>`` in a prompt is five characters like any others.
@@ -61,6 +64,7 @@ class EngineSettings:
     compute: str = "fast"
     policy: str = ""
     machine: str = ""
+    throttle: str = ""
     cache: str = ""
     threads: int = 0
     seed: int = 0
@@ -87,6 +91,7 @@ class EngineSettings:
             raise _refuse("special_tokens", given["special_tokens"], "true or false")
         given["policy"] = json_text("policy", given.get("policy", ""))
         given["machine"] = machine_text(given.get("machine", "auto"))
+        given["throttle"] = json_text("throttle", given.get("throttle", ""))
         name = _text("model", model)
         given["cache"] = cache_folder(name, given["cache"])
         return cls(model=name, **given)
@@ -138,7 +143,7 @@ def machine_text(value: str | dict[str, Any] | Path) -> str:
 
 
 def json_text(name: str, value: str | dict[str, Any] | Path, auto: Path | None = None) -> str:
-    """A policy or machine given as "auto", JSON text, a dict or a path, as JSON text.
+    """A policy, machine or throttle given as "auto", JSON text, a dict or a path, as JSON text.
 
     "auto" is the file `auto` where there is one, else "": the engine decides.
     """

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from penstock import cli, exitcodes
-from penstock.bench import run_bench
+from penstock.bench import run_bench, scheduled_as
 from penstock.cli_options import SamplingArgs, WorkloadArgs
 from penstock.errors import InvalidArgumentError
 from penstock.evaluate import Windows, perplexity
@@ -43,7 +43,7 @@ def test_run_has_the_options_of_the_library():
     names = [n for n in SamplingParams.names() if n != "seed"]
     for name in (*names, "host_memory", "device", "disk", "disk_memory", "weights", "kv"):
         assert "--" + name.replace("_", "-") in text
-    for name in ("compute", "policy", "machine", "threads", "seed", "max-context", "cache"):
+    for name in ("compute", "policy", "machine", "throttle", "threads", "seed", "max-context", "cache"):
         assert f"--{name}" in text
     assert "--report" in text and "--trace" in text
 
@@ -111,6 +111,27 @@ def test_bench_counts_every_token(fake_model):
     assert found["tokens_per_second"] == pytest.approx(60 / found["seconds"])
     assert found["machine"]["cores"] >= 1
     assert json.loads(json.dumps(found))["stats"]["prompt_tokens"] == 100
+
+
+def test_bench_schedules_as_another_system():
+    shares = {"host": 0.9, "disk": 0.1}
+    policy = {"weight_share": shares, "micro_batch": 4, "pace": 9, "admission": "continuous"}
+    settings = EngineSettings.make("m", policy=policy, threads=3)
+    found = scheduled_as(settings, "flexgen", 16)
+    assert json.loads(found.policy) == {
+        "weight_share": shares,
+        "micro_batch": 4,
+        "prefill_chunk": 64,
+        "admission": "block",
+        "step_barrier": True,
+        "whole_tensors": True,
+        "share_prefix": False,
+        "kv_split": False,
+    }
+    assert (found.model, found.threads) == ("m", 3)
+    assert "prefill_chunk" not in scheduled_as(EngineSettings.make("m"), "flexgen", 16).policy
+    with pytest.raises(InvalidArgumentError, match="allowed: flexgen"):
+        scheduled_as(settings, "petals", 16)
 
 
 def test_windows_count_each_token_once():

@@ -233,6 +233,14 @@ def test_plan_and_bench_print_one_object(model):
     words = ["--rows", 4, "--prompt-len", 6, "--new", 3, "--host-memory", BUDGET]
     told = json.loads(penstock("bench", model, *words).stdout)
     assert (told["generated_tokens"], told["stats"]["prompt_tokens"]) == (12, 24)
+    rates = '{"disk_read_bytes_per_second": 1e9}'
+    told = json.loads(penstock("bench", model, *words, "--as", "flexgen", "--throttle", rates).stdout)
+    assert told["engine"]["throttle"] == {"disk_read_bytes_per_second": 1e9}
+    policy = told["engine"]["policy"]
+    assert policy["admission"] == "block" and policy["step_barrier"] and policy["whole_tensors"]
+    assert not policy["share_prefix"] and policy["overlap"]
+    found = penstock("bench", model, *words, "--throttle", '{"h2d_bytes_per_second": 1}')
+    assert found.returncode == 2 and "cannot be held to" in found.stderr
 
 
 def test_a_plan_needs_no_weights(model, tmp_path):

@@ -1,8 +1,6 @@
 #include "device/virtual/virtual_device.h"
 
-#include <chrono>
 #include <cstring>
-#include <thread>
 
 #include "base/error.h"
 #include "device/lane_use.h"
@@ -38,7 +36,8 @@ VirtualDevice::VirtualDevice(std::string_view isa, const DeviceOptions& options,
     : lanes_(lanes),
       compute_(isa, options.threads, host),
       memory_(options.device_memory, options.guard_pages),
-      flops_per_second_(options.flops_per_second) {
+      flops_per_second_(options.flops_per_second),
+      attention_bytes_per_second_(options.attention_bytes_per_second) {
   info_.name = "virtual";
   info_.isa = compute_.isa();
   info_.memory = Tier::device;
@@ -46,8 +45,9 @@ VirtualDevice::VirtualDevice(std::string_view isa, const DeviceOptions& options,
   info_.capacity_bytes = options.device_memory;
   LaneOptions lane{.delay_seed = options.delay_seed};
   lanes_.open(kCompute, lane);
-  lane.bytes_per_second = options.link_bytes_per_second;
+  lane.bytes_per_second = options.h2d_bytes_per_second;
   lanes_.open(kH2d, lane);
+  lane.bytes_per_second = options.d2h_bytes_per_second;
   lanes_.open(kD2h, lane);
 }
 
@@ -76,24 +76,29 @@ Ticket VirtualDevice::run(const Op& op, std::span<const Ticket> after, int64_t t
                                   .finish = {},
                                   .bytes = 0,
                                   .label = op_name(op),
-                                  .tag = tag});
+                                  .tag = tag,
+                                  .seconds = modelled_seconds(op)});
 }
 
 void VirtualDevice::wait(Ticket ticket) { lanes_.wait(ticket); }
+
+double VirtualDevice::modelled_seconds(const Op& op) const {
+  double seconds = 0, flops = op_flops(op);
+  if (attention_bytes_per_second_ > 0) {
+    const DecodeAttention decode = decode_attention(op);
+    seconds += decode.bytes / attention_bytes_per_second_;
+    flops -= decode.flops;
+  }
+  if (flops_per_second_ > 0) seconds += flops / flops_per_second_;
+  return seconds;
+}
 
 void VirtualDevice::run_now(const Op& op) {
   for (const Operand& operand : operands(op)) {
     require_inside(operand.data, operand.bytes(), op_name(op), operand.name);
   }
-  const auto begin = std::chrono::steady_clock::now();
-  {
-    const VirtualMemory::Step step(memory_);
-    compute_.run(op);
-  }
-  if (flops_per_second_ <= 0) return;
-  std::this_thread::sleep_until(
-      begin + std::chrono::duration_cast<std::chrono::nanoseconds>(
-                  std::chrono::duration<double>(op_flops(op) / flops_per_second_)));
+  const VirtualMemory::Step step(memory_);
+  compute_.run(op);
 }
 
 void VirtualDevice::copy_now(const CopyParams& params) {

@@ -24,6 +24,7 @@ class VirtualDevice final : public Device {
   void wait(Ticket ticket) override;
 
  private:
+  double modelled_seconds(const Op& op) const;
   void run_now(const Op& op);
   void copy_now(const CopyParams& params);
   void require_inside(const void* data, size_t bytes, const char* work, const char* name) const;
@@ -32,7 +33,7 @@ class VirtualDevice final : public Device {
   LaneSet& lanes_;
   CpuCompute compute_;
   VirtualMemory memory_;
-  double flops_per_second_;
+  double flops_per_second_, attention_bytes_per_second_;
   DeviceInfo info_;
 };
 

@@ -29,6 +29,8 @@ struct EngineOptions {
   std::string compute = "fast";  // "fast" or "exact"
   std::string policy;            // JSON text of a policy; empty: the built-in one
   std::string machine;           // JSON text of a machine (penstock/probe.h); empty: modest figures
+  std::string throttle;          // JSON text of a machine: lanes are no faster than the rates that
+                                 // stand in it; the same results, for measuring
   std::string cache;             // folder for packed weights; empty: MODEL/.penstock when writable
   int threads = 0;               // 0: one per core
   int max_context = 0;           // tokens a row may have; 0: the model's own limit

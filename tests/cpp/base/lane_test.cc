@@ -229,6 +229,20 @@ TEST(LaneOptions, AThrottledLaneIsNeverFaster) {
   lanes.wait_all();
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
   EXPECT_GE(wall.count(), 0.05);
+  EXPECT_GE(lanes.stats(kRead).busy_seconds, 0.05);
+}
+
+TEST(LaneOptions, ModelledSecondsAddUp) {
+  LaneSet lanes;
+  lanes.open(kCompute, {.bytes_per_second = 1e6});
+  for (int i = 0; i < 20; ++i) {
+    LaneTask modelled = task([] {});
+    modelled.seconds = i % 2 == 0 ? 0.002 : 0;
+    modelled.bytes = i % 2 == 0 ? 1000 : 500;  // the longer of the two counts
+    lanes.submit(kCompute, std::move(modelled));
+  }
+  lanes.wait_all();
+  EXPECT_GE(lanes.stats(kCompute).busy_seconds, 10 * 0.002 + 10 * 0.0005);
 }
 
 TEST(LaneEvents, TellWhatRan) {

@@ -333,15 +333,19 @@ TEST(VirtualDevice, GuardPagesKeepTheHostOutBetweenSteps) {
 
 TEST(VirtualDevice, IsNeverFasterThanItsModel) {
   DeviceOptions options = options_for("virtual");
-  options.link_bytes_per_second = 1e6;
+  options.h2d_bytes_per_second = 1e6;
+  options.d2h_bytes_per_second = 2e6;
   OpChain chain(3, {});
   Bench bench(options);
   Buffer block = bench.allocate(chain.content().size());
   bench.device->wait(bench.upload(block.data(), chain.content().data(), block.bytes()));
   EXPECT_GE(bench.lanes.stats(kH2d).busy_seconds, static_cast<double>(block.bytes()) / 1e6);
+  bench.download(block.data(), block.bytes(), {});
+  EXPECT_GE(bench.lanes.stats(kD2h).busy_seconds, static_cast<double>(block.bytes()) / 2e6);
 
-  options.link_bytes_per_second = 0;
+  options.h2d_bytes_per_second = options.d2h_bytes_per_second = 0;
   options.flops_per_second = 1e7;
+  options.attention_bytes_per_second = 1e5;
   Bench slow(options);
   Buffer other = slow.allocate(chain.content().size());
   slow.device->wait(slow.upload(other.data(), chain.content().data(), other.bytes()));
@@ -351,9 +355,16 @@ TEST(VirtualDevice, IsNeverFasterThanItsModel) {
     flops += op_flops(op);
     last = slow.device->run(op, {});
   }
+  AttentionParams decode = std::get<AttentionParams>(chain.ops(other.data())[4]);
+  SpanView row{0, 34, 1, decode.spans[0].pages};
+  decode.spans = &row;
+  decode.span_count = 1;
+  const double decode_bytes = decode_attention(decode).bytes;
+  last = slow.device->run(decode, {&last, 1});
   slow.device->wait(last);
   EXPECT_GT(flops, 1e5);
-  EXPECT_GE(slow.lanes.stats(kCompute).busy_seconds, flops / 1e7);
+  EXPECT_GT(decode_bytes, 0);
+  EXPECT_GE(slow.lanes.stats(kCompute).busy_seconds, flops / 1e7 + decode_bytes / 1e5);
 }
 
 TEST(VirtualDevice, ClosingWaitsForItsWork) {

@@ -102,6 +102,20 @@ TEST(Operands, AttentionReadsThePagesOfItsWindow) {
   EXPECT_EQ(found.find("page")->second.bytes(), static_cast<size_t>(attention.layout.page_bytes()));
 }
 
+TEST(Operands, DecodeAttentionIsThatOfSingleRows) {
+  OpChain chain(1, {});
+  std::vector<std::byte> block(chain.content());
+  AttentionParams attention = std::get<AttentionParams>(chain.ops(block.data())[4]);
+  EXPECT_EQ(decode_attention(attention).flops, 0);
+  SpanView spans[] = {{0, 30, 3, attention.spans[0].pages}, {3, 34, 1, attention.spans[0].pages}};
+  attention.spans = spans;
+  attention.span_count = 2;
+  EXPECT_EQ(decode_attention(attention).flops, 4.0 * 4 * 24 * 35);
+  const double page = static_cast<double>(attention.layout.page_bytes());
+  EXPECT_EQ(decode_attention(attention).bytes, page / attention.layout.page_tokens * 35);
+  EXPECT_EQ(decode_attention(GemmParams{}).bytes, 0);
+}
+
 TEST(Operands, AppendWritesOnlyThePagesOfItsTokens) {
   OpChain chain(1, {});
   std::vector<std::byte> block(chain.content());

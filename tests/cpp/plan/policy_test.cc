@@ -13,7 +13,8 @@ TEST(PolicyJson, ReadsAndWritesEveryField) {
       R"({"weight_share": {"host": 0.25, "disk": 0.75}, "kv_share": {"host": 1},
     "activation_share": {"device": 0.5, "host": 0.5}, "micro_batch": 4, "micro_batches": 3,
     "prefill_chunk": 64, "pace": 500, "share_prefix": false,
-    "admission": "block", "host_attention": true, "lookahead": 2, "threads": 7})";
+    "admission": "block", "host_attention": true, "lookahead": 2, "threads": 7,
+    "overlap": false, "step_barrier": true, "whole_tensors": true})";
   const Policy first = policy_from_json(text, "p.json");
   const Policy policy = policy_from_json(policy_to_json(first), "again.json");
   EXPECT_EQ(policy.weight_share->host, 0.25);
@@ -30,6 +31,9 @@ TEST(PolicyJson, ReadsAndWritesEveryField) {
   EXPECT_EQ(policy.host_attention, true);
   EXPECT_EQ(policy.lookahead, 2);
   EXPECT_EQ(policy.threads, 7);
+  EXPECT_EQ(policy.overlap, false);
+  EXPECT_EQ(policy.step_barrier, true);
+  EXPECT_EQ(policy.whole_tensors, true);
 }
 
 TEST(PolicyJson, EverythingIsOptional) {
@@ -37,6 +41,7 @@ TEST(PolicyJson, EverythingIsOptional) {
   EXPECT_FALSE(policy.weight_share || policy.kv_share || policy.activation_share);
   EXPECT_FALSE(policy.micro_batch || policy.micro_batches || policy.prefill_chunk);
   EXPECT_FALSE(policy.admission || policy.host_attention || policy.lookahead || policy.threads);
+  EXPECT_FALSE(policy.overlap || policy.step_barrier || policy.whole_tensors);
 }
 
 struct Refused {
@@ -72,6 +77,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Refused{R"({"admission": "zigzag"})", "admission"},
                     Refused{R"({"admission": 1})", "admission"},
                     Refused{R"({"host_attention": 1})", "host_attention"},
+                    Refused{R"({"overlap": 1})", "overlap"},
+                    Refused{R"({"step_barrier": "on"})", "step_barrier"},
+                    Refused{R"({"whole_tensors": null})", "whole_tensors"},
                     Refused{R"({"kv_share": 1})", "kv_share"},
                     Refused{R"({"kv_share": {"host": 0.5}})", "kv_share"},
                     Refused{R"({"kv_share": {"host": 0.5, "disk": 0.6}})", "kv_share"},

@@ -33,6 +33,9 @@ class PolicyMaker {
     policy["kv_split"] = pick(2) == 0;
     if (accelerator) policy["host_attention"] = pick(2) == 0;
     policy["threads"] = base.threads;
+    if (pick(6) == 0) policy["overlap"] = false;
+    if (pick(5) == 0) policy["step_barrier"] = true;
+    if (pick(5) == 0) policy["whole_tensors"] = true;
     base.policy = policy.dump();
     return base;
   }
