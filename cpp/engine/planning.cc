@@ -47,7 +47,7 @@ nlohmann::json policy_json(const ResolvedPolicy& policy) {
   if (policy.host_attention) json["host_attention"] = true;
   if (policy.pace > 0) json["pace"] = policy.pace;
   if (policy.ring_slots > 0) json["ring_slots"] = policy.ring_slots;
-  if (!policy.overlap) json["overlap"] = false;
+  json["overlap"] = policy.overlap;
   if (policy.step_barrier) json["step_barrier"] = true;
   if (policy.whole_tensors) json["whole_tensors"] = true;
   return json;

@@ -117,7 +117,9 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
     if written is not None:
         written.write(found)
         _tell(f"the page is in {written.path}")
-    found.get("prediction", {}).pop("sweep", None)  # thousands of steps: for the page
+    if "prediction" in found:  # its sweep has thousands of steps: they are for the page
+        brief = {name: told for name, told in found["prediction"].items() if name != "sweep"}
+        found = {**found, "prediction": brief}
     _print_json(found)
 
 
