@@ -1,4 +1,4 @@
-"""Predicted against measured tokens a second, policy by policy, on this machine's processor and disk.
+"""Predicted against measured tokens a second, policy by policy, on this processor and disk.
 
     python benchmarks/planner_accuracy.py --data FOLDER
 

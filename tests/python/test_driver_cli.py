@@ -43,7 +43,16 @@ def test_run_has_the_options_of_the_library():
     names = [n for n in SamplingParams.names() if n != "seed"]
     for name in (*names, "host_memory", "device", "disk", "disk_memory", "weights", "kv"):
         assert "--" + name.replace("_", "-") in text
-    for name in ("compute", "policy", "machine", "throttle", "threads", "seed", "max-context", "cache"):
+    for name in (
+        "compute",
+        "policy",
+        "machine",
+        "throttle",
+        "threads",
+        "seed",
+        "max-context",
+        "cache",
+    ):
         assert f"--{name}" in text
     assert "--report" in text and "--trace" in text
 

@@ -234,7 +234,9 @@ def test_plan_and_bench_print_one_object(model):
     told = json.loads(penstock("bench", model, *words).stdout)
     assert (told["generated_tokens"], told["stats"]["prompt_tokens"]) == (12, 24)
     rates = '{"disk_read_bytes_per_second": 1e9}'
-    told = json.loads(penstock("bench", model, *words, "--as", "flexgen", "--throttle", rates).stdout)
+    told = json.loads(
+        penstock("bench", model, *words, "--as", "flexgen", "--throttle", rates).stdout
+    )
     assert told["engine"]["throttle"] == {"disk_read_bytes_per_second": 1e9}
     policy = told["engine"]["policy"]
     assert policy["admission"] == "block" and policy["step_barrier"] and policy["whole_tensors"]

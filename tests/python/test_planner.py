@@ -4,7 +4,6 @@ import json
 import random
 
 import pytest
-
 from penstock import _core
 from penstock.planner import choose, what_if
 from penstock.planner.shares import KINDS, best_shares, fill, measure

@@ -60,8 +60,8 @@ def choose(native: NativePlanning, wanted: dict[str, Any] | None = None) -> Choi
     if not found:
         return None
     found.sort(key=lambda each: each.seconds)
-    best = run_through(space, found[:_RUN_THROUGH], fixed, begin + allowed)
-    return Choice(*best, tried, time.monotonic() - begin)
+    fastest = run_through(space, found[:_RUN_THROUGH], fixed, begin + allowed)
+    return Choice(*fastest, tried, time.monotonic() - begin)
 
 
 def _allowed_seconds(job: float) -> float:

@@ -13,11 +13,10 @@ the program solved again with a smaller budget where it does not fit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
-
 import functools
 import os
+from dataclasses import dataclass, replace
+from typing import Any
 
 import highspy
 
@@ -27,6 +26,8 @@ KINDS = ("weight_share", "kv_share", "activation_share")
 _MOST_REPAIRS = 8
 _SPARE = 1.002  # of what a solution lacked, taken off the budget
 _LEAST_SHARE = 1e-4
+_UNIT = float(1 << 30)  # rows in GiB: well-scaled
+_OVERLAP_LOSS = 0.05  # of all work beside the busiest lane's
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,11 @@ def measure(space: Space, choice: dict[str, Any]) -> Coefficients:
         if choice.get(kind) is not None:
             continue  # the user's
         for tier in space.tiers:
-            if tier != space.here and base.budget[TIERS.index(tier)] > 0 or _readable(kind, tier):
-                if tier == space.here:
-                    continue
+            # Weights on disk are read from the checkpoint: they need no budget there.
+            has_room = base.budget[TIERS.index(tier)] > 0 or (kind, tier) == (KINDS[0], "disk")
+            if tier != space.here and has_room:
                 moves[kind, tier] = space.evaluate({**choice, **here, kind: {tier: 1.0}})
     return Coefficients(base, moves)
-
-
-def _readable(kind: str, tier: str) -> bool:
-    """Weights on disk are read from the checkpoint: they need no budget there."""
-    return kind == "weight_share" and tier == "disk"
 
 
 class ShareProgram:
@@ -129,8 +125,8 @@ class ShareProgram:
     def solve(self, budget: tuple[float, ...]) -> Solution | None:
         """The best shares within `budget` (bytes by tier); None when there are none."""
         base, inf = self._of.base, highspy.kHighsInf
-        for tier, row in enumerate(self._memory_rows):
-            room = (budget[tier] - base.bytes[tier]) / _UNIT
+        for number, row in enumerate(self._memory_rows):
+            room = (budget[number] - base.bytes[number]) / _UNIT
             self._solver.changeRowBounds(row, -inf, room)
         self._solver.run()
         if self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
@@ -142,10 +138,6 @@ class ShareProgram:
                 shares.setdefault(kind, {})[tier] = min(1.0, value)
         worth = tuple(-found.row_dual[row] / _UNIT for row in self._memory_rows)
         return Solution(shares, self._solver.getInfo().objective_function_value, worth)
-
-
-_UNIT = float(1 << 30)  # rows in GiB: well-scaled
-_OVERLAP_LOSS = 0.05
 
 
 @functools.lru_cache(maxsize=1)
@@ -173,7 +165,7 @@ def fill(space: Space, choice: dict[str, Any], solution: Solution) -> dict[str, 
         shares = dict(solution.shares.get(kind, {}))
         rest = 1.0 - sum(shares.values())
         if rest < _LEAST_SHARE and shares:
-            largest = max(shares, key=lambda tier: shares[tier])
+            _, largest = max((share, tier) for tier, share in shares.items())
             shares[largest] += rest
         else:
             shares[space.here] = rest
