@@ -231,7 +231,8 @@ def test_the_command_writes_the_page_and_still_prints_the_plan(plan, monkeypatch
     words_given = ["plan", "dummy:opt-30b", "--html", str(page), "--report", str(report)]
     assert cli.main(words_given) == exitcodes.OK
     told = capsys.readouterr()
-    assert json.loads(told.out) == plan
+    brief = {name: found for name, found in plan["prediction"].items() if name != "sweep"}
+    assert json.loads(told.out) == {**plan, "prediction": brief}
     assert str(page) in told.err
     assert page.read_text() == plan_page(plan, plan_fixture.report(plan))
     assert {path.name for path in tmp_path.iterdir()} == {"plan.html", "report.json"}
