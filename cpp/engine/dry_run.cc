@@ -10,8 +10,8 @@
 namespace penstock {
 namespace {
 
-constexpr double kSweepSeconds = 1e-3;             // planning and building one
-constexpr double kSampledValuesPerSecond = 1.5e9;  // logits that the sampler looks at
+constexpr double kSweepSeconds = 1e-3;                  // planning and building one
+constexpr double kSampledValuesPerSecond = 1.5e9;       // logits that the sampler looks at
 constexpr double kSteadyBegin = 0.3, kSteadyEnd = 0.7;  // of the rows: between them nothing changes
 
 class Reckoner final : public SweepRunner {
@@ -181,9 +181,8 @@ class DryRun {
     if (count_ == input_.rows.size()) return done;
     const double whole = static_cast<double>(input_.rows.size()) / static_cast<double>(count_);
     const Mark& from = end_.rows > begin_.rows ? begin_ : Mark{};
-    const Mark to = end_.rows > begin_.rows
-                        ? end_
-                        : mark_of(reckoner_, done, static_cast<double>(count_));
+    const Mark to =
+        end_.rows > begin_.rows ? end_ : mark_of(reckoner_, done, static_cast<double>(count_));
     const double sweep_seconds = done.seconds / static_cast<double>(done.sweeps);
     extrapolate(from, to, static_cast<double>(input_.rows.size() - count_), &done);
     done.sweeps = static_cast<uint64_t>(done.seconds / sweep_seconds);

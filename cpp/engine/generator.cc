@@ -140,11 +140,10 @@ void Generator::admit() {
   const bool block = parts_.policy->admission == Admission::block;
   if (block && !active_.empty()) return;
   const int64_t pace = block ? 0 : parts_.policy->pace;
-  int64_t tokens = 0;
-  for (const RowPointer& row : active_) tokens += row->pending();
-  const auto in_pace = [&] { return pace == 0 || active_.empty() || tokens < pace; };
+  pace_credit_ = std::min(pace_credit_ + pace, pace);
+  const auto in_pace = [&] { return pace == 0 || active_.empty() || pace_credit_ > 0; };
   while (!waiting_.empty() && in_pace() && enter(waiting_.front())) {
-    tokens += waiting_.front()->pending();
+    pace_credit_ -= waiting_.front()->pending();
     active_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
@@ -329,8 +328,7 @@ void Generator::collect_scores(Row& row, const SpanPlan& span, int64_t first_sco
 
 void Generator::collect_logits(Row& row, const SpanPlan& span, int64_t first_logits) const {
   const float* first = parts_.runner->logits(first_logits);
-  row.logits.insert(row.logits.end(), first,
-                    first + span.logits_rows() * parts_.spec->vocab);
+  row.logits.insert(row.logits.end(), first, first + span.logits_rows() * parts_.spec->vocab);
 }
 
 std::span<const int32_t> Generator::end_tokens(const Row& row) {

@@ -83,6 +83,7 @@ class Generator {
   KvDealer dealer_;
   Sampler sampler_;
   Carry carry_;
+  int64_t pace_credit_ = 0;  // tokens that rows which enter may bring
   std::deque<RowPointer> waiting_;
   std::list<RowPointer> active_;  // in order of admission
   std::vector<uint64_t> finished_;

@@ -30,20 +30,21 @@ void check_device_kind(const std::string& device) {
 }  // namespace
 
 nlohmann::json policy_json(const ResolvedPolicy& policy) {
-  nlohmann::json json = {{"weight_share", shares_json(policy.weights)},
-          {"kv_share", shares_json(policy.kv)},
-          {"activation_share", shares_json(policy.activations)},
-          {"micro_batch", policy.micro_batch},
-          {"micro_batch_tokens", policy.micro_batch_tokens},
-          {"micro_batches", policy.micro_batches},
-          {"prefill_chunk", policy.prefill_chunk},
-          {"share_prefix", policy.share_prefix},
-          {"kv_split", policy.kv_split},
-          {"admission", policy.admission == Admission::block ? "block" : "continuous"},
-          {"lookahead", (policy.lookahead + 1) / 2},
-          {"threads", policy.threads},
-          {"max_sequences", policy.max_sequences},
-          {"page_tokens", policy.page_tokens}};
+  nlohmann::json json = {
+      {"weight_share", shares_json(policy.weights)},
+      {"kv_share", shares_json(policy.kv)},
+      {"activation_share", shares_json(policy.activations)},
+      {"micro_batch", policy.micro_batch},
+      {"micro_batch_tokens", policy.micro_batch_tokens},
+      {"micro_batches", policy.micro_batches},
+      {"prefill_chunk", policy.prefill_chunk},
+      {"share_prefix", policy.share_prefix},
+      {"kv_split", policy.kv_split},
+      {"admission", policy.admission == Admission::block ? "block" : "continuous"},
+      {"lookahead", (policy.lookahead + 1) / 2},
+      {"threads", policy.threads},
+      {"max_sequences", policy.max_sequences},
+      {"page_tokens", policy.page_tokens}};
   if (policy.host_attention) json["host_attention"] = true;
   if (policy.pace > 0) json["pace"] = policy.pace;
   if (policy.ring_slots > 0) json["ring_slots"] = policy.ring_slots;
@@ -151,7 +152,8 @@ std::string plan(const EngineOptions& given, const std::vector<RowTokens>& rows)
     const PlanInput input = plan_input(options, model);
     const Chosen chosen = choose(options, input);
     nlohmann::json result = describe_plan({options, model, input, chosen});
-    result["prediction"] = predict(input, chosen, rows, {.most_rows = 8 * int64_t{chosen.policy.max_sequences}});
+    result["prediction"] =
+        predict(input, chosen, rows, {.most_rows = 8 * int64_t{chosen.policy.max_sequences}});
     return result.dump();
   });
 }

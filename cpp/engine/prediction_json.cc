@@ -119,17 +119,16 @@ Json sweep_json(const DryRunInput& input, const Prediction& prediction) {
   for (size_t i = 0; i < prediction.sweep.steps.size(); ++i) {
     const Step& step = prediction.sweep.steps[i];
     const Timeline::Entry& entry = prediction.timeline.entries.at(i);
-    const Module& module =
-        program.modules.at(input.memory->weights.visits.at(step.visit).module);
+    const Module& module = program.modules.at(input.memory->weights.visits.at(step.visit).module);
     const bool computes = step.kind == StepKind::compute;
     const char* modules[] = {"embedding", "attention", "mlp", "head"};
-    steps.push_back({{"lane", lane_name(step.lane.kind)},
-                     {"begin", entry.begin - prediction.sweep_begin},
-                     {"end", entry.end - prediction.sweep_begin},
-                     {"label", computes ? modules[static_cast<int>(module.kind)]
-                                        : step_label(step.kind)},
-                     {"layer", module.layer},
-                     {"batch", step.batch}});
+    steps.push_back(
+        {{"lane", lane_name(step.lane.kind)},
+         {"begin", entry.begin - prediction.sweep_begin},
+         {"end", entry.end - prediction.sweep_begin},
+         {"label", computes ? modules[static_cast<int>(module.kind)] : step_label(step.kind)},
+         {"layer", module.layer},
+         {"batch", step.batch}});
   }
   return {{"seconds", prediction.sweep_seconds}, {"steps", steps}};
 }

@@ -218,7 +218,8 @@ class Chooser {
   void search() {
     for (int sequences : sequence_counts()) {
       for (int rows : kBatchTokens) {
-        for (int64_t tokens : sweep_sizes(sequences)) try_shape(shape_.shape(sequences, rows, tokens));
+        for (int64_t tokens : sweep_sizes(sequences))
+          try_shape(shape_.shape(sequences, rows, tokens));
       }
     }
   }

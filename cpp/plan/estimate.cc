@@ -50,8 +50,8 @@ void Estimator::add_below(const ResolvedPolicy& policy, const MemoryPlan& sizes,
   const auto prompt = static_cast<double>(lengths_.prompt);
   const double chunks = std::ceil(prompt / policy.prefill_chunk);
   const double earlier = mix.prompt_tokens / prompt * (chunks - 1) / 2 * prompt;
-  load->kv_upload_bytes = static_cast<uint64_t>(
-      below * earlier * key_bytes + (below - hosted) * mix.decode_keys * key_bytes);
+  load->kv_upload_bytes = static_cast<uint64_t>(below * earlier * key_bytes +
+                                                (below - hosted) * mix.decode_keys * key_bytes);
   load->exchange_down_bytes =
       static_cast<uint64_t>(below * mix.tokens * kv_row + hosted * decoding * q_row);
   load->exchange_up_bytes = static_cast<uint64_t>(hosted * decoding * q_row);

@@ -48,7 +48,7 @@ struct ResolvedPolicy {
   int micro_batch_tokens = 0;  // rows a kernel launch may have: sizes work registers
   int micro_batches = 0;       // sweep_tokens = micro_batches * micro_batch_tokens at most
   int prefill_chunk = 0;
-  int64_t pace = 0;  // no row enters while this many tokens wait to be read; 0: no limit
+  int64_t pace = 0;  // tokens of prompts that enter with a sweep, on average; 0: no limit
   bool share_prefix = true;
   bool host_attention = false;  // accelerator: see Policy
   bool kv_split = false;

@@ -109,8 +109,8 @@ double paced_seconds(const PaceInput& input, double tokens) {
   double left = std::min(input.rows, kManyBlocks * capacity(input)), seconds = 0;
   while (left > 1e-6 || flight.sequences() > 1e-6) {
     const double decoding = flight.sequences();
-    const double paced = (tokens - decoding) / input.prompt * flight.stretch();
-    double entering = std::min({left, std::max(0.0, paced), flight.room()});
+    const double paced = tokens / input.prompt * flight.stretch();
+    double entering = std::min({left, paced, flight.room()});
     if (decoding <= 1e-6 && entering < 1) entering = std::min(left, 1.0);  // one always may
     flight.enter(entering);
     left -= entering;
@@ -128,9 +128,13 @@ int64_t best_pace(const PaceInput& input) {
   // Sweeps of decoding rows alone compute for as long as they read.
   if (balance <= std::min(capacity(input), input.max_sequences)) return unlimited;
   double best = input.sweep_tokens, least = kClearGain * paced_seconds(input, best);
+  std::vector<double> paces = {capacity(input) / input.fresh * input.prompt};
   for (const double factor : kFactors) {
-    const double tokens = std::max(1.0, factor * balance);
-    if (tokens >= input.sweep_tokens) break;
+    paces.push_back(factor * balance * input.prompt / (input.prompt + input.fresh));
+  }
+  for (const double pace : paces) {
+    const double tokens = std::floor(std::max(1.0, pace));
+    if (tokens >= input.sweep_tokens) continue;
     const double seconds = paced_seconds(input, tokens);
     if (seconds >= least) continue;
     least = seconds;

@@ -1,8 +1,8 @@
-// How many tokens a sweep should carry before no further row enters, while weights stream. With
+// How many tokens of prompts should enter with each sweep, on average, while weights stream. With
 // room for every row at once, all prompts are read first: spreading them only adds sweeps. When KV
 // space holds a part of the rows, those that entered together would all leave together and each
 // sweep between would wait for the disk; entering steadily, rows of all ages share a sweep whose
-// compute takes as long as its transfers, and as they hold three quarters of their final length on
+// compute takes as long as its transfers, and as they hold half of what they will generate on
 // average, more of them fit. A pace changes when rows enter, never what they give.
 #pragma once
 

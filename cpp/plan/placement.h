@@ -5,7 +5,8 @@
 // Tables (embeddings) are read row by row and are no panels. They live on the host: wholly when
 // nothing is on disk, not at all (every row on disk) otherwise. One exception: the token table of a
 // tied head with the same raw format is the head; it has the head's placement and costs nothing
-// (`alias`). Unless all of it is in host memory, its rows are read from disk when they are looked up.
+// (`alias`). Unless all of it is in host memory, its rows are read from disk when they are looked
+// up.
 #pragma once
 
 #include <cstdint>

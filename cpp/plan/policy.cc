@@ -45,10 +45,11 @@ void put(Json* json, const char* name, const std::optional<T>& value) {
 Policy policy_from_json(std::string_view text, const std::string& file) {
   const Json json = parse_strict_json(text, file);
   const JsonFields fields(json, file, "");
-  fields.allow_only({"weight_share", "kv_share", "activation_share", "micro_batch", "micro_batches",
-                     "prefill_chunk", "pace", "share_prefix", "admission", "host_attention",
-                     "kv_split", "lookahead", "threads", "micro_batch_tokens", "max_sequences",
-                     "page_tokens", "ring_slots", "overlap", "step_barrier", "whole_tensors"});
+  fields.allow_only(
+      {"weight_share",  "kv_share",   "activation_share", "micro_batch",        "micro_batches",
+       "prefill_chunk", "pace",       "share_prefix",     "admission",          "host_attention",
+       "kv_split",      "lookahead",  "threads",          "micro_batch_tokens", "max_sequences",
+       "page_tokens",   "ring_slots", "overlap",          "step_barrier",       "whole_tensors"});
   Policy policy;
   policy.weight_share = read_shares(fields, "weight_share");
   policy.kv_share = read_shares(fields, "kv_share");

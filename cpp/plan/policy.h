@@ -19,7 +19,7 @@ struct Policy {
   std::optional<int> micro_batch;    // sequences a kernel launch serves
   std::optional<int> micro_batches;  // launches that share one weight visit
   std::optional<int> prefill_chunk;  // tokens of one prompt per sweep
-  std::optional<int> pace;  // continuous: no row enters while a sweep has this many tokens to carry
+  std::optional<int> pace;  // continuous: tokens of prompts that enter with a sweep, on average
   std::optional<Admission> admission;
   std::optional<bool> share_prefix;  // equal beginnings of prompts are computed once
   // Accelerator: attention of decoding rows over what is in host memory or on disk runs there.

@@ -1,5 +1,5 @@
-// From a wish to a complete policy: what the device decides, what follows from a number of sequences
-// and the size of launches. No search, no budgets.
+// From a wish to a complete policy: what the device decides, what follows from a number of
+// sequences and the size of launches. No search, no budgets.
 #pragma once
 
 #include "plan/memory_plan.h"

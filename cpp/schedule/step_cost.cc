@@ -38,9 +38,8 @@ StepCost::VisitWork StepCost::work_of(const Visit& visit, const Program& program
     Product product;
     product.rate = input_.exact && stored.quantised() ? "fp32" : stored.name;
     product.flops = 2.0 * static_cast<double>(count) * static_cast<double>(info.cols);
-    product.bytes =
-        static_cast<double>(stored_bytes(info, input_.formats.at(id), 0, info.rows)) *
-        static_cast<double>(count) / static_cast<double>(info.rows);
+    product.bytes = static_cast<double>(stored_bytes(info, input_.formats.at(id), 0, info.rows)) *
+                    static_cast<double>(count) / static_cast<double>(info.rows);
     product.head = info.role == Role::head || info.role == Role::project_out;
     work.products.push_back(product);
   }
@@ -88,8 +87,8 @@ double StepCost::seconds(const Step& step, const std::vector<BatchShape>& batche
     case LaneKind::compute:
       return compute_seconds(visits_.at(step.visit), batches.at(step.batch));
     case LaneKind::host_compute:
-      return visit_seconds(machine) + static_cast<double>(step.bytes) /
-                                          machine.host_attention_rate(format(input_.kv).name);
+      return visit_seconds(machine) +
+             static_cast<double>(step.bytes) / machine.host_attention_rate(format(input_.kv).name);
     case LaneKind::h2d:
       return transfer(step.bytes, machine.h2d_bytes_per_second);
     case LaneKind::d2h:

@@ -102,7 +102,7 @@ struct Stats {
 // A row of a job, for predictions.
 struct RowTokens {
   int64_t prompt = 1;
-  int64_t fresh = 1;  // to be generated; 0: the row is scored
+  int64_t fresh = 1;            // to be generated; 0: the row is scored
   std::vector<int32_t> tokens;  // the prompt, for what rows share; empty: they share nothing
 };
 

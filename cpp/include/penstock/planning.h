@@ -23,8 +23,8 @@ class Planning {
   // rates in force).
   std::string facts() const;
   // JSON of one policy, completed by a rule of thumb where it is open: policy, bytes and budget by
-  // tier, fits, seconds of the whole job, tokens_per_second, and phases: the sweeps of each kind, how
-  // many, and the seconds of each lane in one of them.
+  // tier, fits, seconds of the whole job, tokens_per_second, and phases: the sweeps of each kind,
+  // how many, and the seconds of each lane in one of them.
   std::string evaluate(const std::string& policy) const;
   // JSON as Engine::predict(), of the policy as it is: no budget is looked at.
   std::string predict(const std::string& policy, const std::vector<RowTokens>& rows,

@@ -179,13 +179,13 @@ def _paced(
         return
     steady = evaluation.lanes[1]
     compute, stream = steady[0], max(steady[1:])
-    per_row = (space.facts["prompt"] + space.facts["fresh"]) / space.facts["fresh"]
-    carried = sequences * per_row
+    prompt, fresh = float(space.facts["prompt"]), float(space.facts["fresh"])
     most = int(policy["micro_batches"]) * int(policy["micro_batch_tokens"])
-    paces = {math.ceil(carried)}
+    entering = sequences * prompt / fresh  # as many as leave
+    paces = {math.floor(entering), math.floor(0.8 * entering)}
     if compute > 0 and stream > 0:
-        balance = stream / (compute / carried)
-        paces |= {int(factor * balance) for factor in (1.0, 1.5, 2.5)}
+        balance = stream / compute * entering
+        paces |= {int(factor * balance) for factor in (1.0, 1.5)}
     for pace in sorted(paces):
         if 1 <= pace < most:
             yield {**policy, "pace": pace}

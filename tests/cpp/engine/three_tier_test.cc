@@ -153,9 +153,11 @@ TEST_P(ThreeTiers, HostAttentionOfSeveralMicroBatchesOfDifferentPrompts) {
   base_.delay_seed = 5;
   for (const char* kv_share :
        {R"({"host": 1})", R"({"disk": 1})", R"({"host": 0.5, "disk": 0.5})"}) {
-    base_.policy = std::string(R"({"share_prefix": false, "host_attention": true, "micro_batch": 2, "micro_batches": 4,
+    base_.policy =
+        std::string(
+            R"({"share_prefix": false, "host_attention": true, "micro_batch": 2, "micro_batches": 4,
         "weight_share": {"host": 0.5, "disk": 0.5}, "kv_share": )") +
-                   kv_share + "}";
+        kv_share + "}";
     const Outcome found = run(base_);
     ASSERT_TRUE(found.same(expected)) << base_.policy;
     EXPECT_GT(found.stats.lanes.at("host_compute").tasks, 0u);

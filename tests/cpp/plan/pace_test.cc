@@ -39,7 +39,7 @@ TEST(Pace, SteadyEntryBeatsBlocksWhenSpaceIsShort) {
   const PaceInput input = large_job(2048, 150 * 64);
   const int64_t tokens = best_pace(input);
   EXPECT_LT(tokens, 2000);
-  EXPECT_GE(tokens, 250);  // no less than what the disk's time pays for
+  EXPECT_GE(2 * tokens, 250);  // with as many decoded, no less than what the disk's time pays for
   EXPECT_LT(paced_seconds(input, static_cast<double>(tokens)),
             0.85 * paced_seconds(input, input.sweep_tokens));
 }

@@ -102,7 +102,8 @@ TEST(Cost, BytesAreThoseOfTheSchedule) {
     uint64_t predicted[kLaneKinds] = {};
     for (int s = 0; s < 3; ++s) {
       std::vector<BatchShape> batches(dice.between(1, 4));
-      for (BatchShape& batch : batches) batch = random_batch(dice, input.accelerator, policy.host_attention);
+      for (BatchShape& batch : batches)
+        batch = random_batch(dice, input.accelerator, policy.host_attention);
       options.last_sweep = s == 2;
       built.push_back(
           build_sweep(plan.weights.visits, program_of(input, policy), batches, options, carry));
@@ -114,7 +115,8 @@ TEST(Cost, BytesAreThoseOfTheSchedule) {
     }
     std::vector<const Schedule*> sweeps;
     for (const Built& each : built) sweeps.push_back(&each.schedule);
-    EXPECT_TRUE(check_schedules(sweeps, plan.weights.visits, program_of(input, policy), options).empty());
+    EXPECT_TRUE(
+        check_schedules(sweeps, plan.weights.visits, program_of(input, policy), options).empty());
     const SlotPeaks peaks = slot_peaks(sweeps);
     for (int lane = 0; lane < kLaneKinds; ++lane) {
       EXPECT_EQ(predicted[lane], peaks.lane_bytes[lane]) << "seed " << seed << " lane " << lane;
