@@ -280,7 +280,7 @@ void LaneSet::State::record(Lane& lane, const Flight& flight, Clock::time_point 
   ++lane.stats.tasks;
   if (!recording) return;
   events.push_back({lane.id, flight.task.label, flight.task.tag, seconds(flight.begin - start),
-                    seconds(end - start), flight.task.bytes});
+                    seconds(end - start), flight.task.bytes, flight.number, flight.task.after});
 }
 
 void LaneSet::State::pass(Lane& lane, uint64_t number) {

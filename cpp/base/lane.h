@@ -70,6 +70,8 @@ struct LaneEvent {
   int64_t tag;
   double begin_seconds, end_seconds;
   uint64_t bytes;
+  uint64_t number = 0;          // of its ticket
+  std::vector<Ticket> after{};  // what it waited for
 };
 
 class LaneSet {

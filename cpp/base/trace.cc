@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <string_view>
+#include <tuple>
+#include <vector>
 
 namespace penstock {
 namespace {
@@ -55,6 +58,43 @@ std::string slice(const LaneEvent& event, size_t track) {
   return "{\"name\":" + quoted(event.label) + numbers;
 }
 
+bool computes(LaneKind lane) { return lane == LaneKind::compute || lane == LaneKind::host_compute; }
+
+std::string flow(const char* phase, size_t number, double seconds, size_t track) {
+  char text[160];
+  std::snprintf(text, sizeof text,
+                "{\"name\":\"to use\",\"cat\":\"flow\",\"ph\":\"%s\",\"bp\":\"e\",\"id\":%zu,"
+                "\"pid\":1,\"tid\":%zu,\"ts\":%.3f},\n",
+                phase, number, track + 1, seconds * 1e6);
+  return text;
+}
+
+// Arrows from a transfer to the work that waited for it.
+class Flows {
+ public:
+  void add(const LaneEvent& event, size_t track) {
+    ends_[{event.lane.kind, event.lane.ordinal, event.number}] = {event.end_seconds, track};
+  }
+
+  std::string into(const LaneEvent& event, size_t track) {
+    std::string out;
+    for (const Ticket ticket : event.after) {
+      if (computes(ticket.lane.kind) && computes(event.lane.kind)) continue;
+      const auto from = ends_.find({ticket.lane.kind, ticket.lane.ordinal, ticket.number});
+      if (from == ends_.end()) continue;
+      const auto& [seconds, source] = from->second;
+      out += flow("s", ++count_, seconds, source);
+      out += flow("f", count_, event.begin_seconds, track);
+    }
+    return out;
+  }
+
+ private:
+  using Key = std::tuple<LaneKind, int, uint64_t>;
+  std::map<Key, std::pair<double, size_t>> ends_;
+  size_t count_ = 0;
+};
+
 std::string track_name(const Track& track, size_t index) {
   std::string name = lane_name(track.lane.kind);
   if (track.lane.ordinal > 0) name.append(":").append(std::to_string(track.lane.ordinal));
@@ -72,7 +112,12 @@ std::string chrome_trace(std::span<const LaneEvent> events) {
   });
   std::vector<Track> tracks;
   std::string out = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
-  for (const LaneEvent& event : sorted) out += slice(event, track_of(event, &tracks)) + ",\n";
+  Flows flows;
+  for (const LaneEvent& event : sorted) {
+    const size_t track = track_of(event, &tracks);
+    out += slice(event, track) + ",\n" + flows.into(event, track);
+    flows.add(event, track);
+  }
   for (size_t i = 0; i < tracks.size(); ++i) out += track_name(tracks[i], i) + ",\n";
   out +=
       "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":1,\"args\":{\"name\":\"penstock\"}}\n]}\n";

@@ -11,10 +11,10 @@ namespace {
 using nlohmann::json;
 
 const std::vector<LaneEvent> kEvents = {
-    {{LaneKind::compute, 0}, "gemm", 11, 0.001, 0.002, 0},
-    {{LaneKind::disk_read, 1}, "a \"quoted\\\" label\n", 12, 0.0015, 0.0035, 4096},
-    {{LaneKind::disk_read, 1}, "read", 13, 0.002, 0.004, 8192},
-    {{LaneKind::compute, 0}, "norm", 14, 0.002, 0.0025, 0},
+    {{LaneKind::compute, 0}, "gemm", 11, 0.001, 0.002, 0, 1, {}},
+    {{LaneKind::disk_read, 1}, "a \"quoted\\\" label\n", 12, 0.0015, 0.0035, 4096, 1, {}},
+    {{LaneKind::disk_read, 1}, "read", 13, 0.002, 0.004, 8192, 2, {}},
+    {{LaneKind::compute, 0}, "norm", 14, 0.002, 0.0025, 0, 2, {}},
 };
 
 TEST(Trace, IsJsonWithEveryTask) {
@@ -45,6 +45,25 @@ TEST(Trace, OneTrackPerLaneAndMoreOnlyForOverlap) {
     free_at[track] = event["ts"].get<double>() + event["dur"].get<double>();
   }
   EXPECT_EQ(names, (std::multiset<std::string>{"compute", "disk_read:1", "disk_read:1 (2)"}));
+}
+
+TEST(Trace, ArrowsLeadFromATransferToItsUse) {
+  const LaneId disk{LaneKind::disk_read, 0}, compute{LaneKind::compute, 0};
+  const std::vector<LaneEvent> events = {
+      {disk, "weights read", 1, 0.001, 0.002, 4096, 7, {}},
+      {compute, "mlp", 2, 0.003, 0.004, 0, 3, {{disk, 7}, {disk, 99}}},
+      {compute, "norm", 3, 0.005, 0.006, 0, 4, {{compute, 3}}},
+  };
+  std::vector<json> flows;
+  for (const json& event : json::parse(chrome_trace(events))["traceEvents"]) {
+    if (event["ph"] == "s" || event["ph"] == "f") flows.push_back(event);
+  }
+  ASSERT_EQ(flows.size(), 2u);  // not from what was not recorded, nor from work to work
+  EXPECT_EQ(flows[0]["ph"], "s");
+  EXPECT_EQ(flows[0]["id"], flows[1]["id"]);
+  EXPECT_NEAR(flows[0]["ts"].get<double>(), 2000, 1e-3);
+  EXPECT_NEAR(flows[1]["ts"].get<double>(), 3000, 1e-3);
+  EXPECT_NE(flows[0]["tid"], flows[1]["tid"]);
 }
 
 TEST(Trace, OfNothingIsStillJson) {

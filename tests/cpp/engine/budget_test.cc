@@ -71,8 +71,8 @@ TEST(Budgets, AreKeptOrRefusedWithReason) {
   for (int i = 0; i < kBudgets; ++i) {
     const bool llama = i % 2 == 0;
     if (i < 2) {
-      const std::string config = llama ? testing::tiny_llama_config("bfloat16")
-                                       : testing::tiny_opt_config("float16");
+      const std::string config =
+          llama ? testing::tiny_llama_config("bfloat16") : testing::tiny_opt_config("float16");
       testing::write_tiny_model(folder + (llama ? "l" : "o"), config);
     }
     EngineOptions options;
