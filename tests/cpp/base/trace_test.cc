@@ -55,7 +55,8 @@ TEST(Trace, ArrowsLeadFromATransferToItsUse) {
       {compute, "norm", 3, 0.005, 0.006, 0, 4, {{compute, 3}}},
   };
   std::vector<json> flows;
-  for (const json& event : json::parse(chrome_trace(events))["traceEvents"]) {
+  const json trace = json::parse(chrome_trace(events));
+  for (const json& event : trace["traceEvents"]) {
     if (event["ph"] == "s" || event["ph"] == "f") flows.push_back(event);
   }
   ASSERT_EQ(flows.size(), 2u);  // not from what was not recorded, nor from work to work
