@@ -10,7 +10,7 @@ import argparse
 import json
 import shutil
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -134,13 +134,31 @@ def train_tokenizer(path: Path, vocabulary: int) -> None:
 def write_checkpoint(
     name: str, dtype: str, folder: Path, tell: Callable[[str], None] = print, seed: int = 1
 ) -> None:
-    """Writes the folder, whole or not at all; one that stands is left alone."""
+    """Writes a named shape with a tokenizer; see ``write_model``."""
     if folder.exists():
         return
+    config = model_config(name, dtype)
+    extra = [lambda partial: train_tokenizer(partial / "tokenizer.json", config["vocab_size"] - 7)]
+    write_model(config, folder, tell, seed, extra)
+
+
+def write_model(
+    config: dict[str, Any],
+    folder: Path,
+    tell: Callable[[str], None] = print,
+    seed: int = 1,
+    extra: Iterable[Callable[[Path], None]] = (),
+) -> None:
+    """Writes the folder, whole or not at all; one that stands is left alone.
+
+    `extra` are called with the folder before it gets its name.
+    """
+    if folder.exists():
+        return
+    dtype = config["torch_dtype"]
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    config = model_config(name, dtype)
     values, shards = _Values(dtype, seed), _shards(config)
     weight_map: dict[str, str] = {}
     for index, shard in enumerate(shards, 1):
@@ -153,7 +171,8 @@ def write_checkpoint(
     index_text = json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map})
     (partial / "model.safetensors.index.json").write_text(index_text, encoding="utf-8")
     (partial / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-    train_tokenizer(partial / "tokenizer.json", config["vocab_size"] - 7)
+    for write in extra:
+        write(partial)
     partial.rename(folder)
 
 

@@ -25,6 +25,7 @@ constexpr uint64_t kCopies = 64;  // of a weight, at most
 constexpr int kRowCounts[] = {1, 16, 64, 128, 256, 512};
 constexpr int kLeastRounds = 3, kMostRounds = 9;
 constexpr int kHeads = 32, kHeadDim = 128, kPageTokens = 32, kKeys = 1024, kSequences = 8;
+constexpr int kPromptRows = 256;
 
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -270,6 +271,16 @@ class Probe {
     const double seconds = median_seconds(round_seconds_, [&] { run(attention); });
     machine_.attention.push_back(
         {std::string(format(id).name), static_cast<double>(pages.bytes()) / seconds});
+    if (machine_.attention_flops_per_second > 0) return;
+    // A prompt of kPromptRows tokens over itself.
+    Buffer attended = on_device(sizeof(float) * kPromptRows * kRowWidth, "probe");
+    const SpanView prompt{0, 0, kPromptRows, table.data()};
+    attention.spans = &prompt;
+    attention.span_count = 1;
+    attention.out = static_cast<float*>(static_cast<void*>(attended.data()));
+    const double flops = 4.0 * kRowWidth * kPromptRows * (kPromptRows + 1) / 2;
+    const auto attend = [&] { run(attention); };
+    machine_.attention_flops_per_second = flops / median_seconds(round_seconds_, attend);
   }
 
   // What a format that was not measured counts as: the slowest that was.

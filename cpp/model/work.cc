@@ -5,7 +5,8 @@ namespace penstock {
 namespace {
 
 // Arithmetic per value of the cheap ops; only their order of magnitude matters beside the products.
-constexpr double kNormFlops = 8, kRotaryFlops = 6, kGatedFlops = 8, kEmbedFlops = 2;
+constexpr double kNormFlops = 11, kRotaryFlops = 9, kGatedFlops = 12, kEmbedFlops = 2;
+constexpr double kPrepareFlops = 7, kAppendFlops = 60;
 
 class Counter {
  public:
@@ -50,7 +51,14 @@ class Counter {
     count_.other_flops += per_value * rows(reg) * width(reg);
   }
 
+  // An input is converted once for the products that follow each other on it.
+  void add_prepare(Reg in) {
+    if (in != prepared_) add_other(kPrepareFlops, in);
+    prepared_ = in;
+  }
+
   void add_gemm(const ProgramOp& op) {
+    add_prepare(op.in);
     const int id = weights_.find(op.role, module_.layer);
     check(id >= 0, "a matrix of the program is in the weight list");
     const WeightInfo& weight = weights_.at(id);
@@ -78,6 +86,7 @@ class Counter {
         return add_other(kRotaryFlops, op.in);
       case OpKind::kv_append:
         count_.kv_write_values += rows(Reg::k) * (width(Reg::k) + width(Reg::v));
+        count_.other_flops += kAppendFlops * rows(Reg::k) * (width(Reg::k) + width(Reg::v));
         return;
       case OpKind::attention:
         return add_attention();
@@ -92,6 +101,7 @@ class Counter {
   const ModelSpec& spec_;
   const WeightList& weights_;
   const ModuleWork& work_;
+  Reg prepared_ = Reg::none;
   WorkCount count_;
 };
 

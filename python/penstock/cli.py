@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from penstock import exitcodes
 from penstock.cli_options import (
+    BenchArgs,
     EngineArgs,
     JobArgs,
     PageArgs,
@@ -72,6 +74,7 @@ def run(model: Model, job: JobArgs, engine: EngineArgs, sampling: SamplingArgs) 
     from penstock.report import print_report, write_report
 
     _refuse_overlap(job)
+    correct = _recalibration(engine) if job.recalibrate else None
     options = JobOptions(
         input=job.input,
         output=job.output,
@@ -86,6 +89,8 @@ def run(model: Model, job: JobArgs, engine: EngineArgs, sampling: SamplingArgs) 
         raise typer.Exit(result.exit_code)
     if job.report is not None:
         write_report(job.report, result.report)
+    if correct is not None and result.report.get("prediction"):
+        correct(result.report)
     print_report(result.report)
     if result.error is not None:
         _tell(f"error: {result.error}")
@@ -158,29 +163,36 @@ def quantize(model: Model, engine: EngineArgs) -> None:
 
 @app.command()
 @flattened
-def bench(
-    model: Model,
-    workload: WorkloadArgs,
-    engine: EngineArgs,
-    materialise: Annotated[
-        Path | None, typer.Option(help="Write dummy:NAME as a folder instead, and stop.")
-    ] = None,
-    schedule: Annotated[
-        str, typer.Option("--as", help="Schedule as another system does: flexgen.")
-    ] = "",
-) -> None:
+def bench(model: Model, workload: WorkloadArgs, engine: EngineArgs, how: BenchArgs) -> None:
     """Time a made-up workload (random prompts, no early end) and print one JSON object."""
-    if materialise is not None:
+    if how.materialise is not None:
         from penstock.materialise import materialise as write
 
-        _print_json(write(model, materialise, engine.seed))
+        _print_json(write(model, how.materialise, engine.seed))
         return
     from penstock.bench import run_bench, scheduled_as
 
+    correct = _recalibration(engine) if how.recalibrate else None
     settings = engine.settings(model)
-    if schedule:
-        settings = scheduled_as(settings, schedule, workload.prompt_len)
-    _print_json(run_bench(settings, workload))
+    if how.schedule:
+        settings = scheduled_as(settings, how.schedule, workload.prompt_len)
+    told = run_bench(settings, workload)
+    if correct is not None:
+        correct(told)
+    _print_json(told)
+
+
+def _recalibration(engine: EngineArgs) -> Callable[[dict[str, Any]], None]:
+    """Corrects the machine file that the run is planned with; refused at once without one."""
+    from penstock.calibrate import correct_file, file_to_correct
+
+    path = file_to_correct(engine.machine)
+
+    def correct(report: dict[str, Any]) -> None:
+        correct_file(path, report)
+        _tell(f"corrected {path}")
+
+    return correct
 
 
 @app.command("eval")

@@ -150,6 +150,24 @@ class JobArgs:
     ] = False
     report: Annotated[Path | None, typer.Option(help="Write the report as JSON.")] = None
     trace: Annotated[Path | None, typer.Option(help="Write a trace that Perfetto opens.")] = None
+    recalibrate: Annotated[
+        bool, typer.Option("--recalibrate", help="Correct the machine file by this run.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class BenchArgs:
+    """How ``penstock bench`` runs its workload."""
+
+    materialise: Annotated[
+        Path | None, typer.Option(help="Write dummy:NAME as a folder instead, and stop.")
+    ] = None
+    schedule: Annotated[
+        str, typer.Option("--as", help="Schedule as another system does: flexgen.")
+    ] = ""
+    recalibrate: Annotated[
+        bool, typer.Option("--recalibrate", help="Correct the machine file by this run.")
+    ] = False
 
 
 def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
