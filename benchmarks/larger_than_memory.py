@@ -209,7 +209,7 @@ def parsed(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=0, help="0: 64 for budget, 256 for peers")
     parser.add_argument("--prompt-len", type=int, default=32)
     parser.add_argument("--new", type=int, default=32)
-    parser.add_argument("--pace", type=int, default=120, help="of budget-fp16-paced, tokens")
+    parser.add_argument("--pace", type=int, default=60, help="of budget-fp16-paced, tokens")
     parser.add_argument("--only", action="append", help="a result's name; repeatable")
     parser.add_argument("--again", action="store_true", help="measure even what has a result")
     steps = parser.add_subparsers(dest="step", required=True)

@@ -155,9 +155,9 @@ def overlap(scale: float) -> Comparison:
 
 
 def ages(scale: float) -> Comparison:
-    """128 + 128 tokens, eight times the rows that KV memory holds as a block."""
+    """128 + 128 tokens, many times the rows that KV memory holds as a block."""
     shape, rows = Shape(128, 12), 16
-    sweep = 0.048 * scale  # seconds of the weights; the tokens of a block take a quarter of it
+    sweep = 0.024 * scale  # seconds of the weights; the tokens of a block take a quarter of it
     rates = {
         "h2d_bytes_per_second": shape.layers * shape.layer_values * _VALUE_BYTES / sweep,
         "gemm_flops_per_second": 4 * rows * shape.token_flops / sweep,
@@ -168,11 +168,12 @@ def ages(scale: float) -> Comparison:
         "activation_share": {"device": 1},
     }
     block = shared | {"micro_batch": rows // 4, "micro_batches": 4, "prefill_chunk": 128 * 4}
-    ours = shared | {"micro_batch": 5, "micro_batches": 5, "prefill_chunk": 64, "pace": 20}
+    ours = shared | {"micro_batch": 5, "micro_batches": 5, "prefill_chunk": 64, "pace": 19}
+    ours["max_sequences"] = 19
     return Comparison(
         "128 + 128 tokens, KV memory for a part of the rows",
         shape,
-        WorkloadArgs(8 * rows, 128, 128),
+        WorkloadArgs(24 * rows, 128, 128),
         rates,
         {
             "flexgen": Run(block, "flexgen"),
@@ -185,7 +186,7 @@ def ages(scale: float) -> Comparison:
 
 def phases(scale: float) -> Comparison:
     """512 + 32 tokens: prompts keep the device busy for as long as decoding keeps the host."""
-    shape, rows = Shape(128, 12), 8
+    shape, rows = Shape(128, 24), 8
     prefill = 3.0 * scale  # seconds of a block's prompts
     prompt_flops = 512 * shape.token_flops + 4 * shape.hidden * shape.layers * 512 * 513 / 2
     decode_bytes = sum((512 + i) * shape.key_bytes for i in range(1, 32))
@@ -201,14 +202,14 @@ def phases(scale: float) -> Comparison:
         "host_attention": True,
     }
     block = shared | {"micro_batch": rows // 4, "micro_batches": 4, "prefill_chunk": 512 * 2}
-    ours = shared | {"micro_batch": 2, "micro_batches": 6, "prefill_chunk": 128, "pace": 128}
+    ours = shared | {"micro_batch": 4, "micro_batches": 7, "prefill_chunk": 256, "pace": 256}
+    ours |= {"max_sequences": 16, "micro_batch_tokens": 256}
     return Comparison(
         "512 + 32 tokens, host attention, as much time for prompts as for decoding",
         shape,
-        WorkloadArgs(12 * rows, 512, 32),
+        WorkloadArgs(30 * rows, 512, 32),
         rates,
         {
-            "flexgen": Run(block, "flexgen"),
             "block": Run(block | {"admission": "block"}),
             "ours": Run(ours),
         },

@@ -76,16 +76,17 @@ void SweepPlanner::close_batch(Open& open) const {
 }
 
 // Where the host attends for decoding rows, it should have them before the device turns to a
-// prompt.
-bool SweepPlanner::parts(const BatchPlan& batch, int64_t tokens) const {
-  if (!policy_.host_attention || batch.spans.empty()) return false;
-  return (batch.spans.front().count() == 1) != (tokens == 1);
+// prompt: as long as there may be another micro-batch, they do not share one.
+bool SweepPlanner::parts(Open& open, int64_t tokens) const {
+  const bool more = static_cast<int>(open.sweep.batches.size()) < policy_.micro_batches;
+  if (!policy_.host_attention || !more || open.batch().spans.empty()) return false;
+  return (open.batch().spans.front().count() == 1) != (tokens == 1);
 }
 
 bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
   const auto full = [&](const BatchPlan& batch) {
     return static_cast<int>(batch.spans.size()) >= policy_.micro_batch ||
-           batch.tokens + tokens > policy_.micro_batch_tokens || parts(batch, tokens);
+           batch.tokens + tokens > policy_.micro_batch_tokens || parts(open, tokens);
   };
   for (int attempt = 0; attempt < 2; ++attempt) {
     if (open.sweep.batches.empty() || attempt == 1 || full(open.batch())) {
@@ -120,7 +121,7 @@ SweepPlan SweepPlanner::plan(std::span<Row* const> rows) const {
     if (row->waits()) continue;
     int64_t count = chunk(open, *row);
     // A prompt takes what is left of the micro-batch in progress rather than leaving a hole.
-    if (!open.sweep.batches.empty() && row->pending() > 1 && !parts(open.batch(), count) &&
+    if (!open.sweep.batches.empty() && row->pending() > 1 && !parts(open, count) &&
         static_cast<int>(open.batch().spans.size()) < policy_.micro_batch) {
       const int64_t room = policy_.micro_batch_tokens - open.batch().tokens;
       if (room >= policy_.micro_batch_tokens / 4) count = std::min(count, room);

@@ -24,7 +24,7 @@ class SweepPlanner {
   struct Open;  // the sweep being formed
   int64_t chunk(const Open& open, const Row& row) const;
   bool place(Open& open, Row& row, int64_t tokens) const;
-  bool parts(const BatchPlan& batch, int64_t tokens) const;
+  bool parts(Open& open, int64_t tokens) const;
   bool start_batch(Open& open) const;
   void close_batch(Open& open) const;
 

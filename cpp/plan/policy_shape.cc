@@ -68,12 +68,22 @@ ResolvedPolicy PolicyShape::base_policy() const {
   policy.whole_tensors = wanted_.whole_tensors.value_or(false);
   policy.lookahead = 2 * wanted_.lookahead.value_or(1);
   policy.threads = wanted_.threads.value_or(input_.threads);
-  const bool short_rows = row_lengths(input_).longest <= 128 && policy.kv.disk <= 0;
-  policy.page_tokens = wanted_.page_tokens.value_or(short_rows ? 16 : 32);
+  policy.page_tokens = wanted_.page_tokens.value_or(page_tokens(policy.kv.disk > 0));
   policy.ring_slots = wanted_.ring_slots.value_or(0);
   policy.pace = wanted_.pace.value_or(0);
   policy.panel_bytes = panel_bytes();
   return policy;
+}
+
+// Short rows would leave most of a long page empty; a page of a wide model is large enough to be
+// read at once, and each row on disk keeps one of every layer in memory.
+int PolicyShape::page_tokens(bool on_disk) const {
+  constexpr int kShort = 16, kUsual = 32;
+  const AttentionSpec& attention = input_.spec->attention;
+  const KvLayout page{input_.kv, attention.kv_heads, attention.head_dim, kShort};
+  constexpr int64_t kLargePage = int64_t{256} << 10;
+  if (page.page_bytes() >= kLargePage) return kShort;
+  return row_lengths(input_).longest <= 128 && !on_disk ? kShort : kUsual;
 }
 
 // Large matrices travel in larger panels, so that the steps of a sweep stay few; small ones in

@@ -21,6 +21,7 @@ class PolicyShape {
  private:
   void validate() const;
   ResolvedPolicy base_policy() const;
+  int page_tokens(bool on_disk) const;
   uint64_t panel_bytes() const;
 
   const PlanInput& input_;

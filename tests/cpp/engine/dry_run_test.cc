@@ -158,6 +158,19 @@ TEST(Diagonal, PromptsAreReadUnderTheTransfersOfDecodingRows) {
   EXPECT_GT(block.seconds, 1.6 * steady.seconds);
 }
 
+// Rows that the host attends for keep apart from prompts, but never keep them from entering.
+TEST(DryRun, PromptsEnterBesideHostedRowsInOneMicroBatch) {
+  Job job;
+  job.wanted.kv_share = Shares{0, 1, 0};
+  job.wanted.host_attention = true;
+  job.wanted.max_sequences = job.wanted.micro_batch = 8;
+  job.wanted.micro_batches = 1;
+  job.wanted.micro_batch_tokens = 128;
+  job.plan(64, 40, 20);
+  const Prediction found = job.run();
+  EXPECT_LT(found.sweeps, 64u * 20 / 8 * 2);
+}
+
 // A long job is run through in part; what is said of it is near what the whole gives.
 TEST(DryRun, ExtrapolationIsNearTheWholeJob) {
   Job job;
