@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -46,18 +46,18 @@ def recalibrated(machine: Mapping[str, Any], report: Mapping[str, Any]) -> dict[
         factor = min(_MOST, max(1 / _MOST, told / busy))
         for name in rates:
             if name in found:
-                found[name] = scaled(found[name], factor, lambda _: True)
+                found[name] = scaled(found[name], factor)
     return found
 
 
-def scaled(rates: Any, factor: float, wanted: Callable[[str], bool]) -> Any:
-    """A rate, or the entries of a list of rates whose format is wanted, times `factor`."""
+def scaled(rates: Any, factor: float, prefix: str = "") -> Any:
+    """A rate, or the entries of a list of rates whose format begins so, times `factor`."""
     if not isinstance(rates, list):
         return rates * factor
     changed = []
     for entry in rates:
         each = dict(entry)
-        if wanted(each.get("format", each.get("kv", ""))):
+        if str(each.get("format", each.get("kv", ""))).startswith(prefix):
             for name in _LISTED:
                 if name in each:
                     each[name] *= factor
@@ -69,7 +69,7 @@ def products_scaled(machine: Mapping[str, Any], factors: Mapping[str, float]) ->
     """The machine with its products scaled by format; formats begin with the keys of `factors`."""
     found = copy.deepcopy(dict(machine))
     for prefix, factor in factors.items():
-        found["gemm"] = scaled(found["gemm"], factor, lambda name, p=prefix: name.startswith(p))
+        found["gemm"] = scaled(found["gemm"], factor, prefix)
     found["gemm_flops_per_second"] *= min(factors.values(), default=1.0)
     return found
 
