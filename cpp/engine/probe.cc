@@ -1,17 +1,20 @@
-// The probe: medians of a few rounds on the very device and through the very file workers the
-// engine uses. Weights are larger than the caches together and rotated; data is random.
+// The probe: medians of a few rounds (probe_rounds.h) on the very device and through the very file
+// workers the engine uses. Weights are larger than the caches together and rotated; data is random.
 #include "penstock/probe.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/random.h"
+#include "device/cpu/cpu_compute.h"
 #include "engine/context.h"
 #include "engine/guarded.h"
 #include "engine/host_limits.h"
+#include "engine/probe_attention.h"
+#include "engine/probe_rounds.h"
 #include "plan/machine.h"
 #include "tensor/quantize.h"
 
@@ -20,32 +23,13 @@ namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kWeightsBytes = 192 * kMiB, kCopyBytes = 64 * kMiB, kHostBytes = 1024 * kMiB;
+constexpr uint64_t kDiskBytes = 512 * kMiB;
 constexpr int kWidth = 4096;      // of the weights
 constexpr uint64_t kCopies = 64;  // of a weight, at most
 constexpr int kRowCounts[] = {1, 16, 64, 128, 256, 512};
-constexpr int kLeastRounds = 3, kMostRounds = 9;
-constexpr int kHeads = 32, kHeadDim = 128, kPageTokens = 32, kKeys = 1024, kSequences = 8;
-constexpr int kPromptRows = 256;
-
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// Median seconds of a piece of work; `budget` seconds at most, but the least rounds in any case.
-template <class F>
-double median_seconds(double budget, F work) {
-  work();  // wakes threads and fills page tables
-  std::vector<double> times;
-  const double end = seconds_now() + budget;
-  for (int round = 0; round < kMostRounds; ++round) {
-    if (round >= kLeastRounds && seconds_now() > end) break;
-    const double begin = seconds_now();
-    work();
-    times.push_back(seconds_now() - begin);
-  }
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
-}
+constexpr int kQuickRowCounts[] = {1, 64, 256};
+constexpr const char* kPromptKv = "bf16";  // prompts are attended alike in every format, nearly
+constexpr int kTiny = 64, kTinyRows = 16, kVisits = 50;  // of the steps that are only overhead
 
 class Probe {
  public:
@@ -54,7 +38,8 @@ class Probe {
         width_(options.width > 0 ? options.width : kWidth),
         context_(context_options(options)) {
     // Rounds of every kind share the time evenly.
-    const size_t kinds = std::size(kRowCounts) * weight_formats().size() + kv_formats().size() + 8;
+    const size_t attentions = kv_formats().size() * (context_.accelerator() ? 2 : 1);
+    const size_t kinds = row_counts().size() * weight_formats().size() + attentions + 8;
     round_seconds_ = options.seconds / static_cast<double>(kinds) / 2;
   }
 
@@ -69,6 +54,8 @@ class Probe {
       tell("products, " + std::string(format(id).name));
       measure_gemm(id);
     }
+    tell("steps");
+    measure_steps();
     for (const FormatId id : kv_formats()) {
       tell("attention, " + std::string(format(id).name));
       measure_attention(id);
@@ -88,9 +75,18 @@ class Probe {
     ContextOptions context;
     context.host_bytes = context.device_bytes = kHostBytes;
     context.device.spec = options.device;
-    context.device.threads = options.threads > 0 ? options.threads : usable_cores();
+    context.device.threads = threads_of(options);
     context.device.device_memory = options.device_memory > 0 ? options.device_memory : kHostBytes;
     return context;
+  }
+
+  static int threads_of(const ProbeOptions& options) {
+    return options.threads > 0 ? options.threads : usable_cores();
+  }
+
+  std::span<const int> row_counts() const {
+    if (options_.quick) return kQuickRowCounts;
+    return kRowCounts;
   }
 
   static std::vector<FormatId> formats_where(bool QuantFormat::* use) {
@@ -105,6 +101,15 @@ class Probe {
 
   void tell(const std::string& what) const {
     if (options_.progress) options_.progress(what);
+  }
+
+  // Median seconds of rounds of `work`, whose spread counts for the field `name`.
+  template <class F>
+  double rounds(const std::string& name, F work) {
+    const Timing timing = time_rounds(round_seconds_, work);
+    double& spread = machine_.spread[name];
+    spread = std::max(spread, timing.spread);
+    return timing.seconds;
   }
 
   // Memory of the device. An accelerator's is filled by a copy, the CPU's is written in place.
@@ -137,22 +142,23 @@ class Probe {
     Buffer from = on_host(kCopyBytes, "probe"), to = on_host(kCopyBytes, "probe");
     random_host(from);
     const auto copy = [&] { std::memcpy(to.data(), from.data(), kCopyBytes); };
-    machine_.host_copy_bytes_per_second = kCopyBytes / median_seconds(round_seconds_, copy);
+    machine_.host_copy_bytes_per_second = kCopyBytes / rounds("host_copy_bytes_per_second", copy);
     if (!context_.accelerator()) return;
     Buffer there = on_device(kCopyBytes, "probe");
-    const auto move = [&](CopyParams params) {
+    const auto move = [&](const char* name, CopyParams params) {
       const auto work = [&] { context_.device->wait(context_.device->copy(params, {})); };
-      return kCopyBytes / median_seconds(round_seconds_, work);
+      return kCopyBytes / rounds(name, work);
     };
     machine_.h2d_bytes_per_second =
-        move({there.data(), from.data(), kCopyBytes, CopyDirection::h2d});
-    machine_.d2h_bytes_per_second = move({to.data(), there.data(), kCopyBytes, CopyDirection::d2h});
+        move("h2d_bytes_per_second", {there.data(), from.data(), kCopyBytes, CopyDirection::h2d});
+    machine_.d2h_bytes_per_second =
+        move("d2h_bytes_per_second", {to.data(), there.data(), kCopyBytes, CopyDirection::d2h});
   }
 
   // ---- disk ----
 
   void measure_disk() {
-    const uint64_t asked = options_.disk_bytes > 0 ? options_.disk_bytes : 512 * kMiB;
+    const uint64_t asked = options_.disk_bytes > 0 ? options_.disk_bytes : kDiskBytes;
     const uint64_t bytes = std::max<uint64_t>(kCopyBytes, asked / kCopyBytes * kCopyBytes);
     const File file = File::anonymous(options_.disk, bytes, true);
     Buffer buffer = on_host(kCopyBytes, "probe");
@@ -164,11 +170,11 @@ class Probe {
       }
       if (write) file.sync();
     };
-    const auto rate = [&](bool write) {
-      return static_cast<double>(bytes) / median_seconds(round_seconds_, [&] { pass(write); });
+    const auto rate = [&](const char* name, bool write) {
+      return static_cast<double>(bytes) / rounds(name, [&] { pass(write); });
     };
-    machine_.disk_write_bytes_per_second = rate(true);
-    machine_.disk_read_bytes_per_second = rate(false);
+    machine_.disk_write_bytes_per_second = rate("disk_write_bytes_per_second", true);
+    machine_.disk_read_bytes_per_second = rate("disk_read_bytes_per_second", false);
   }
 
   // ---- products ----
@@ -203,7 +209,7 @@ class Probe {
     const auto copies = static_cast<int>(std::clamp<uint64_t>(kWeightsBytes / bytes, 1, kCopies));
     Buffer weights = on_device(bytes * static_cast<uint64_t>(copies), "probe weights");
     fill_weights(f, weights.data(), weights.bytes());
-    for (const int rows : kRowCounts) {
+    for (const int rows : row_counts()) {
       const double seconds = gemm_seconds(id, rows, {weights.data(), bytes}, copies);
       machine_.gemm.push_back({std::string(f.name), rows, 2.0 * rows * width_ * width_ / seconds});
     }
@@ -230,57 +236,93 @@ class Probe {
     gemm.y = static_cast<float*>(static_cast<void*>(y.data()));
     gemm.y_stride = width_;
     int next = 0;
-    return median_seconds(round_seconds_, [&] {
+    return rounds("gemm", [&] {
       panel.data = weight.data() + weight.size() * static_cast<size_t>(next++ % copies);
       run(gemm);
     });
   }
 
+  // ---- steps ----
+
+  // Visits of six ops with hardly any work: a norm, two products and their inputs, a gate. Each is
+  // submitted as the engine does and waited for.
+  void measure_steps() {
+    constexpr size_t kRowsBytes = sizeof(float) * kTinyRows * kTiny;
+    const FormatId fp32 = weight_format("fp32");
+    const PreparedLayout layout = prepared_layout_for(format(fp32), kTiny, false);
+    Buffer source = on_host(sizeof(float) * kTiny * kTiny, "probe");
+    Buffer weight = on_device(source.bytes(), "probe");
+    Buffer x = on_device(kRowsBytes, "probe"), y = on_device(kRowsBytes, "probe");
+    Buffer prepared = on_device(static_cast<size_t>(kTinyRows * layout.stride_bytes), "probe");
+    upload(weight.data(), random_host(source), weight.bytes());
+    upload(x.data(), source.data(), kRowsBytes);
+    upload(y.data(), source.data(), kRowsBytes);
+    const auto floats = [](Buffer& b) { return static_cast<float*>(static_cast<void*>(b.data())); };
+    const WeightPanel panel{weight.data(), 0, kTiny};
+    NormParams norm;
+    norm.x = floats(x);
+    norm.y = floats(y);
+    norm.m = kTinyRows;
+    norm.dim = norm.x_stride = norm.y_stride = kTiny;
+    const PrepareParams prepare{floats(y), kTiny, kTinyRows, layout, prepared.data()};
+    GemmParams gemm;
+    gemm.panels = &panel;
+    gemm.panel_count = 1;
+    gemm.format = fp32;
+    gemm.x = prepared.data();
+    gemm.input = layout;
+    gemm.m = kTinyRows;
+    gemm.k = kTiny;
+    gemm.y = floats(y);
+    gemm.y_stride = kTiny;
+    GatedParams gated{floats(y), floats(y), kTiny, Act::silu, kTinyRows, kTiny, floats(y), kTiny};
+    const Op visit[] = {norm, prepare, gemm, gated, prepare, gemm};
+    const double seconds = rounds("step_seconds", [&] {
+      for (int i = 0; i < kVisits; ++i) {
+        Ticket last{};
+        for (const Op& op : visit) last = context_.device->run(op, {});
+        context_.device->wait(last);
+      }
+    });
+    machine_.step_seconds = seconds / kVisits;
+  }
+
   // ---- attention ----
 
-  // One new token of kSequences rows, each over kKeys keys.
+  AttentionProbe::Place on_the_device() {
+    return {[this](size_t bytes) { return on_device(bytes, "probe attention"); },
+            [this](std::byte* to, const std::byte* from, size_t bytes) { upload(to, from, bytes); },
+            [this](const Op& op) { run(op); }};
+  }
+
+  // The processor beside an accelerator: what HostAttention computes with.
+  AttentionProbe::Place on_the_host(const CpuCompute& compute) {
+    return {[this](size_t bytes) { return on_host(bytes, "probe attention"); },
+            [](std::byte* to, const std::byte* from, size_t n) { std::memcpy(to, from, n); },
+            [&compute](const Op& op) { compute.run(op); }};
+  }
+
   void measure_attention(FormatId id) {
-    const KvLayout layout{id, kHeads, kHeadDim, kPageTokens};
-    const auto page_bytes = static_cast<size_t>(layout.page_bytes());
-    constexpr int kPages = kKeys / kPageTokens;
-    Buffer pages = on_device(page_bytes * kPages * kSequences, "probe pages");
-    std::vector<std::byte*> table;
-    for (int i = 0; i < kPages * kSequences; ++i) table.push_back(pages.data() + i * page_bytes);
-    constexpr int64_t kRowWidth = int64_t{kHeads} * kHeadDim;
-    Buffer source = on_host(sizeof(float) * kKeys * kRowWidth, "probe");
-    Buffer rows = on_device(source.bytes(), "probe");
-    upload(rows.data(), random_host(source), source.bytes());
-    auto* values = static_cast<float*>(static_cast<void*>(rows.data()));
-    std::vector<SpanView> spans;
-    for (int i = 0; i < kSequences; ++i) {
-      const SpanView whole{0, 0, kKeys, table.data() + i * kPages};
-      run(KvAppendParams{layout, &whole, 1, values, kRowWidth, values, kRowWidth});
-      spans.push_back({i, kKeys - 1, 1, table.data() + i * kPages});
+    const std::string name(format(id).name);
+    Buffer rows = on_host(AttentionProbe::kRowsBytes, "probe");
+    random_host(rows);
+    {
+      const AttentionProbe::Place place = on_the_device();
+      AttentionProbe probe(id, place, rows.data());
+      const double seconds = rounds("attention", [&] { probe.decode(); });
+      machine_.attention.push_back({name, probe.decode_bytes() / seconds});
+      if (name == kPromptKv) {
+        const auto prompt = [&] { probe.prompt(); };
+        machine_.attention_flops_per_second =
+            AttentionProbe::prompt_flops() / rounds("attention_flops_per_second", prompt);
+      }
     }
-    Buffer out = on_device(sizeof(float) * kSequences * kRowWidth, "probe");
-    AttentionParams attention;
-    attention.layout = layout;
-    attention.spans = spans.data();
-    attention.span_count = kSequences;
-    attention.q = values;
-    attention.q_stride = kRowWidth;
-    attention.heads = kHeads;
-    attention.scale = 0.1f;
-    attention.out = static_cast<float*>(static_cast<void*>(out.data()));
-    attention.out_stride = kRowWidth;
-    const double seconds = median_seconds(round_seconds_, [&] { run(attention); });
-    machine_.attention.push_back(
-        {std::string(format(id).name), static_cast<double>(pages.bytes()) / seconds});
-    if (machine_.attention_flops_per_second > 0) return;
-    // A prompt of kPromptRows tokens over itself.
-    Buffer attended = on_device(sizeof(float) * kPromptRows * kRowWidth, "probe");
-    const SpanView prompt{0, 0, kPromptRows, table.data()};
-    attention.spans = &prompt;
-    attention.span_count = 1;
-    attention.out = static_cast<float*>(static_cast<void*>(attended.data()));
-    const double flops = 4.0 * kRowWidth * kPromptRows * (kPromptRows + 1) / 2;
-    const auto attend = [&] { run(attention); };
-    machine_.attention_flops_per_second = flops / median_seconds(round_seconds_, attend);
+    if (!context_.accelerator()) return;
+    const CpuCompute compute(context_.device->info().isa, threads_of(options_), context_.host);
+    const AttentionProbe::Place place = on_the_host(compute);
+    AttentionProbe probe(id, place, rows.data());
+    const double seconds = rounds("host_attention", [&] { probe.decode(); });
+    machine_.host_attention.push_back({name, probe.decode_bytes() / seconds});
   }
 
   // What a format that was not measured counts as: the slowest that was.
@@ -291,11 +333,18 @@ class Probe {
       slowest = slowest == 0 ? rate : std::min(slowest, rate);
     }
     machine_.gemm_flops_per_second = slowest;
-    machine_.attention_bytes_per_second = machine_.attention.front().bytes_per_second;
-    for (const AttentionRate& rate : machine_.attention) {
-      machine_.attention_bytes_per_second =
-          std::min(machine_.attention_bytes_per_second, rate.bytes_per_second);
+    if (!context_.accelerator()) {  // the processor is the device
+      machine_.host_attention = machine_.attention;
+      machine_.spread["host_attention"] = machine_.spread["attention"];
     }
+    machine_.attention_bytes_per_second = slowest_of(machine_.attention);
+    machine_.host_attention_bytes_per_second = slowest_of(machine_.host_attention);
+  }
+
+  static double slowest_of(const std::vector<AttentionRate>& rates) {
+    double slowest = rates.front().bytes_per_second;
+    for (const AttentionRate& rate : rates) slowest = std::min(slowest, rate.bytes_per_second);
+    return slowest;
   }
 
   static constexpr uint64_t kSeed = 1;

@@ -6,7 +6,7 @@
 namespace penstock {
 namespace {
 
-constexpr double kBatchVisitSeconds = 20e-6;  // submitting and joining one compute step
+constexpr double kBatchVisitSeconds = 20e-6;  // where a step has not been measured
 
 WorkCount total_work(const PlanInput& input, const ModuleWork& work) {
   WorkCount sum;
@@ -36,7 +36,9 @@ constexpr int index(LaneKind kind) { return static_cast<int>(kind); }
 
 }  // namespace
 
-double visit_seconds(const Machine&) { return kBatchVisitSeconds; }
+double visit_seconds(const Machine& machine) {
+  return machine.step_seconds > 0 ? machine.step_seconds : kBatchVisitSeconds;
+}
 
 double SweepCost::busiest() const {
   return *std::max_element(std::begin(seconds), std::end(seconds));

@@ -25,6 +25,7 @@ constexpr std::array kFields = {
     Field{"host_attention_bytes_per_second", &Machine::host_attention_bytes_per_second},
 };
 constexpr double kLeast = 1, kMost = 1e18;
+constexpr double kLeastStep = 1e-9, kMostStep = 1, kMostSpread = 1e6;
 constexpr int kMostRows = 1 << 20;
 
 std::string required_text(const JsonFields& fields, std::string_view name) {
@@ -49,6 +50,19 @@ GemmRate read_gemm(const JsonFields& fields) {
 AttentionRate read_attention(const JsonFields& fields) {
   fields.allow_only({"kv", "bytes_per_second"});
   return {required_text(fields, "kv"), required_rate(fields, "bytes_per_second")};
+}
+
+void read_spread(const JsonFields& fields, Machine* machine) {
+  static_assert(kFields.size() == 9);
+  const std::initializer_list<std::string_view> names = {
+      "gemm",          "attention",     "host_attention", "step_seconds",  kFields[0].name,
+      kFields[1].name, kFields[2].name, kFields[3].name,  kFields[4].name, kFields[5].name,
+      kFields[6].name, kFields[7].name, kFields[8].name};
+  fields.allow_only(names);
+  for (const std::string_view name : names) {
+    const auto value = fields.number(name, 0, kMostSpread);
+    if (value) machine->spread[std::string(name)] = *value;
+  }
 }
 
 }  // namespace
@@ -94,9 +108,10 @@ Machine machine_from_json(std::string_view text, const std::string& file) {
   const Json json = parse_strict_json(text, file);
   const JsonFields fields(json, file, "");
   static_assert(kFields.size() == 9);
-  fields.allow_only({"version", "about", "gemm", "attention", "host_attention", kFields[0].name,
-                     kFields[1].name, kFields[2].name, kFields[3].name, kFields[4].name,
-                     kFields[5].name, kFields[6].name, kFields[7].name, kFields[8].name});
+  fields.allow_only({"version", "about", "spread", "step_seconds", "gemm", "attention",
+                     "host_attention", kFields[0].name, kFields[1].name, kFields[2].name,
+                     kFields[3].name, kFields[4].name, kFields[5].name, kFields[6].name,
+                     kFields[7].name, kFields[8].name});
   fields.integer("version", kMachineVersion, kMachineVersion);
   fields.text("about");
   Machine machine;
@@ -104,6 +119,8 @@ Machine machine_from_json(std::string_view text, const std::string& file) {
     const auto value = fields.number(field.name, kLeast, kMost);
     if (value) machine.*field.value = *value;
   }
+  machine.step_seconds = fields.number("step_seconds", kLeastStep, kMostStep).value_or(0);
+  if (const auto spread = fields.object("spread")) read_spread(*spread, &machine);
   for (const JsonFields& each : fields.objects("gemm")) machine.gemm.push_back(read_gemm(each));
   for (const JsonFields& each : fields.objects("attention")) {
     machine.attention.push_back(read_attention(each));
@@ -131,6 +148,7 @@ std::string machine_to_json(const Machine& machine, const std::string& about) {
   for (const Field& field : kFields) {
     if (machine.*field.value > 0) json[std::string(field.name)] = machine.*field.value;
   }
+  if (machine.step_seconds > 0) json["step_seconds"] = machine.step_seconds;
   for (const GemmRate& rate : machine.gemm) {
     json["gemm"].push_back({{"format", rate.format},
                             {"rows", rate.rows},
@@ -138,6 +156,7 @@ std::string machine_to_json(const Machine& machine, const std::string& about) {
   }
   put_attention(&json, "attention", machine.attention);
   put_attention(&json, "host_attention", machine.host_attention);
+  for (const auto& [name, spread] : machine.spread) json["spread"][name] = spread;
   return json.dump(2);
 }
 

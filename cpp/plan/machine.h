@@ -2,6 +2,7 @@
 // (penstock/probe.h) replaces them.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,9 +34,12 @@ struct Machine {
   double attention_bytes_per_second = 8e9;       // KV formats not in `attention`
   double attention_flops_per_second = 0;         // of prompts; 0: not measured
   double host_attention_bytes_per_second = 8e9;  // KV formats not in `host_attention`
+  double step_seconds = 0;  // submitting and joining one compute step; 0: not measured
   std::vector<GemmRate> gemm;
   std::vector<AttentionRate> attention;
   std::vector<AttentionRate> host_attention;  // on the processor beside an accelerator
+  // Half the range of the rounds over their median, by field; the largest of a list. For people.
+  std::map<std::string, double> spread;
 
   // Rate at a row count: between two measured ones the time of a launch is taken as a line, beyond
   // the last the rate stays. 0: this format has not been measured.

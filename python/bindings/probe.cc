@@ -20,6 +20,7 @@ void register_probe(nb::module_& m) {
       .def_rw("device_memory", &ProbeOptions::device_memory)
       .def_rw("width", &ProbeOptions::width)
       .def_rw("seconds", &ProbeOptions::seconds)
+      .def_rw("quick", &ProbeOptions::quick)
       .def_rw("progress", &ProbeOptions::progress);
   m.def("probe_machine", &probe_machine, "options"_a, nb::call_guard<nb::gil_scoped_release>(),
         "Measures a machine; JSON text for EngineOptions.machine.");

@@ -18,11 +18,12 @@ struct ProbeOptions {
   uint64_t device_memory = 0;
   int width = 0;        // of the square weights that are multiplied; 0: 4096
   double seconds = 30;  // about as long as it may take
+  bool quick = false;   // fewer row counts; the rest is as exact as `seconds` allow
   std::function<void(const std::string&)> progress;  // what is being measured; may be empty
 };
 
-// The machine as EngineOptions::machine takes it: JSON with medians, and a text that says what was
-// measured where. Needs about 400 MiB of memory. Throws ApiError.
+// The machine as EngineOptions::machine takes it: JSON with medians, how far the rounds lay apart,
+// and a text that says what was measured where. Needs about 400 MiB of memory. Throws ApiError.
 std::string probe_machine(const ProbeOptions& options);
 
 }  // namespace penstock

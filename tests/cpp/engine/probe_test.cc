@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "plan/machine.h"
@@ -37,6 +38,49 @@ TEST(Probe, MeasuresEveryFormatOnEveryDevice) {
     const bool has_links = machine.h2d_bytes_per_second != Machine{}.h2d_bytes_per_second;
     EXPECT_EQ(has_links, std::string(device) == "virtual");
   }
+}
+
+TEST(Probe, MeasuresStepsAndAttentionBesideTheDevice) {
+  for (const char* device : {"cpu", "virtual"}) {
+    const Machine machine = machine_from_json(probe_machine(quick(device)), "probe");
+    EXPECT_GT(machine.step_seconds, 0);
+    EXPECT_LT(machine.step_seconds, 0.1);
+    EXPECT_GT(machine.attention_flops_per_second, 1e6);
+    ASSERT_EQ(machine.host_attention.size(), machine.attention.size());
+    bool all_equal = true;
+    double slowest = machine.host_attention[0].bytes_per_second;
+    for (size_t i = 0; i < machine.attention.size(); ++i) {
+      EXPECT_EQ(machine.host_attention[i].kv, machine.attention[i].kv);
+      EXPECT_GT(machine.host_attention[i].bytes_per_second, 1e6);
+      slowest = std::min(slowest, machine.host_attention[i].bytes_per_second);
+      all_equal &= machine.host_attention[i].bytes_per_second ==  //
+                   machine.attention[i].bytes_per_second;
+    }
+    EXPECT_EQ(all_equal, std::string(device) == "cpu");
+    EXPECT_EQ(machine.host_attention_bytes_per_second, slowest);
+  }
+}
+
+TEST(Probe, TellsHowFarApartTheRoundsWere) {
+  const Machine machine = machine_from_json(probe_machine(quick("virtual")), "probe");
+  for (const char* name :
+       {"disk_read_bytes_per_second", "disk_write_bytes_per_second", "host_copy_bytes_per_second",
+        "h2d_bytes_per_second", "d2h_bytes_per_second", "gemm", "attention", "host_attention",
+        "attention_flops_per_second", "step_seconds"}) {
+    EXPECT_TRUE(machine.spread.contains(name)) << name;
+  }
+  double most = 0;
+  for (const auto& [name, spread] : machine.spread) most = std::max(most, spread);
+  EXPECT_GT(most, 0);  // rounds are never all alike
+}
+
+TEST(Probe, QuickMeasuresEveryFormatAtFewerRowCounts) {
+  ProbeOptions options = quick("cpu");
+  const Machine whole = machine_from_json(probe_machine(options), "probe");
+  options.quick = true;
+  const Machine some = machine_from_json(probe_machine(options), "probe");
+  EXPECT_LT(some.gemm.size(), whole.gemm.size());
+  for (const GemmRate& rate : whole.gemm) EXPECT_GT(some.gemm_rate(rate.format, rate.rows), 1e6);
 }
 
 TEST(Probe, TellsWhatItMeasures) {

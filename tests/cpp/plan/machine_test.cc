@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "plan/cost.h"
 
 namespace penstock {
 namespace {
@@ -12,6 +13,8 @@ Machine measured() {
   machine.disk_read_bytes_per_second = 1.5e9;
   machine.gemm = {{"bf16", 1, 10}, {"bf16", 101, 1010}, {"int4-g64", 64, 500}};
   machine.attention = {{"bf16", 7e9}};
+  machine.step_seconds = 3e-6;
+  machine.spread = {{"disk_read_bytes_per_second", 0.07}, {"gemm", 0.5}, {"step_seconds", 0}};
   return machine;
 }
 
@@ -22,6 +25,15 @@ TEST(Machine, SurvivesJson) {
   EXPECT_EQ(machine.gemm[1].rows, 101);
   EXPECT_EQ(machine.gemm[2].format, "int4-g64");
   EXPECT_EQ(machine.attention_rate("bf16"), 7e9);
+  EXPECT_EQ(machine.step_seconds, 3e-6);
+  EXPECT_EQ(machine.spread, measured().spread);
+}
+
+TEST(Machine, AStepCostsWhatWasMeasuredOrAConstant) {
+  EXPECT_EQ(visit_seconds(measured()), 3e-6);
+  EXPECT_GT(visit_seconds(Machine{}), 0);
+  EXPECT_NE(visit_seconds(Machine{}), 3e-6);
+  EXPECT_EQ(machine_from_json("{}", "m.json").step_seconds, 0);
 }
 
 TEST(Machine, TimesBetweenMeasuredRowCountsLieOnALine) {
@@ -48,7 +60,13 @@ struct Refused {
 TEST(Machine, RefusalsNameFileAndField) {
   const Refused cases[] = {
       {R"({"version": 2})", "version"},
+      {R"({"version": 0})", "version"},
       {R"({"disk_speed": 1})", "disk_speed"},
+      {R"({"step_seconds": 0})", "step_seconds"},
+      {R"({"step_seconds": 2})", "step_seconds"},
+      {R"({"spread": 1})", "spread"},
+      {R"({"spread": {"disk": 0.1}})", "spread.disk"},
+      {R"({"spread": {"gemm": -0.1}})", "spread.gemm"},
       {R"({"disk_read_bytes_per_second": 0})", "disk_read_bytes_per_second"},
       {R"({"gemm": {}})", "gemm"},
       {R"({"gemm": [3]})", "gemm[0]"},
