@@ -11,6 +11,7 @@ from typing import Any
 
 from penstock.config import machine_file
 from penstock.errors import InvalidArgumentError
+from penstock.machines import shipped_machine
 from penstock.outputfile import write_atomically
 
 # Rates of the machine by the lane whose seconds they decide.
@@ -27,19 +28,22 @@ _RATES = {
 }
 _LEAST_SHARE = 0.05  # of the wall time, for a lane to tell anything
 _MOST = 8.0
+_TOKENS = ("prompt_tokens", "generated_tokens")
 _LISTED = ("flops_per_second", "bytes_per_second")
 
 
 def recalibrated(machine: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
     """The machine with which `report`'s prediction would have been right, lane by lane.
 
-    A lane that was busy for less than a twentieth of the run changes nothing; a factor is at most
-    8 either way. Rates that the machine does not name are left to their built-in figures.
+    Where the run did another share of the work than predicted (it was stopped, rows ended early),
+    bytes or else tokens tell that share. A lane that was busy for less than a twentieth of the run
+    changes nothing; a factor is at most 8 either way. Rates that the machine does not name are left
+    to their built-in figures.
     """
     found = copy.deepcopy(dict(machine))
     predicted, stats = report["prediction"]["lanes"], report["stats"]
     for lane, rates in _RATES.items():
-        told = predicted.get(lane, {}).get("seconds", 0.0)
+        told = predicted.get(lane, {}).get("seconds", 0.0) * _work_done(lane, report)
         busy = stats["lanes"].get(lane, {}).get("busy_seconds", 0.0)
         if told <= 0 or busy < _LEAST_SHARE * stats["seconds"]:
             continue
@@ -48,6 +52,16 @@ def recalibrated(machine: Mapping[str, Any], report: Mapping[str, Any]) -> dict[
             if name in found:
                 found[name] = scaled(found[name], factor)
     return found
+
+
+def _work_done(lane: str, report: Mapping[str, Any]) -> float:
+    """What a lane did, as a share of what was predicted of it; 1 where nothing tells."""
+    told, stats = report["prediction"], report["stats"]
+    planned = told["lanes"].get(lane, {}).get("bytes", 0)
+    done = stats["lanes"].get(lane, {}).get("bytes", 0)
+    if lane == "compute" or not planned or not done:
+        planned, done = (sum(of.get(name, 0) for name in _TOKENS) for of in (told, stats))
+    return done / planned if planned and done else 1.0
 
 
 def scaled(rates: Any, factor: float, prefix: str = "") -> Any:
@@ -79,8 +93,9 @@ def file_to_correct(machine: str) -> Path:
 
     Raises InvalidArgumentError where there is none: JSON text, a shipped machine, no probe yet.
     """
-    path = machine_file() if machine.strip() in ("", "auto") else Path(machine)
-    if machine.strip().startswith("{") or not path.is_file():
+    name = machine.strip()
+    path = machine_file() if name in ("", "auto") else Path(name)
+    if name.startswith("{") or shipped_machine(name) or not path.is_file():
         allowed = "a machine file: run penstock probe first, or give one with --machine"
         message = f"recalibrate: no machine file to correct; allowed: {allowed}"
         raise InvalidArgumentError(message, field="recalibrate", allowed=allowed)

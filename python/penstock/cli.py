@@ -89,7 +89,7 @@ def run(model: Model, job: JobArgs, engine: EngineArgs, sampling: SamplingArgs) 
         raise typer.Exit(result.exit_code)
     if job.report is not None:
         write_report(job.report, result.report)
-    if correct is not None and result.report.get("prediction"):
+    if correct is not None and result.error is None and result.report.get("prediction"):
         correct(result.report)
     print_report(result.report)
     if result.error is not None:
@@ -134,16 +134,19 @@ def probe(
     disk: Annotated[Path, typer.Option(help="Folder on the disk to measure.")] = Path("."),
     threads: Annotated[int, typer.Option(min=0, max=4096, help="0: one per core.")] = 0,
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="About how long.")] = 30,
+    quick: Annotated[bool, typer.Option("--quick", help="Rougher figures in 10 s.")] = False,
     output: Annotated[
         Path | None, typer.Option(help="Where to keep the figures. Default: where engines look.")
     ] = None,
 ) -> None:
     """Measure this machine's disk, memory and kernels, so that plans fit it."""
     from penstock.machine import Probe, write_machine
+    from penstock.report import print_machine
 
-    asked = Probe(device=device, disk=str(disk), threads=threads, seconds=seconds)
+    asked = Probe(device, str(disk), threads, seconds, quick)
     path, machine = write_machine(asked, output, _tell)
     _print_json(machine)
+    print_machine(machine)
     _tell(f"kept in {path}")
 
 
@@ -177,7 +180,7 @@ def bench(model: Model, workload: WorkloadArgs, engine: EngineArgs, how: BenchAr
     if how.schedule:
         settings = scheduled_as(settings, how.schedule, workload.prompt_len)
     told = run_bench(settings, workload)
-    if correct is not None:
+    if correct is not None and told["prediction"]:
         correct(told)
     _print_json(told)
 

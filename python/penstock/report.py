@@ -120,3 +120,58 @@ def _prediction_table(report: dict[str, Any]) -> Any:
 def _compare(table: Any, name: str, predicted: float, measured: float) -> None:
     off = f"{(measured / predicted - 1):+.1%}" if predicted else ""
     table.add_row(name, f"{predicted:.3g}", f"{measured:.3g}", off)
+
+
+_MEASURED = (
+    ("disk, read", "disk_read_bytes_per_second"),
+    ("disk, write", "disk_write_bytes_per_second"),
+    ("memory, copy", "host_copy_bytes_per_second"),
+    ("to the device", "h2d_bytes_per_second"),
+    ("from the device", "d2h_bytes_per_second"),
+)
+_ATTENTION = (("attention", "attention"), ("attention on the host", "host_attention"))
+
+
+def print_machine(machine: dict[str, Any]) -> None:
+    """Prints what a probe measured on standard error; standard output is for its JSON."""
+    from rich.console import Console
+
+    table = _table("Measured", "", "rate", "rounds apart")
+    for cells in machine_rows(machine):
+        table.add_row(*cells)
+    Console(stderr=True).print(table)
+
+
+def machine_rows(machine: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, rate and spread of each figure that was measured; a row for a format's row counts."""
+    spread = machine.get("spread", {})
+    rows = [
+        (label, f"{machine[name] / 1e9:.2f} GB/s", f"±{spread[name]:.0%}")
+        for label, name in _MEASURED
+        if name in spread
+    ]
+    products: dict[str, list[dict[str, Any]]] = {}
+    for rate in machine.get("gemm", []):
+        products.setdefault(rate["format"], []).append(rate)
+    for name, rates in products.items():
+        told = " ".join(f"{rate['flops_per_second'] / 1e9:.0f}" for rate in rates)
+        counts = " ".join(str(rate["rows"]) for rate in rates)
+        label = f"products, {name}, {counts} rows"
+        rows.append((label, f"{told} Gflop/s", _at_most(spread, "gemm")))
+    for label, name in _ATTENTION:
+        for rate in machine.get(name, []):
+            told = f"{rate['bytes_per_second'] / 1e9:.2f} GB/s"
+            rows.append((f"{label}, {rate['kv']}", told, _at_most(spread, name)))
+    if "attention_flops_per_second" in spread:
+        told = f"{machine['attention_flops_per_second'] / 1e9:.0f} Gflop/s"
+        off = f"±{spread['attention_flops_per_second']:.0%}"
+        rows.append(("attention, prompts", told, off))
+    if "step_seconds" in spread:
+        told = f"{machine['step_seconds'] * 1e6:.1f} us"
+        rows.append(("a compute step", told, f"±{spread['step_seconds']:.0%}"))
+    return rows
+
+
+def _at_most(spread: dict[str, float], name: str) -> str:
+    """A list has one spread, its largest."""
+    return f"up to ±{spread[name]:.0%}" if name in spread else ""

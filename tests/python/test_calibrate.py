@@ -35,6 +35,17 @@ def test_rates_become_those_that_would_have_been_right():
     assert MACHINE["gemm"][0]["flops_per_second"] == 3e11  # untouched
 
 
+def test_a_run_that_did_less_is_compared_with_less():
+    told = report(compute=3.0, disk_read=2.0)
+    told["prediction"].update(prompt_tokens=600, generated_tokens=400)
+    told["stats"].update(prompt_tokens=400, generated_tokens=100)
+    told["prediction"]["lanes"]["disk_read"]["bytes"] = 8000
+    told["stats"]["lanes"]["disk_read"]["bytes"] = 2000
+    found = recalibrated(MACHINE, told)
+    assert found["disk_read_bytes_per_second"] == pytest.approx(1e9)  # a quarter of 4 s was due
+    assert found["gemm_flops_per_second"] == pytest.approx(1e11)  # half of 6 s was due
+
+
 def test_a_lane_that_hardly_worked_tells_nothing():
     found = recalibrated(MACHINE, report(compute=0.1, disk_read=0.4))
     assert found == MACHINE
@@ -60,6 +71,11 @@ def test_a_file_is_corrected_where_there_is_one(monkeypatch, tmp_path):
         with pytest.raises(InvalidArgumentError) as caught:
             file_to_correct(wrong)
         assert caught.value.field == "recalibrate"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t4").write_text("{}")
+    with pytest.raises(InvalidArgumentError):  # the run is planned with the shipped t4
+        file_to_correct("t4")
+    assert file_to_correct("./t4").name == "t4"
     kept.write_text(json.dumps({**MACHINE, "about": "here; corrected by a run of then"}))
     assert file_to_correct("auto") == kept
     correct_file(kept, report(disk_read=2.0))

@@ -1,16 +1,19 @@
 """The machine's figures: measured, kept, and read by engines when they plan."""
 
 import json
+import platform
 import subprocess
 import sys
 
 import pytest
 from penstock import LLM
+from penstock.bench import machine_facts
 from penstock.config import machine_file
 from penstock.errors import InvalidArgumentError, NotFoundError, PenstockError
 from penstock.machine import Probe, measure_machine, write_machine
 from penstock.machines import shipped_machine, shipped_machines
 from penstock.native import Workload
+from penstock.report import machine_rows
 from penstock.settings import EngineSettings
 
 from .conftest import MODELS
@@ -29,7 +32,9 @@ class FakeCore:
     def probe_machine(options):
         options.progress("disk")
         told = {"version": 1, "about": f"{options.device} {options.threads} {options.disk}"}
-        return json.dumps({**told, "disk_read_bytes_per_second": options.seconds})
+        wrote = getattr(options, "disk_bytes", 0)
+        read = {"disk_read_bytes_per_second": options.seconds}
+        return json.dumps({**told, **read, "disk_write_bytes_per_second": wrote})
 
 
 def test_probe_passes_what_was_asked_and_dates_it():
@@ -38,6 +43,42 @@ def test_probe_passes_what_was_asked_and_dates_it():
     assert machine["about"].startswith("cpu:avx2 3 /somewhere, 20")
     assert machine["disk_read_bytes_per_second"] == 7.0
     assert told == ["disk"]
+    for fact in (machine_facts()["cpu"], f"Linux {platform.release()}"):
+        assert fact in machine["about"]
+
+
+def test_a_quick_probe_asks_for_less():
+    asked = Probe(disk="/somewhere", seconds=30.0, quick=True)
+    machine = measure_machine(asked, lambda _: None, FakeCore())
+    assert machine["disk_read_bytes_per_second"] == 5.0
+    assert machine["disk_write_bytes_per_second"] == 128 << 20
+
+
+def test_the_table_tells_what_was_measured_and_how_far_apart_the_rounds_were():
+    machine = {
+        "disk_read_bytes_per_second": 2.5e9,
+        "h2d_bytes_per_second": 1e10,
+        "step_seconds": 1.5e-5,
+        "attention_flops_per_second": 5e10,
+        "gemm": [
+            {"format": "bf16", "rows": 1, "flops_per_second": 9e9},
+            {"format": "bf16", "rows": 64, "flops_per_second": 2.74e11},
+        ],
+        "attention": [{"kv": "bf16", "bytes_per_second": 4.7e9}],
+        "host_attention": [{"kv": "bf16", "bytes_per_second": 3e9}],
+        "spread": {"disk_read_bytes_per_second": 0.07, "gemm": 0.03, "attention": 0.5},
+    }
+    assert machine_rows(machine) == [
+        ("disk, read", "2.50 GB/s", "±7%"),
+        ("products, bf16, 1 64 rows", "9 274 Gflop/s", "up to ±3%"),
+        ("attention, bf16", "4.70 GB/s", "up to ±50%"),
+        ("attention on the host, bf16", "3.00 GB/s", ""),
+    ]
+    machine["spread"].update(step_seconds=0.1, attention_flops_per_second=0.2)
+    assert machine_rows(machine)[4:] == [
+        ("attention, prompts", "50 Gflop/s", "±20%"),
+        ("a compute step", "15.0 us", "±10%"),
+    ]
 
 
 def test_auto_reads_the_kept_figures_and_nothing_when_there_are_none(monkeypatch, tmp_path):
@@ -54,7 +95,11 @@ def test_auto_reads_the_kept_figures_and_nothing_when_there_are_none(monkeypatch
 def test_a_missing_or_wrong_machine_is_refused_by_name():
     with pytest.raises(NotFoundError, match="machine: no file 'nowhere'"):
         EngineSettings.make("m", machine="nowhere")
-    for wrong, field in (({"version": 9}, "version"), ({"speed": 1}, "speed")):
+    for wrong, field in (
+        ({"version": 2}, "version"),
+        ({"speed": 1}, "speed"),
+        ({"spread": {"speed": 0.1}}, "spread.speed"),
+    ):
         with (
             LLM(MODEL, host_memory="64MiB", machine=wrong) as llm,
             pytest.raises(InvalidArgumentError) as caught,
@@ -77,12 +122,17 @@ def test_the_plan_follows_the_machine():
 def test_a_probe_that_cannot_write_to_the_disk_is_refused(tmp_path):
     with pytest.raises(PenstockError, match="missing"):
         write_machine(Probe(disk=str(tmp_path / "missing")), tmp_path / "m.json", lambda _: None)
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", "/proc"):  # not a folder; one that takes no files
+        with pytest.raises(PenstockError, match=str(folder)):
+            write_machine(Probe(disk=str(folder), quick=True), tmp_path / "m.json", lambda _: None)
     assert not (tmp_path / "m.json").exists()
 
 
 def test_the_command_measures_and_keeps(tmp_path):
     output = tmp_path / "figures" / "machine.json"
-    command = [sys.executable, "-m", "penstock", "probe", "--seconds", "1", "--disk", tmp_path]
+    words = ("probe", "--seconds", "1", "--quick", "--disk", tmp_path)
+    command = [sys.executable, "-m", "penstock", *words]
     found = subprocess.run(
         [*map(str, command), "--output", str(output)], capture_output=True, text=True, timeout=300
     )
@@ -91,6 +141,10 @@ def test_the_command_measures_and_keeps(tmp_path):
     assert json.loads(found.stdout) == machine
     assert {rate["format"] for rate in machine["gemm"]} >= {"fp32", "bf16", "int8", "int4-g64"}
     assert "products, bf16" in found.stderr
+    assert "rounds apart" in found.stderr and "a compute step" in found.stderr
+    assert set(machine["spread"]) >= {"gemm", "attention", "disk_read_bytes_per_second"}
+    assert machine["step_seconds"] > 0 and machine["attention_flops_per_second"] > 0
+    assert machine["host_attention"] == machine["attention"]  # the processor is the device
     assert list(tmp_path.rglob("*")) == [output.parent, output]  # nothing else is left
     with LLM(MODEL, host_memory="64MiB", machine=output) as llm:
         assert llm.plan(Workload(4, 8, 8, 8, 8))["why"]

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "plan/machine.h"
 #include "tensor/format.h"
@@ -22,10 +24,18 @@ ProbeOptions quick(const char* device) {
   return options;
 }
 
+// One probe of each device serves all tests that look at its figures.
+const Machine& probed(const std::string& device) {
+  static std::map<std::string, Machine> machines;
+  if (!machines.contains(device)) {
+    machines[device] = machine_from_json(probe_machine(quick(device.c_str())), "probe");
+  }
+  return machines[device];
+}
+
 TEST(Probe, MeasuresEveryFormatOnEveryDevice) {
   for (const char* device : {"cpu", "virtual"}) {
-    const std::string text = probe_machine(quick(device));
-    const Machine machine = machine_from_json(text, "probe");
+    const Machine& machine = probed(device);
     for (const QuantFormat& format : format_table()) {
       if (!format.for_weights) continue;
       EXPECT_GT(machine.gemm_rate(format.name, 1), 1e6) << format.name;
@@ -42,7 +52,7 @@ TEST(Probe, MeasuresEveryFormatOnEveryDevice) {
 
 TEST(Probe, MeasuresStepsAndAttentionBesideTheDevice) {
   for (const char* device : {"cpu", "virtual"}) {
-    const Machine machine = machine_from_json(probe_machine(quick(device)), "probe");
+    const Machine& machine = probed(device);
     EXPECT_GT(machine.step_seconds, 0);
     EXPECT_LT(machine.step_seconds, 0.1);
     EXPECT_GT(machine.attention_flops_per_second, 1e6);
@@ -62,7 +72,7 @@ TEST(Probe, MeasuresStepsAndAttentionBesideTheDevice) {
 }
 
 TEST(Probe, TellsHowFarApartTheRoundsWere) {
-  const Machine machine = machine_from_json(probe_machine(quick("virtual")), "probe");
+  const Machine& machine = probed("virtual");
   for (const char* name :
        {"disk_read_bytes_per_second", "disk_write_bytes_per_second", "host_copy_bytes_per_second",
         "h2d_bytes_per_second", "d2h_bytes_per_second", "gemm", "attention", "host_attention",
@@ -74,24 +84,23 @@ TEST(Probe, TellsHowFarApartTheRoundsWere) {
   EXPECT_GT(most, 0);  // rounds are never all alike
 }
 
-TEST(Probe, QuickMeasuresEveryFormatAtFewerRowCounts) {
-  ProbeOptions options = quick("cpu");
-  const Machine whole = machine_from_json(probe_machine(options), "probe");
-  options.quick = true;
-  const Machine some = machine_from_json(probe_machine(options), "probe");
-  EXPECT_LT(some.gemm.size(), whole.gemm.size());
-  for (const GemmRate& rate : whole.gemm) EXPECT_GT(some.gemm_rate(rate.format, rate.rows), 1e6);
-}
-
 TEST(Probe, TellsWhatItMeasures) {
   ProbeOptions options = quick("cpu:portable");
   int told = 0;
   options.progress = [&](const std::string& what) { told += !what.empty(); };
   options.disk.clear();
-  const auto json = nlohmann::json::parse(probe_machine(options));
+  options.quick = true;
+  const std::string text = probe_machine(options);
+  const auto json = nlohmann::json::parse(text);
   EXPECT_GE(told, 10);
   EXPECT_NE(json["about"].get<std::string>().find("portable"), std::string::npos);
   EXPECT_NE(json["about"].get<std::string>().find("disk not measured"), std::string::npos);
+  EXPECT_FALSE(json["spread"].contains("disk_read_bytes_per_second"));
+  // Quick: fewer row counts, but of every format.
+  const Machine some = machine_from_json(text, "probe");
+  const Machine& whole = probed("cpu");
+  EXPECT_LT(some.gemm.size(), whole.gemm.size());
+  for (const GemmRate& rate : whole.gemm) EXPECT_GT(some.gemm_rate(rate.format, rate.rows), 1e6);
 }
 
 TEST(Probe, RefusesWhatIsNotThere) {
