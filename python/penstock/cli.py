@@ -16,6 +16,7 @@ from penstock.cli_options import (
     EngineArgs,
     JobArgs,
     PageArgs,
+    ProbeArgs,
     SamplingArgs,
     WorkloadArgs,
     flattened,
@@ -129,22 +130,14 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
 
 
 @app.command()
-def probe(
-    device: Annotated[str, typer.Option(help="What computes, as for run.")] = "cpu",
-    disk: Annotated[Path, typer.Option(help="Folder on the disk to measure.")] = Path("."),
-    threads: Annotated[int, typer.Option(min=0, max=4096, help="0: one per core.")] = 0,
-    seconds: Annotated[float, typer.Option(min=1, max=3600, help="About how long.")] = 30,
-    quick: Annotated[bool, typer.Option("--quick", help="Rougher figures in 10 s.")] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="Where to keep the figures. Default: where engines look.")
-    ] = None,
-) -> None:
+@flattened
+def probe(asked: ProbeArgs) -> None:
     """Measure this machine's disk, memory and kernels, so that plans fit it."""
     from penstock.machine import Probe, write_machine
     from penstock.report import print_machine
 
-    asked = Probe(device, str(disk), threads, seconds, quick)
-    path, machine = write_machine(asked, output, _tell)
+    what = Probe(asked.device, str(asked.disk), asked.threads, asked.seconds, asked.quick)
+    path, machine = write_machine(what, asked.output, _tell)
     _print_json(machine)
     print_machine(machine)
     _tell(f"kept in {path}")

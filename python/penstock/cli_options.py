@@ -170,6 +170,20 @@ class BenchArgs:
     ] = False
 
 
+@dataclass(frozen=True)
+class ProbeArgs:
+    """What ``penstock probe`` measures, and where it keeps it."""
+
+    device: Annotated[str, typer.Option(help="What computes, as for run.")] = "cpu"
+    disk: Annotated[Path, typer.Option(help="Folder on the disk to measure.")] = Path(".")
+    threads: Annotated[int, typer.Option(min=0, max=4096, help="0: one per core.")] = 0
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="About how long.")] = 30
+    quick: Annotated[bool, typer.Option("--quick", help="Rougher figures in 10 s.")] = False
+    output: Annotated[
+        Path | None, typer.Option(help="Where to keep the figures. Default: where engines look.")
+    ] = None
+
+
 def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function whose dataclass parameters are replaced by their fields, for Typer to read."""
     hints = typing.get_type_hints(function, include_extras=True)

@@ -136,14 +136,14 @@ def print_machine(machine: dict[str, Any]) -> None:
     """Prints what a probe measured on standard error; standard output is for its JSON."""
     from rich.console import Console
 
-    table = _table("Measured", "", "rate", "rounds apart")
+    table = _table("Measured", "", "rate", "spread")
     for cells in machine_rows(machine):
         table.add_row(*cells)
     Console(stderr=True).print(table)
 
 
 def machine_rows(machine: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Name, rate and spread of each figure that was measured; a row for a format's row counts."""
+    """Name, rate and spread of each figure that was measured; a format's products in one row."""
     spread = machine.get("spread", {})
     rows = [
         (label, f"{machine[name] / 1e9:.2f} GB/s", f"±{spread[name]:.0%}")
@@ -154,11 +154,15 @@ def machine_rows(machine: dict[str, Any]) -> list[tuple[str, str, str]]:
     for rate in machine.get("gemm", []):
         products.setdefault(rate["format"], []).append(rate)
     for name, rates in products.items():
-        told = " ".join(f"{rate['flops_per_second'] / 1e9:.0f}" for rate in rates)
-        counts = " ".join(str(rate["rows"]) for rate in rates)
+        told, counts = (
+            _first_to_last([rate[field] for rate in rates], unit)
+            for field, unit in (("flops_per_second", 1e9), ("rows", 1))
+        )
         label = f"products, {name}, {counts} rows"
         rows.append((label, f"{told} Gflop/s", _at_most(spread, "gemm")))
     for label, name in _ATTENTION:
+        if name == "host_attention" and machine.get(name) == machine.get("attention"):
+            continue  # the processor is the device
         for rate in machine.get(name, []):
             told = f"{rate['bytes_per_second'] / 1e9:.2f} GB/s"
             rows.append((f"{label}, {rate['kv']}", told, _at_most(spread, name)))
@@ -170,6 +174,11 @@ def machine_rows(machine: dict[str, Any]) -> list[tuple[str, str, str]]:
         told = f"{machine['step_seconds'] * 1e6:.1f} us"
         rows.append(("a compute step", told, f"±{spread['step_seconds']:.0%}"))
     return rows
+
+
+def _first_to_last(values: list[float], unit: float) -> str:
+    ends = dict.fromkeys(f"{value / unit:.0f}" for value in (values[0], values[-1]))
+    return " to ".join(ends)
 
 
 def _at_most(spread: dict[str, float], name: str) -> str:
