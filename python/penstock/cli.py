@@ -116,7 +116,7 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
     from penstock.native import Workload
     from penstock.page import open_page
 
-    written = open_page(page.html, page.report)
+    written = open_page(page.html, page.report, page.trace)
     with LLM(model, **vars(engine)) as llm:
         rows, prompt, new = workload.rows, workload.prompt_len, workload.new
         found = llm.plan(Workload(rows, prompt, prompt, new, new))

@@ -137,6 +137,9 @@ class PageArgs:
     report: Annotated[
         Path | None, typer.Option(help="Report of penstock run, to show beside the plan.")
     ] = None
+    trace: Annotated[
+        Path | None, typer.Option(help="Trace of penstock run, a sweep of which is drawn.")
+    ] = None
 
 
 @dataclass(frozen=True)

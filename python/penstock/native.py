@@ -172,6 +172,12 @@ def plan(
     return told
 
 
+def planning(core: Core, settings: EngineSettings, workload: Workload) -> Any:
+    """Sizes, costs and dry runs of policies for such a job; raises PenstockError."""
+    with engine_errors():
+        return core.Planning(_native_options(core, settings, workload, 0))
+
+
 def _search(core: Core, options: Any) -> Choice | None:
     """Fills in the policy where the search finds one; the engine refuses what fits no policy."""
     if not hasattr(core, "Planning"):

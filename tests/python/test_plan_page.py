@@ -10,6 +10,7 @@ from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError
 from penstock.llm import LLM
 from penstock.page import open_page, plan_page
 from penstock.page.gantt import merged, read_steps, zoomed
+from penstock.page.measured import measured_sweep
 from penstock.page.svg import power_words, tick_words, ticks
 from penstock.page.values import digits, number, percent, scaled, seconds
 
@@ -207,6 +208,47 @@ def test_the_close_up_is_of_long_models_only(plan):
     assert "close up" not in words(plan_page(short))
 
 
+def trace_of(sweeps, sweep_us=100.0):
+    """Sweeps of two steps on the compute lane, each after a read; the second sweep is longest."""
+    events, now = [], 0.0
+    for sweep in range(sweeps):
+        length = sweep_us * (3 if sweep == 1 else 1)
+        for half, computed in enumerate(("embed", "gemm")):
+            begin = now + half * length / 2
+            for tid, name in ((1, computed), (2, "read")):
+                shared = {"ph": "X", "tid": tid, "ts": begin, "dur": length / 4}
+                events.append({"name": name, **shared})
+        now += length
+    tracks = enumerate(("compute", "disk_read (2)"), 1)
+    named = [{"name": "thread_name", "tid": n, "args": {"name": lane}} for n, lane in tracks]
+    return {"traceEvents": named + events}
+
+
+def test_a_measured_sweep_is_the_one_of_median_length(plan):
+    steps = measured_sweep(trace_of(5))
+    assert {step.lane for step in steps} == {"compute", "disk_read"}
+    assert [(s.begin, s.end) for s in steps if s.lane == "compute"] == [
+        *(pytest.approx((0, 25e-6)), pytest.approx((50e-6, 75e-6))),
+    ]
+    html = plan_page(plan, None, trace_of(5))
+    assert_self_contained(html)
+    assert "A sweep as it ran" in headings(html)
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        {},
+        {"traceEvents": 3},
+        {"traceEvents": [{"ph": "X", "tid": [], "ts": "x"}, {"name": "thread_name", "tid": {}}]},
+        {"traceEvents": trace_of(2)["traceEvents"][:2]},
+    ],
+)
+def test_what_is_no_trace_shows_no_sweep(plan, trace):
+    assert measured_sweep(trace) == []
+    assert "holds no whole sweep" in words(plan_page(plan, None, trace))
+
+
 def test_numbers_for_people():
     assert [digits(n) for n in (0, 0.0123, 1.234, 12.34, 99.96, 123.4, 12345)] == [
         *("0", "0.0123", "1.23", "12.3", "100.0", "123", "12,345"),
@@ -256,4 +298,7 @@ def test_a_page_that_cannot_be_written_is_refused_before_planning(monkeypatch, t
     where = str(tmp_path / "no" / "plan.html")
     assert cli.main(["plan", "dummy:opt-30b", "--html", where]) == exitcodes.REFUSED
     assert "no folder" in capsys.readouterr().err
-    assert open_page(None, None) is None
+    with pytest.raises(InvalidArgumentError) as caught:
+        open_page(None, None, report)
+    assert caught.value.field == "trace"
+    assert open_page(None) is None

@@ -6,8 +6,8 @@ import random
 import pytest
 from penstock import _core
 from penstock.planner import choose, what_if
-from penstock.planner.shares import KINDS, best_shares, fill, measure
-from penstock.planner.space import LANES, TIERS, Space
+from penstock.planner.shares import ShareProgram, best_shares, fill, measure
+from penstock.planner.space import KINDS, LANES, TIERS, Space
 
 GIB = 1 << 30
 
@@ -52,6 +52,19 @@ def test_what_is_proposed_fits_to_the_byte():
         assert told["fits"]
         for tier in TIERS:
             assert told["bytes"][tier] <= told["budget"][tier]
+
+
+@pytest.mark.parametrize("device", ["cpu", "virtual"])
+@pytest.mark.parametrize("disk", [{}, {"disk": "/tmp", "disk_memory": 4 * GIB}])
+def test_a_search_with_time_finds_what_is_no_slower_and_keeps_what_is_given(device, disk):
+    given = {"device": device, "device_memory": GIB // 2, "host_memory": GIB}
+    native = _core.Planning(options(**given, **disk))
+    wanted = {"micro_batch": 7}
+    hasty, patient = (choose(native, wanted, seconds) for seconds in (0.02, 3.0))
+    assert patient.prediction["seconds"] <= hasty.prediction["seconds"] * 1.001
+    assert patient.policy["micro_batch"] == 7
+    assert json.loads(native.evaluate(patient.text))["fits"]
+    assert patient.seconds < 4
 
 
 def test_a_choice_is_complete_and_reads_back_as_itself():
@@ -152,6 +165,21 @@ def test_more_of_anything_is_never_worse():
     }
     for one in told:
         assert one["tokens_per_second"] >= 10.0 * 0.97, one
+    marginal = {one["change"]: one.get("marginal_seconds") for one in told}
+    assert marginal["one more GiB of device memory"] >= 0
+    assert marginal["one more GB/s of disk"] is None
+
+
+def test_what_a_byte_is_worth_is_what_solving_again_with_it_saves():
+    space = Space(_core.Planning(accelerator()))
+    choice = {"max_sequences": 8, "micro_batch": 8, "micro_batches": 1}
+    program = ShareProgram(measure(space, choice))
+    room = tuple(float(limit) for limit in space.evaluate(choice).budget)
+    before = program.solve(room)
+    more = 1 << 20
+    after = program.solve((room[0] + more, *room[1:]))
+    assert before.worth[0] > 0
+    assert before.seconds - after.seconds == pytest.approx(before.worth[0] * more, rel=1e-3)
 
 
 def test_the_search_prints_nothing(capfd):

@@ -7,6 +7,7 @@ from typing import Any
 
 from penstock.page.gantt import gantt, label_colours, read_steps, zoomed
 from penstock.page.links import links_chart
+from penstock.page.measured import measured_sweep
 from penstock.page.memory import memory_chart
 from penstock.page.roofline import roofline_chart
 from penstock.page.style import style
@@ -15,8 +16,12 @@ from penstock.page.tiers import tensors_chart
 from penstock.page.values import digits, escaped, mapping, number, seconds, shortened, text
 
 
-def plan_page(plan: dict[str, Any], report: dict[str, Any] | None = None) -> str:
-    """HTML of a plan (``penstock plan``'s JSON) and, beside it, of a run's report.
+def plan_page(
+    plan: dict[str, Any],
+    report: dict[str, Any] | None = None,
+    trace: dict[str, Any] | None = None,
+) -> str:
+    """HTML of a plan (``penstock plan``'s JSON) and, beside it, of a run's report and trace.
 
     Without a "prediction" in the plan the page shows what remains.
     """
@@ -26,6 +31,7 @@ def plan_page(plan: dict[str, Any], report: dict[str, Any] | None = None) -> str
         _chart("Tensors by tier", tensors_chart(prediction), "Where the bytes of each group live."),
         _chart("Memory by tier", memory_chart(plan), _memory_words(prediction)),
         _sweep(prediction),
+        _measured(trace),
         _chart("Bytes per link", links_chart(prediction), _LINKS),
         _chart("Roofline", roofline_chart(prediction), _ROOFLINE),
         _compared(plan, report),
@@ -49,6 +55,7 @@ _ROOFLINE = (
     "its roof is the room that link has left."
 )
 _CHANGES = "The same job, planned again with one thing changed."
+_MEASURED = "A sweep as it ran"
 _SWEEP = "In steady state: every layer once for every micro-batch. A gap is a lane that waits."
 
 
@@ -138,6 +145,21 @@ def _sweep(prediction: dict[str, Any]) -> str:
     if close:
         body += f'<h3>Three layers of it, close up</h3><div class="chart">{close}</div>'
     return _section("The sweep, lane by lane", body, _SWEEP)
+
+
+def _measured(trace: dict[str, Any] | None) -> str:
+    if trace is None:
+        return ""
+    steps = measured_sweep(trace)
+    if not steps:
+        return _section(_MEASURED, "<p>The trace holds no whole sweep.</p>")
+    whole, css = max(step.end for step in steps), label_colours(steps)
+    middle = (whole * 7 / 16, whole * 9 / 16)
+    body = f'<div class="chart">{gantt(steps, (0.0, whole), css)}</div>'
+    body += (
+        f'<h3>An eighth of it, close up</h3><div class="chart">{gantt(steps, middle, css)}</div>'
+    )
+    return _section(_MEASURED, body, "From the run's trace: the sweep of median length.")
 
 
 def _compared(plan: dict[str, Any], report: dict[str, Any] | None) -> str:

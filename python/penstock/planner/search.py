@@ -9,24 +9,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from penstock.planner.polish import polish
 from penstock.planner.shares import best_shares
-from penstock.planner.space import LANES, Evaluation, NativePlanning, Space
+from penstock.planner.space import LANES, WAVES, Evaluation, NativePlanning, Space
 
 _MOST_SEQUENCES = 4096
 _MOST_SWEEP_TOKENS = 1 << 15
 _BATCH_TOKENS = {False: (32, 64, 128, 256, 512), True: (64, 128, 256, 512, 1024, 2048)}
 _RUN_THROUGH = 8  # candidates
+_POLISHED = 3  # of their dry runs, and as many unlike those
 _SECONDS = 4.0  # of the whole search, at most
 _LEAST_SECONDS = 0.15
 _PART_OF_JOB = 0.02  # that a search may take
 _PROGRAMS_PART = 0.6  # of the search, for the programs
 _FIXED = ("micro_batch", "micro_batches", "prefill_chunk", "admission", "lookahead", "threads")
-_WAVES = 3  # of rows in flight that a dry run goes through
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A complete policy, the closed form's view of it, and its dry run."""
+    """A complete policy, its dry run, and the closed form's view of where it began."""
 
     policy: dict[str, Any]
     evaluation: Evaluation
@@ -40,28 +41,47 @@ class Choice:
         return json.dumps(self.policy)
 
 
-def choose(native: NativePlanning, wanted: dict[str, Any] | None = None) -> Choice | None:
+def choose(
+    native: NativePlanning, wanted: dict[str, Any] | None = None, seconds: float | None = None
+) -> Choice | None:
     """The policy for a model, machine and workload; None when no policy was found to fit.
 
-    `wanted`: fields of the policy that are the user's; they stay as they are.
+    `wanted`: fields of the policy that are the user's; they stay as they are. `seconds`: what the
+    search may take; by default a small part of the job that it plans.
     """
     begin = time.monotonic()
     space, fixed = Space(native), dict(wanted or {})
     found: list[Evaluation] = []
-    tried, allowed = 0, _SECONDS
+    tried, allowed = 0, seconds or _SECONDS
     for candidate in candidates(space, fixed):
         tried += 1
         best = best_shares(space, candidate)
         if best is not None:
             found.append(best[0])
-            allowed = _allowed_seconds(min(each.seconds for each in found))
+            allowed = seconds or _allowed_seconds(min(each.seconds for each in found))
         if found and time.monotonic() - begin > allowed * _PROGRAMS_PART:
             break
     if not found:
         return None
     found.sort(key=lambda each: each.seconds)
-    fastest = run_through(space, found[:_RUN_THROUGH], fixed, begin + allowed)
-    return Choice(*fastest, tried, time.monotonic() - begin)
+    runs = run_through(space, found[:_RUN_THROUGH], fixed, begin + allowed)
+    polished = [
+        (*polish(space, (policy, told), fixed, begin + allowed), evaluation)
+        for policy, evaluation, told in _starts(runs)
+    ]
+    policy, told, evaluation = min(polished, key=lambda run: run[1]["seconds"])
+    return Choice(policy, evaluation, told, tried, time.monotonic() - begin)
+
+
+def _starts(
+    runs: list[tuple[dict[str, Any], Evaluation, dict[str, Any]]],
+) -> list[tuple[dict[str, Any], Evaluation, dict[str, Any]]]:
+    """The fastest, and the fastest unlike them: in rows in flight, or in where attention is."""
+    unlike: dict[tuple[Any, Any], int] = {}
+    for place, (policy, _, _) in enumerate(runs):
+        unlike.setdefault((policy["max_sequences"], policy.get("host_attention")), place)
+    places = dict.fromkeys([*range(min(_POLISHED, len(runs))), *list(unlike.values())[:_POLISHED]])
+    return [runs[place] for place in places]
 
 
 def _allowed_seconds(job: float) -> float:
@@ -70,17 +90,16 @@ def _allowed_seconds(job: float) -> float:
 
 def run_through(
     space: Space, found: list[Evaluation], fixed: dict[str, Any], deadline: float
-) -> tuple[dict[str, Any], Evaluation, dict[str, Any]]:
-    """The fastest of these in a dry run, with its variants, as far as there is time."""
+) -> list[tuple[dict[str, Any], Evaluation, dict[str, Any]]]:
+    """Dry runs of these and their variants, as far as there is time; the fastest first."""
     runs: list[tuple[float, int, dict[str, Any], Evaluation, dict[str, Any]]] = []
     for evaluation in found:
         for policy in variants(space, evaluation, fixed):
             if runs and time.monotonic() > deadline:
                 break
-            told = space.predict(policy, _WAVES * int(policy["max_sequences"]))
+            told = space.predict(policy, WAVES * int(policy["max_sequences"]))
             runs.append((told["seconds"], len(runs), policy, evaluation, told))
-    _, _, policy, evaluation, told = min(runs, key=lambda run: run[:2])
-    return policy, evaluation, told
+    return [run[2:] for run in sorted(runs, key=lambda run: run[:2])]
 
 
 def candidates(space: Space, fixed: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -20,9 +20,8 @@ from typing import Any
 
 import highspy
 
-from penstock.planner.space import LANES, TIERS, Evaluation, Space
+from penstock.planner.space import KINDS, LANES, TIERS, Evaluation, Space
 
-KINDS = ("weight_share", "kv_share", "activation_share")
 _MOST_REPAIRS = 8
 _SPARE = 1.002  # of what a solution lacked, taken off the budget
 _LEAST_SHARE = 1e-4
@@ -184,7 +183,8 @@ def best_shares(space: Space, choice: dict[str, Any]) -> tuple[Evaluation, Solut
             return None
         found = space.evaluate(fill(space, choice, solution))
         if found.fits:
-            return replace(found, policy=fill(space, found.policy, solution)), solution
+            policy = fill(space, found.policy, solution)
+            return replace(found, policy=policy, worth=solution.worth), solution
         lacks = [max(0.0, b - limit) for b, limit in zip(found.bytes, budget, strict=True)]
         room = tuple(r - _SPARE * x for r, x in zip(room, lacks, strict=True))
     return None

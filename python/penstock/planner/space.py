@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 TIERS = ("device", "host", "disk")
+KINDS = ("weight_share", "kv_share", "activation_share")
+WAVES = 3  # of rows in flight that a dry run goes through
 LANES = ("compute", "host_compute", "h2d", "d2h", "disk_read", "disk_write")
 
 
@@ -30,7 +32,11 @@ class NativePlanning(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One policy in closed form. Bytes by tier; seconds by phase and lane."""
+    """One policy in closed form. Bytes by tier; seconds by phase and lane.
+
+    `worth`: seconds of the job that a byte more of each tier would save at the margin, which are
+    the dual values of the linear program that chose the shares; () where none did.
+    """
 
     policy: dict[str, Any]
     bytes: tuple[int, ...]
@@ -39,6 +45,7 @@ class Evaluation:
     seconds: float
     sweeps: tuple[float, ...]
     lanes: tuple[tuple[float, ...], ...]
+    worth: tuple[float, ...] = ()
 
 
 class Space:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from penstock.planner.search import Choice, choose
-from penstock.planner.space import NativePlanning
+from penstock.planner.space import TIERS, NativePlanning
 
 _GIB = 1 << 30
 _GB = 1e9
@@ -19,36 +20,49 @@ def what_if(
     """Tokens a second after each change; `options_of(**changes)` makes native options.
 
     `plan` is what was chosen, and its tokens a second. They grow with the ratio of the closed
-    forms, old and new.
+    forms, old and new. More memory also has `marginal_seconds`: what the linear program's dual
+    value of it promises for the first bytes, in seconds of the job per GiB.
     """
     choice, rate = plan
     machine = json.loads(core.Planning(options_of()).facts())["machine"]
     told: list[dict[str, Any]] = []
-    for change, options in _changes(options_of, machine):
-        other = _closed_form(core.Planning(options), wanted)
+    for change in _changes(options_of, machine):
+        other = _closed_form(core.Planning(change.options), wanted)
         if other is None:
             continue
         faster = rate * choice.evaluation.seconds / other
-        told.append({"change": change, "tokens_per_second": faster})
+        told.append({"change": change.words, "tokens_per_second": faster})
+        if change.tier and choice.evaluation.worth:
+            worth = choice.evaluation.worth[TIERS.index(change.tier)]
+            told[-1]["marginal_seconds"] = max(0.0, worth) * _GIB
     return told
 
 
-def _changes(options_of: Callable[..., Any], machine: dict[str, Any]) -> list[tuple[str, Any]]:
+@dataclass(frozen=True)
+class _Change:
+    """What is changed, in words; the options with it; the tier it makes larger, if any."""
+
+    words: str
+    options: Any
+    tier: str = ""
+
+
+def _changes(options_of: Callable[..., Any], machine: dict[str, Any]) -> list[_Change]:
     plain = options_of()
     changes = []
     if str(plain.device).split(":")[0] != "cpu":
         more = options_of(device_memory=(plain.device_memory or _GIB) + _GIB)
-        changes.append(("one more GiB of device memory", more))
+        changes.append(_Change("one more GiB of device memory", more, "device"))
     if plain.host_memory:
         more = options_of(host_memory=plain.host_memory + _GIB)
-        changes.append(("one more GiB of host memory", more))
+        changes.append(_Change("one more GiB of host memory", more, "host"))
     rate = machine["disk_read_bytes_per_second"]
     faster = {**machine, "disk_read_bytes_per_second": rate + _GB}
-    changes.append(("one more GB/s of disk", options_of(machine=json.dumps(faster))))
+    changes.append(_Change("one more GB/s of disk", options_of(machine=json.dumps(faster))))
     fewer = {"auto": "int8", "fp32": "bf16", "bf16": "int8", "fp16": "int8", "int8": "int4"}
     smaller = fewer.get(str(plain.weights))
     if smaller is not None:
-        changes.append((f"{smaller} weights", options_of(weights=smaller)))
+        changes.append(_Change(f"{smaller} weights", options_of(weights=smaller)))
     return changes
 
 
