@@ -10,7 +10,8 @@
 namespace penstock {
 namespace {
 
-constexpr double kSweepSeconds = 1e-3;                  // planning and building one
+constexpr double kSweepSeconds = 1e-3;  // planning and building one
+constexpr double kWakeSeconds = 40e-6;  // from a step's end to the lane that waits for it
 constexpr double kSampledValuesPerSecond = 1.5e9;       // logits that the sampler looks at
 constexpr double kSteadyBegin = 0.3, kSteadyEnd = 0.7;  // of the rows: between them nothing changes
 
@@ -57,7 +58,7 @@ class Reckoner final : public SweepRunner {
   StepCost cost_;
   int64_t vocab_;
   uint64_t middle_, tokens_ = 0;
-  Simulator simulator_;
+  Simulator simulator_{kWakeSeconds};
   double ready_ = 0;
   Prediction done_;
 };

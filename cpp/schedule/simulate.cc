@@ -11,10 +11,13 @@ Timeline Simulator::run(const Schedule& sweep, const StepSeconds& seconds_of, do
   timeline.entries.reserve(sweep.steps.size());
   for (const Step& step : sweep.steps) {
     const int lane = static_cast<int>(step.lane.kind);
-    double begin = std::max(not_before, free_[lane]);
+    const double ready = std::max(not_before, free_[lane]);
+    double begin = ready;
     for (const uint64_t id : step.after) {
       const auto found = ends_.find(id);
-      if (found != ends_.end()) begin = std::max(begin, found->second);
+      if (found != ends_.end() && found->second > ready) {
+        begin = std::max(begin, found->second + wake_seconds_);
+      }
     }
     const double seconds = seconds_of(step), end = begin + seconds;
     free_[lane] = ends_[step.id] = end;

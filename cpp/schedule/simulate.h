@@ -25,12 +25,16 @@ using StepSeconds = std::function<double(const Step&)>;
 // One sweep after the other; lanes go on from where the sweep before left them.
 class Simulator {
  public:
+  // A lane that had to wait for a step of another one begins `wake_seconds` after its end.
+  explicit Simulator(double wake_seconds = 0) : wake_seconds_(wake_seconds) {}
+
   // None of the steps begins before `not_before`. Entries of this sweep alone, at absolute times.
   Timeline run(const Schedule& sweep, const StepSeconds& seconds_of, double not_before);
   // End of the steps so far on one kind of lane.
   double lane_end(LaneKind lane) const { return free_[static_cast<int>(lane)]; }
 
  private:
+  double wake_seconds_;
   double free_[kLaneKinds] = {};
   // Of the steps of this sweep and the one before; what is older is over.
   std::unordered_map<uint64_t, double> ends_;

@@ -96,6 +96,7 @@ class ThreeTiers : public ::testing::TestWithParam<Format> {
     collect(engine, submit(engine, requests()), outcome);
     expect_honest(outcome.stats);
     expect_predicted(outcome.stats, predicted);
+    outcome.logits = engine.logits(requests()[7].tokens);
     return outcome;
   }
 

@@ -40,6 +40,17 @@ TEST(Simulate, LanesAreInOrderAndWaitForWhatTheyName) {
   EXPECT_DOUBLE_EQ(simulate({&second}, seconds).entries[0].begin, 0);  // what came before is over
 }
 
+TEST(Simulate, ALaneThatWaitedForAnotherWakesLate) {
+  const Schedule sweep{1,
+                       {make(1, LaneKind::disk_read, {}), make(2, LaneKind::compute, {1}),
+                        make(3, LaneKind::compute, {1}), make(4, LaneKind::disk_read, {2})}};
+  const auto seconds = [](const Step&) { return 2.0; };
+  Simulator simulator(0.5);
+  const Timeline line = simulator.run(sweep, seconds, 0);
+  const double begins[] = {0, 2.5, 4.5, 5};
+  for (int i = 0; i < 4; ++i) EXPECT_DOUBLE_EQ(line.entries[i].begin, begins[i]);
+}
+
 TEST(SlotPeaks, CountsWhatIsLiveAndMoved) {
   Step fill = make(1, LaneKind::disk_read, {}), more = make(2, LaneKind::disk_read, {});
   Step use = make(3, LaneKind::compute, {1}), last = make(4, LaneKind::disk_read, {3});
