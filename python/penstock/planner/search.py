@@ -42,12 +42,16 @@ class Choice:
 
 
 def choose(
-    native: NativePlanning, wanted: dict[str, Any] | None = None, seconds: float | None = None
+    native: NativePlanning,
+    wanted: dict[str, Any] | None = None,
+    seconds: float | None = None,
+    polished: bool = True,
 ) -> Choice | None:
     """The policy for a model, machine and workload; None when no policy was found to fit.
 
     `wanted`: fields of the policy that are the user's; they stay as they are. `seconds`: what the
-    search may take; by default a small part of the job that it plans.
+    search may take; by default a small part of the job that it plans. `polished`: false where the
+    closed form alone is wanted, which polishing leaves as it is.
     """
     begin = time.monotonic()
     space, fixed = Space(native), dict(wanted or {})
@@ -65,11 +69,13 @@ def choose(
         return None
     found.sort(key=lambda each: each.seconds)
     runs = run_through(space, found[:_RUN_THROUGH], fixed, begin + allowed)
-    polished = [
-        (*polish(space, (policy, told), fixed, begin + allowed), evaluation)
-        for policy, evaluation, told in _starts(runs)
-    ]
-    policy, told, evaluation = min(polished, key=lambda run: run[1]["seconds"])
+    if polished:
+        runs = [
+            (better, evaluation, run)
+            for policy, evaluation, told in _starts(runs)
+            for better, run in [polish(space, (policy, told), fixed, begin + allowed)]
+        ]
+    policy, evaluation, told = min(runs, key=lambda run: run[2]["seconds"])
     return Choice(policy, evaluation, told, tried, time.monotonic() - begin)
 
 

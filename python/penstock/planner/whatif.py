@@ -67,5 +67,5 @@ def _changes(options_of: Callable[..., Any], machine: dict[str, Any]) -> list[_C
 
 
 def _closed_form(native: NativePlanning, wanted: dict[str, Any]) -> float | None:
-    found = choose(native, wanted)
+    found = choose(native, wanted, polished=False)
     return None if found is None else found.evaluation.seconds
