@@ -202,13 +202,18 @@ def ages(scale: float) -> Comparison:
 
 
 def phases(scale: float) -> Comparison:
-    """512 + 32 tokens: prompts keep the device busy for as long as decoding keeps the host."""
-    shape, rows = Shape(128, 24), 8
-    prefill = 3.0 * scale  # seconds of a block's prompts
+    """512 + 32 tokens: prompts keep the device busy for as long as decoding keeps the host.
+
+    Both run in the KV memory of one block. Many layers and seconds: what the schedules differ in
+    should be larger than filling the pipeline once a sweep (a layer of all), and than the threads
+    that hand work from lane to lane (tens of microseconds, four times a layer).
+    """
+    shape, rows = Shape(128, 48), 8
+    prefill = 12.0 * scale  # seconds of a block's prompts
     prompt_flops = 512 * shape.token_flops + 4 * shape.hidden * shape.layers * 512 * 513 / 2
     decode_bytes = sum((512 + i) * shape.key_bytes for i in range(1, 32))
     rates = {
-        "h2d_bytes_per_second": shape.layers * shape.layer_values * _VALUE_BYTES / (0.03 * scale),
+        "h2d_bytes_per_second": shape.layers * shape.layer_values * _VALUE_BYTES / (0.12 * scale),
         "gemm_flops_per_second": rows * prompt_flops / prefill,
         "host_attention_bytes_per_second": rows * decode_bytes / prefill,
     }
@@ -219,12 +224,12 @@ def phases(scale: float) -> Comparison:
         "host_attention": True,
     }
     block = shared | {"micro_batch": rows // 4, "micro_batches": 4, "prefill_chunk": 512 * 2}
-    ours = shared | {"micro_batch": 4, "micro_batches": 7, "prefill_chunk": 256, "pace": 256}
-    ours |= {"max_sequences": 16, "micro_batch_tokens": 256}
+    ours = shared | {"micro_batch": 6, "micro_batches": 2, "prefill_chunk": 50, "pace": 100}
+    ours |= {"max_sequences": rows, "micro_batch_tokens": 86}
     return Comparison(
         "512 + 32 tokens, host attention, as much time for prompts as for decoding",
         shape,
-        WorkloadArgs(30 * rows, 512, 32),
+        WorkloadArgs(25 * rows, 512, 32),
         rates,
         {
             "block": Run(block | {"admission": "block"}),
