@@ -1,6 +1,8 @@
 #include "tensor/kv_layout.h"
 
+#include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "tensor/scale.h"
 
@@ -63,33 +65,71 @@ KvGroupParams kv_group_params(bool real_bias, float low, float high, bool finite
 
 int64_t KvLayout::code_bytes() const {
   const QuantFormat& row = penstock::format(format);
-  if (!row.quantised()) return int64_t{head_dim} * dtype_bytes(row.raw);
-  return row.bits == 8 ? head_dim : (head_dim + 1) / 2;
+  const int bits = row.quantised() ? row.bits : 8 * static_cast<int>(dtype_bytes(row.raw));
+  return (int64_t{head_dim} * bits + 31) / 32 * 4;
 }
+
+KvPlace KvLayout::place(bool value, int head, int token) const {
+  const int64_t block = value ? 1 : key_block(), in_block = token % block;
+  const int64_t base = (value ? half_bytes() : 0) + head * head_bytes();
+  return {.codes = base + (token - in_block) * code_bytes() + in_block * 4,
+          .params =
+              base + page_tokens * code_bytes() + (token - in_block) * param_bytes() + in_block * 4,
+          .stride = block * 4};
+}
+
+namespace {
+
+// The words of a token, one after the other.
+struct TokenWords {
+  explicit TokenWords(const KvLayout& layout)
+      : codes(static_cast<size_t>(layout.code_bytes())),
+        params(static_cast<size_t>(layout.param_bytes())) {}
+  std::vector<std::byte> codes, params;
+};
+
+void scatter(const std::vector<std::byte>& words, std::byte* to, int64_t stride) {
+  for (size_t w = 0; w < words.size() / 4; ++w, to += stride) {
+    std::memcpy(to, words.data() + w * 4, 4);
+  }
+}
+
+void gather(const std::byte* from, int64_t stride, std::vector<std::byte>& words) {
+  for (size_t w = 0; w < words.size() / 4; ++w, from += stride) {
+    std::memcpy(words.data() + w * 4, from, 4);
+  }
+}
+
+}  // namespace
 
 void kv_store_scalar(const KvLayout& layout, std::byte* page, KvSlot slot, const float* in) {
   const QuantFormat& format = penstock::format(layout.format);
-  std::byte* codes = page + layout.codes_offset(slot.value, slot.head, slot.token);
-  if (!format.quantised()) {
-    for (int i = 0; i < layout.head_dim; ++i) store_from_float(codes, format.raw, i, in[i]);
-    return;
-  }
+  const KvPlace place = layout.place(slot.value, slot.head, slot.token);
+  TokenWords words(layout);
   const bool real = format.offset == Offset::real;
-  std::byte* params_at = page + layout.params_offset(slot.value, slot.head, slot.token);
-  for (int begin = 0, group = 0; begin < layout.head_dim; begin += kKvGroup, ++group) {
+  for (int i = 0; !format.quantised() && i < layout.head_dim; ++i) {
+    store_from_float(words.codes.data(), format.raw, i, in[i]);
+  }
+  for (int64_t group = 0; group < layout.groups(); ++group) {
+    const int begin = static_cast<int>(group) * kKvGroup;
     const int count = layout.head_dim - begin < kKvGroup ? layout.head_dim - begin : kKvGroup;
     const KvRange range = range_of(in + begin, count);
     const KvGroupParams params = kv_group_params(real, range.low, range.high, range.finite);
-    std::memcpy(params_at + group * 4, params.stored, 4);
+    std::memcpy(words.params.data() + group * 4, params.stored, 4);
     store_group(in + begin, count, params, real,
-                reinterpret_cast<uint8_t*>(codes) + begin * format.bits / 8);
+                reinterpret_cast<uint8_t*>(words.codes.data()) + begin * format.bits / 8);
   }
+  scatter(words.codes, page + place.codes, place.stride);
+  scatter(words.params, page + place.params, place.stride);
 }
 
 void kv_load_scalar(const KvLayout& layout, const std::byte* page, KvSlot slot, float* out) {
   const QuantFormat& format = penstock::format(layout.format);
-  const std::byte* codes = page + layout.codes_offset(slot.value, slot.head, slot.token);
-  const std::byte* params = page + layout.params_offset(slot.value, slot.head, slot.token);
+  const KvPlace place = layout.place(slot.value, slot.head, slot.token);
+  TokenWords words(layout);
+  gather(page + place.codes, place.stride, words.codes);
+  gather(page + place.params, place.stride, words.params);
+  const std::byte *codes = words.codes.data(), *params = words.params.data();
   for (int i = 0; i < layout.head_dim; ++i) {
     if (!format.quantised()) {
       out[i] = load_as_float(codes, format.raw, i);
@@ -99,7 +139,7 @@ void kv_load_scalar(const KvLayout& layout, const std::byte* page, KvSlot slot, 
     const float bias = load_as_float(params, DType::bf16, i / kKvGroup * 2 + 1);
     if (format.offset == Offset::real) {
       const int pair = std::to_integer<int>(codes[i / 2]);
-      out[i] = bias + scale * static_cast<float>(i % 2 == 0 ? pair & 15 : pair >> 4);
+      out[i] = std::fma(scale, static_cast<float>(i % 2 == 0 ? pair & 15 : pair >> 4), bias);
     } else {
       out[i] = scale * static_cast<float>(std::to_integer<int>(codes[i]) - 128);
     }

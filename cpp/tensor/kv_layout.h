@@ -1,10 +1,13 @@
 // Layout of one KV page: `page_tokens` tokens of one sequence and one layer, K then V. Inside each
-// half, per kv head:
-//   codes   [page_tokens][code_bytes]           raw: head_dim elements; int8: head_dim bytes; int4:
-//   ceil(head_dim/2) bytes params  [page_tokens][groups][2] bf16       quantised formats only:
-//   scale, bias (bias is 0 and unused for int8)
-// int8: value = s * (q - 128); int4: value = bias + s * q, even index in the low nibble. Groups of
-// 64 along head_dim.
+// half, per kv head, codes and then, of quantised formats only, params (bf16 scale and bias; the
+// bias is 0 and unused for int8). Of a token, both are words of 4 bytes:
+//   codes   code_bytes / 4 words            raw: head_dim elements; int8: head_dim bytes; int4:
+//                                           nibbles, even index in the low one; zeros at the end
+//   params  groups words                    scale in the low half
+// Values lie token after token: [page_tokens][words]. Keys lie in blocks of kKeyBlock tokens (the
+// whole page if it is smaller), words of the same place side by side: [blocks][words][kKeyBlock],
+// so that one load gives the same part of as many keys as a vector has lanes.
+// int8: value = s * (q - 128); int4: value = bias + s * q. Groups of 64 along head_dim.
 #pragma once
 
 #include <cstddef>
@@ -15,6 +18,12 @@
 namespace penstock {
 
 inline constexpr int kKvGroup = 64;
+inline constexpr int kKeyBlock = 16;
+
+// Where the words of one token and head are in a page: word w at codes + w * stride; bytes.
+struct KvPlace {
+  int64_t codes = 0, params = 0, stride = 4;
+};
 
 struct KvLayout {
   FormatId format = 0;
@@ -30,14 +39,9 @@ struct KvLayout {
   int64_t head_bytes() const { return page_tokens * (code_bytes() + param_bytes()); }
   int64_t half_bytes() const { return kv_heads * head_bytes(); }
   int64_t page_bytes() const { return 2 * half_bytes(); }
-  // Byte offsets inside a page. `value`: false for K, true for V.
-  int64_t codes_offset(bool value, int head, int token) const {
-    return (value ? half_bytes() : 0) + head * head_bytes() + token * code_bytes();
-  }
-  int64_t params_offset(bool value, int head, int token) const {
-    return (value ? half_bytes() : 0) + head * head_bytes() + page_tokens * code_bytes() +
-           token * param_bytes();
-  }
+  int key_block() const { return page_tokens < kKeyBlock ? page_tokens : kKeyBlock; }
+  // `value`: false for K, true for V.
+  KvPlace place(bool value, int head, int token) const;
 };
 
 // Scale and bias of one group of a quantised format, chosen from the smallest and largest value. A

@@ -109,6 +109,25 @@ inline vi vload_nibbles(const void* p) {
   return _mm256_and_si256(_mm256_or_si256(bytes, _mm256_slli_epi64(bytes, 28)),
                           _mm256_set1_epi32(15));
 }
+// Byte kByte of each lane, less 128.
+template <int kByte>
+inline vf vbyte(vi words) {
+  const vi bytes = _mm256_and_si256(_mm256_srli_epi32(words, 8 * kByte), _mm256_set1_epi32(255));
+  return _mm256_cvtepi32_ps(_mm256_sub_epi32(bytes, _mm256_set1_epi32(128)));
+}
+// scale * nibble + bias of the lowest nibble of each lane; what is above it is ignored.
+struct Nibbles {
+  vf scale, bias;
+};
+inline Nibbles nibbles(float scale, float bias) { return {vset(scale), vset(bias)}; }
+inline vf vnibble(const Nibbles& values, vi words) {
+  const vi codes = _mm256_and_si256(words, _mm256_set1_epi32(15));
+  return vfma(values.scale, _mm256_cvtepi32_ps(codes), values.bias);
+}
+// As many words of 8 nibbles as there are lanes.
+inline vi vload_nibble_words(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
 inline void vstore_f16(void* p, vf x) {
   _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_cvtps_ph(x, 0));
 }
@@ -149,8 +168,14 @@ inline void vtranspose(vf (&v)[8]) {
 // ---- Integer dot products: codes of 8 rows x 4 k against 4 int8 activations ----
 typedef int Dots __attribute__((vector_size(32)));
 using Codes = vi;
+// Whether products of bytes are as fast as those of nibbles: then nibbles are widened once for many
+// rows.
+constexpr bool kWideCodes = false;
 inline Codes vload_codes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+inline void vstore_codes(void* p, Codes codes) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), codes);
 }
 // 8-bit codes do not fit maddubs' 16-bit sums: even and odd k as 16-bit values instead.
 struct Weights8 {

@@ -83,6 +83,24 @@ inline vi vload_nibbles(const void* p) {
   return _mm512_and_si512(_mm512_or_si512(bytes, _mm512_slli_epi64(bytes, 28)),
                           _mm512_set1_epi32(15));
 }
+// Byte kByte of each lane, less 128.
+template <int kByte>
+inline vf vbyte(vi words) {
+  return _mm512_cvtepi32_ps(
+      _mm512_dpbusd_epi32(_mm512_set1_epi32(-128), words, _mm512_set1_epi32(1 << (8 * kByte))));
+}
+// scale * nibble + bias of the lowest nibble of each lane; what is above it is ignored.
+using Nibbles = __m512;  // the value of each code
+inline Nibbles nibbles(float scale, float bias) {
+  const __m512 codes = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return _mm512_fmadd_ps(vset(scale), codes, vset(bias));
+}
+inline vf vnibble(Nibbles values, vi words) { return _mm512_permutexvar_ps(words, values); }
+// 8 words of 8 nibbles each, twice: the second time without the lower half of each word.
+inline vi vload_nibble_words(const void* p) {
+  const __m512i twice = _mm512_broadcast_i64x4(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+  return _mm512_mask_srli_epi32(twice, 0xff00, twice, 16);
+}
 inline void vstore_f16(void* p, vf x) {
   _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph(x, 0));
 }
@@ -131,7 +149,11 @@ inline void vtranspose(vf (&v)[16]) {
 // cast at every step.
 typedef int Dots __attribute__((vector_size(64)));
 using Codes = vi;
+// Whether products of bytes are as fast as those of nibbles: then nibbles are widened once for many
+// rows.
+constexpr bool kWideCodes = true;
 inline Codes vload_codes(const void* p) { return _mm512_loadu_si512(p); }
+inline void vstore_codes(void* p, Codes codes) { _mm512_storeu_si512(p, codes); }
 using Weights8 = vi;
 using Inputs8 = vi;
 using Inputs4 = vi;

@@ -125,6 +125,25 @@ inline vf vload_f16(const void* p) {
   const vi sign = (half & vset_i(0x8000)) << 16;
   return vfrom_bits(vselect_greater(magnitude, vset_i(0x7bff), special, scaled) | sign);
 }
+// Byte kByte of each lane, less 128.
+template <int kByte>
+inline vf vbyte(vi words) {
+  return vto_float(((words >> (8 * kByte)) & vset_i(255)) - vset_i(128));
+}
+// scale * nibble + bias of the lowest nibble of each lane; what is above it is ignored.
+struct Nibbles {
+  vf scale, bias;
+};
+inline Nibbles nibbles(float scale, float bias) { return {vset(scale), vset(bias)}; }
+inline vf vnibble(const Nibbles& values, vi words) {
+  return vfma(values.scale, vto_float(words & vset_i(15)), values.bias);
+}
+// As many words of 8 nibbles as there are lanes.
+inline vi vload_nibble_words(const void* p) {
+  vi words;
+  __builtin_memcpy(&words, p, sizeof words);
+  return words;
+}
 inline void vstore_f16(void* p, vf x) {
   uint16_t half[4];
   for (int i = 0; i < 4; ++i) half[i] = f16_from_float(x[i]);
@@ -152,11 +171,15 @@ inline void vtranspose(vf (&v)[4]) {
 // ---- Integer dot products: codes of 4 rows x 4 k against 4 int8 activations ----
 using Dots = vi;
 using Codes = vi;
+// Whether products of bytes are as fast as those of nibbles: then nibbles are widened once for many
+// rows.
+constexpr bool kWideCodes = false;
 inline Codes vload_codes(const void* p) {
   vi x;
   __builtin_memcpy(&x, p, 16);
   return x;
 }
+inline void vstore_codes(void* p, Codes codes) { __builtin_memcpy(p, &codes, sizeof codes); }
 // Even and odd k as 16-bit values: a product of a code and an activation fits into 16 bits.
 struct Weights8 {
   vshort even, odd;

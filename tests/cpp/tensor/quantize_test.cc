@@ -150,7 +150,7 @@ TEST(KvStore, ErrorIsAtMostHalfAStep) {
       kv_store_scalar(layout, page.data(), {true, 1, 15}, in.data());
       kv_load_scalar(layout, page.data(), {true, 1, 15}, out.data());
       for (int i = 0; i < dim; ++i) {
-        const float step = load_as_float(page.data() + layout.params_offset(true, 1, 15),
+        const float step = load_as_float(page.data() + layout.place(true, 1, 15).params,
                                          DType::bf16, i / kKvGroup * 2);
         ASSERT_LE(std::abs(out[static_cast<size_t>(i)] - in[static_cast<size_t>(i)]),
                   0.500001f * step);
@@ -184,6 +184,39 @@ TEST(KvStore, EveryTokenAndHeadHasItsOwnPlace) {
     }
     EXPECT_EQ(layout.page_bytes(), 2 * 3 * 16 * (layout.code_bytes() + layout.param_bytes()));
   }
+}
+
+// Every word of every token has four bytes of the page to itself, and nothing is left over.
+TEST(KvStore, PlacesFillThePage) {
+  for (const std::string_view name : {"fp32", "bf16", "int8", "int4"}) {
+    for (const int tokens : {1, 8, 16, 64}) {
+      for (const int dim : {7, 64, 80, 129}) {
+        SCOPED_TRACE(testing::Message() << name << " " << tokens << " " << dim);
+        const KvLayout layout{kv_format(name), 3, dim, tokens};
+        std::vector<int> used(static_cast<size_t>(layout.page_bytes()));
+        const auto use = [&](int64_t at, int64_t words, int64_t stride) {
+          for (int64_t w = 0; w < words; ++w) {
+            for (int64_t b = 0; b < 4; ++b) ++used.at(static_cast<size_t>(at + w * stride + b));
+          }
+        };
+        for (int slot = 0; slot < 2 * 3 * tokens; ++slot) {
+          const KvPlace place = layout.place(slot % 2 == 1, slot / 2 % 3, slot / 6);
+          use(place.codes, layout.code_bytes() / 4, place.stride);
+          use(place.params, layout.param_bytes() / 4, place.stride);
+        }
+        EXPECT_EQ(std::count(used.begin(), used.end(), 1), layout.page_bytes());
+      }
+    }
+  }
+}
+
+// What a vector load of keys relies on.
+TEST(KvStore, KeysOfABlockLieSideBySide) {
+  const KvLayout layout{kv_format("bf16"), 2, 64, 32};
+  const KvPlace first = layout.place(false, 1, 16), next = layout.place(false, 1, 17);
+  EXPECT_EQ(first.stride, 4 * kKeyBlock);
+  EXPECT_EQ(next.codes - first.codes, 4);
+  EXPECT_EQ(layout.place(true, 1, 17).codes - layout.place(true, 1, 16).codes, 128);
 }
 
 TEST(KvStore, ConstantAndBrokenGroups) {

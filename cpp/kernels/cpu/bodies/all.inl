@@ -10,6 +10,7 @@
 #include "kernels/cpu/bodies/gemm_int.inl"
 #include "kernels/cpu/bodies/gemm.inl"
 #include "kernels/cpu/bodies/kv.inl"
+#include "kernels/cpu/bodies/kv_readers.inl"
 #include "kernels/cpu/bodies/attention_few.inl"
 #include "kernels/cpu/bodies/attention.inl"
 // clang-format on

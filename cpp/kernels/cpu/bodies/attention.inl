@@ -44,14 +44,6 @@ AttentionScratch attention_scratch(const KernelContext& context, int worker, int
   return s;
 }
 
-// Keys [begin, end), absolute.
-struct KeyRange {
-  int64_t begin, end;
-};
-inline KeyRange overlap(KeyRange a, KeyRange b) {
-  return {at_least(a.begin, b.begin), at_most(a.end, b.end)};
-}
-
 // The pairs of one task: query row `pair / group`, head `kv_head * group + pair % group`.
 struct PairTile {
   const AttentionParams& p;
@@ -77,7 +69,9 @@ struct PairTile {
   AttentionState& handed(int64_t i) const { return p.states[batch_row(i) * p.heads + head(i)]; }
   KeyRange all_keys() const { return {keys(0).begin, keys(count() - 1).end}; }
   // All of one query row, whose keys go through registers (attention_few.inl).
-  bool few() const { return row(0) == row(count() - 1) && view.head_dim % kLanes == 0; }
+  bool few() const {
+    return row(0) == row(count() - 1) && view.head_dim % at_least(kLanes, 8) == 0;
+  }
 };
 
 void load_queries(const PairTile& t) {
@@ -116,27 +110,35 @@ void end_fold(const PairTile& t, int64_t i, const AttentionState& state) {
   }
 }
 
-// Keys or values `keys` (at most kKeyStep of them) as fp32 into the rows [key - first].
-void load_rows(const PairTile& t, bool value, int64_t first, KeyRange keys) {
+// Values of `keys` (at most kKeyStep of them) as fp32 into the rows [key - first].
+void load_values(const PairTile& t, int64_t first, KeyRange keys) {
   for (int64_t key = keys.begin; key < keys.end; ++key) {
-    load_kv_row(t.view, kv_row(t.view, t.span.pages, value, t.kv_head, key),
+    load_kv_row(t.view, kv_row(t.view, t.span.pages, true, t.kv_head, key),
                 t.scratch.rows + (key - first) * t.scratch.width);
   }
 }
 
-// Unscaled scores of the keys [first, first + kKeyStep), of which `keys` exist; the others get the
-// value of a key that does.
+KeyColumn key_column(const PairTile& t) {
+  return {t.view, t.span.pages, t.kv_head,
+          static_cast<std::byte*>(static_cast<void*>(t.scratch.rows))};
+}
+
+// Unscaled scores of the keys [first, first + kKeyStep), of which `keys` exist; those of the others
+// mean nothing.
 void score_step(const PairTile& t, int64_t first, KeyRange keys, float* scores) {
   const AttentionScratch& s = t.scratch;
-  load_rows(t, false, first, keys);
   for (int v = 0; v < kRowVectors; ++v) {
-    const std::byte* rows[kLanes];
-    for (int i = 0; i < kLanes; ++i) {
-      const int64_t key = at_least(keys.begin, at_most(keys.end - 1, first + v * kLanes + i));
-      rows[i] =
-          static_cast<const std::byte*>(static_cast<const void*>(s.rows + (key - first) * s.width));
+    const int64_t key = first + v * kLanes;
+    float* columns = s.keys + v * kLanes;
+    if (key + kLanes <= keys.begin || key >= keys.end) {
+      for (int64_t d = 0; d < t.view.head_dim; ++d) vstore(columns + d * kTileWidth, vzero());
+      continue;
     }
-    transpose_rows<LoadF32>(rows, t.view.head_dim, s.keys + v * kLanes, kTileWidth);
+    with_reader(t.view, [&]<class Reader>(Reader) {
+      for_key_values<Reader>(t.view, key_column(t).lanes(key, keys), [&](int64_t d, vf values) {
+        vstore(columns + d * kTileWidth, values);
+      });
+    });
   }
   for (int64_t i = 0; i < t.count(); ++i) {
     for (int v = 0; v < kRowVectors; ++v) vstore(scores + i * kScoreStride + v * kLanes, vzero());
@@ -212,32 +214,44 @@ void fold_pair(const AttentionScratch& s, int64_t i, AttentionState& state,
   }
 }
 
+// Values of `keys`, then what is read after them: keys of the next segment, in bytes if not one by
+// one. The last value stands for what nothing follows.
+void list_values(const PairTile& t, KeyRange keys, KvRow* rows) {
+  const KvColumn values{t.view, t.span.pages, true, t.kv_head};
+  const KvColumn next{t.view, t.span.pages, false, t.kv_head};
+  const int64_t end = at_most(t.all_keys().end, keys.end + kAheadKeys);
+  kv_rows(values, keys.begin, keys.end, rows);
+  rows += keys.end - keys.begin;
+  kv_rows(next, keys.end, end, rows);
+  for (int64_t i = end - keys.end; i < kAheadKeys; ++i) rows[i] = rows[-1];
+}
+
 // Scores and weighted values of one segment when all pairs see the same keys.
 void attend_few(const PairTile& t, int64_t segment, AttentionState* states) {
   const AttentionScratch& s = t.scratch;
   const KeyRange keys = overlap(t.all_keys(), {segment, segment + kAttentionSegment});
   const int64_t first = keys.begin - segment, count = keys.end - keys.begin;
-  KvRow rows[kAttentionSegment];
-  const auto few = [&](int64_t i) {
-    return FewPairs{t.view.head_dim,
+  KvRow rows[kListedKeys];
+  list_values(t, keys, rows);
+  // Of pair i, scores from key `from` of the segment on.
+  const auto few = [&](int64_t i, int64_t from) {
+    return FewPairs{t.view,
                     s.query + i * s.width,
                     s.partial + i * s.width,
                     s.width,
-                    s.scores + i * kScoreStride + first,
+                    s.scores + i * kScoreStride + from,
                     kScoreStride};
   };
-  with_row_reader(t.view, [&](auto reader) {
-    kv_rows({t.view, t.span.pages, false, t.kv_head}, keys.begin, keys.end, rows);
+  with_reader(t.view, [&](auto reader) {
     for_row_groups<kFewPairs>(t.count(), [&]<int kPairs>(RowCount<kPairs>, int64_t i) {
-      score_few<kPairs>(few(i), reader, rows, count);
+      score_few<kPairs>(few(i, first / kLanes * kLanes), reader, key_column(t), keys);
     });
     AttentionState next[kMostPairs];
     for (int64_t i = 0; i < t.count(); ++i) {
       next[i] = softmax_segment(s.scores + i * kScoreStride, t.p.scale, first, first + count);
     }
-    kv_rows({t.view, t.span.pages, true, t.kv_head}, keys.begin, keys.end, rows);
     for_row_groups<kFewPairs>(t.count(), [&]<int kPairs>(RowCount<kPairs>, int64_t i) {
-      value_few<kPairs>(few(i), reader, rows, count);
+      value_few<kPairs>(few(i, first), reader, rows, count);
     });
     for (int64_t i = 0; i < t.count(); ++i) fold_pair(s, i, states[i], next[i]);
   });
@@ -261,7 +275,7 @@ void attend_segment(const PairTile& t, int64_t segment, AttentionState* states) 
   __builtin_memset(s.partial, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
   for (int64_t first = step_begin; first < inside.end; first += kKeyStep) {
     const KeyRange step = overlap(inside, {first, first + kKeyStep});
-    load_rows(t, true, first, step);
+    load_values(t, first, step);
     value_step(t, step);
   }
   for (int64_t i = 0; i < t.count(); ++i) {

@@ -1,5 +1,6 @@
-// kv_append, and rows of the KV cache as fp32.
+// kv_append, and values of the KV cache as fp32.
 
+// Values of one token and head; for keys, bytes of the page that are as many and as near.
 struct KvRow {
   std::byte* codes;
   std::byte* params;
@@ -11,6 +12,21 @@ inline KvRow kv_row(const KvView& view, std::byte* const* pages, bool value, int
       pages[position / view.page_tokens] + (value ? view.half_bytes : 0) + head * view.head_bytes;
   return {base + token * view.code_bytes,
           base + view.page_tokens * view.code_bytes + token * view.param_bytes};
+}
+
+// One key: word w is at codes + w * stride.
+struct KeyPlace {
+  std::byte* codes;
+  std::byte* params;
+  int64_t stride;
+};
+inline KeyPlace key_place(const KvView& view, std::byte* const* pages, int64_t head,
+                          int64_t position) {
+  const int64_t token = position % view.page_tokens, in_block = token % view.key_block;
+  std::byte* base = pages[position / view.page_tokens] + head * view.head_bytes;
+  std::byte* params = base + view.page_tokens * view.code_bytes;
+  return {base + (token - in_block) * view.code_bytes + in_block * 4,
+          params + (token - in_block) * view.param_bytes + in_block * 4, view.key_block * 4};
 }
 
 // Keys or values of one head.
@@ -38,7 +54,7 @@ inline vf int8_values(vi codes, float scale) {
   return vmul(vset(scale), vto_float(vsub_i(codes, vset_i(128))));
 }
 inline vf int4_values(vi codes, float scale, float bias) {
-  return vadd(vset(bias), vmul(vset(scale), vto_float(codes)));
+  return vfma(vset(scale), vto_float(codes), vset(bias));
 }
 
 inline vi kv_codes(const std::byte* p, int bits, int64_t n) {
@@ -73,48 +89,6 @@ void load_kv_row(const KvView& view, const KvRow& row, float* out) {
   });
 }
 
-// How kLanes whole values of a row are read, by format: load(row, i, params(row, i)) with i a
-// multiple of kLanes; the params are those of i's group.
-template <class Load>
-struct RawReader {
-  struct Params {};
-  static Params params(const KvRow&, int64_t) { return {}; }
-  static vf load(const KvRow& row, int64_t i, Params) {
-    return Load::load(row.codes + i * Load::kBytes);
-  }
-};
-struct Int8Reader {
-  using Params = float;
-  static Params params(const KvRow& row, int64_t i) {
-    return bf16_at(row.params, i / kKvGroup * 2);
-  }
-  static vf load(const KvRow& row, int64_t i, Params scale) {
-    return int8_values(vload_u8(row.codes + i), scale);
-  }
-};
-struct Int4Reader {
-  struct Params {
-    float scale, bias;
-  };
-  static Params params(const KvRow& row, int64_t i) {
-    const int64_t group = i / kKvGroup;
-    return {bf16_at(row.params, group * 2), bf16_at(row.params, group * 2 + 1)};
-  }
-  static vf load(const KvRow& row, int64_t i, Params p) {
-    return int4_values(vload_nibbles(row.codes + i / 2), p.scale, p.bias);
-  }
-};
-
-// Calls f(Reader{}) for the reader of a cache.
-template <class F>
-inline void with_row_reader(const KvView& view, F f) {
-  if (!view.quantised) {
-    return with_loader(view.raw, [&]<class Load>(Load) { f(RawReader<Load>{}); });
-  }
-  if (view.bits == 8) return f(Int8Reader{});
-  f(Int4Reader{});
-}
-
 // ---- Writing: the same steps as kv_store_scalar ----
 KvGroupParams group_params(const float* x, int64_t count, bool real) {
   const vf inf = vset(__builtin_inff());
@@ -142,6 +116,7 @@ void group_codes(const float* x, int64_t count, const KvGroupParams& params, boo
 }
 
 void store_kv_row(const KvView& view, const KvRow& row, const float* x) {
+  __builtin_memset(row.codes + view.code_bytes - 4, 0, 4);
   if (!view.quantised) {
     for (int64_t i = 0; i < view.head_dim; i += kLanes) {
       store_as(row.codes + i * element_bytes(view.raw), view.raw, vload_n(x + i, view.head_dim - i),
@@ -164,6 +139,20 @@ void store_kv_row(const KvView& view, const KvRow& row, const float* x) {
     for (int64_t i = 0; i < count; i += 2) {
       row.codes[(begin + i) / 2] = static_cast<std::byte>(codes[i] | (codes[i + 1] << 4));
     }
+  }
+}
+
+constexpr int64_t kMostHeadDim = 4096;
+
+// The words of a key, each to its place between those of other keys.
+void store_key(const KvView& view, const KeyPlace& place, const float* x) {
+  alignas(64) std::byte codes[kMostHeadDim * 4], params[kMostHeadDim / kKvGroup * 4];
+  store_kv_row(view, {codes, params}, x);
+  for (int64_t at = 0; at < view.code_bytes; at += 4) {
+    __builtin_memcpy(place.codes + at / 4 * place.stride, codes + at, 4);
+  }
+  for (int64_t at = 0; at < view.param_bytes; at += 4) {
+    __builtin_memcpy(place.params + at / 4 * place.stride, params + at, 4);
   }
 }
 
@@ -190,8 +179,7 @@ void kv_append(const KvAppendParams& p, const KernelContext& context) {
       if (position < span.key_begin || position >= span.key_end) return;
       for (int64_t head = 0; head < view.kv_heads; ++head) {
         const int64_t at = head * view.head_dim;
-        store_kv_row(view, kv_row(view, span.pages, false, head, position),
-                     p.k + row * p.k_stride + at);
+        store_key(view, key_place(view, span.pages, head, position), p.k + row * p.k_stride + at);
         store_kv_row(view, kv_row(view, span.pages, true, head, position),
                      p.v + row * p.v_stride + at);
       }

@@ -1,8 +1,8 @@
 // Vector functions and small helpers shared by the bodies. All of one ISA's paths use these, full
 // vectors or parts of one, so that an element's value does not depend on where in a vector it sits.
 
-inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
+inline constexpr int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+inline constexpr int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 inline int64_t blocks_of(int64_t n, int64_t step) { return (n + step - 1) / step; }
 
 // e^x to 1e-7 relative; 0 below -104, infinity above 88.8, NaN stays NaN.
@@ -155,3 +155,16 @@ inline void for_row_runs(const KernelContext& context, int64_t m, int64_t step, 
 }
 // Rows per task so that a task moves about 64 KiB.
 inline int64_t rows_per_task(int64_t dim) { return at_least(1, 16384 / at_least(1, dim)); }
+
+// f(Part<0>{}), f(Part<1>{}), ... f(Part<kCount - 1>{})
+template <int kPart>
+struct Part {
+  static constexpr int value = kPart;
+};
+template <int kCount, int kNext = 0, class F>
+inline __attribute__((always_inline)) void for_parts(F f) {
+  if constexpr (kNext < kCount) {
+    f(Part<kNext>{});
+    for_parts<kCount, kNext + 1>(f);
+  }
+}
