@@ -80,36 +80,112 @@ __attribute__((noinline)) void multiply_block(const WeightBlock& w, const std::b
   }
 }
 
+// The weight rows of a tile, and their codes from the chunk's first k on: where they are stored, or
+// widened.
+struct CodeTiles {
+  PackedRows rows[kRowVectors];
+  const std::byte* codes[kRowVectors];
+};
+
+// Two nibbles a byte become two rows of bytes; a vector holds all rows of a tile.
+inline void widen_nibbles(const std::byte* codes, int64_t depth, std::byte* out) {
+  constexpr int64_t kRowBytes = kTileRows * 4;
+  for (int64_t k = 0; k < depth; k += 8, codes += kRowBytes, out += 2 * kRowBytes) {
+    const Codes word = vload_codes(codes);
+    vstore_codes(out, low_nibbles(word));
+    vstore_codes(out + kRowBytes, high_nibbles(word));
+  }
+}
+
+// The next tile's codes, asked for a part at each of `turns` turns.
+class AheadCodes {
+ public:
+  template <class Gemm>
+  AheadCodes(const Gemm& gemm, const NextTile& next, int64_t turns) {
+    const int64_t wanted = gemm.depth() * kTileRows * gemm.view.bits / 8;
+    for (int v = 0; v < kRowVectors; v += kVectors) {
+      const PackedRows packed = packed_rows(gemm.view, next.rows, v);
+      const int64_t begin = gemm.view.codes_offset + next.k_begin * kTileRows * gemm.view.bits / 8;
+      codes_[v / kVectors] = packed.tile + begin;
+      bytes_ = at_most(wanted, gemm.view.tile_bytes - begin);
+    }
+    step_ = blocks_of(blocks_of(bytes_, turns), 64) * 64;
+  }
+  void touch(int64_t turn) const {
+    const int64_t end = at_most(bytes_, (turn + 1) * step_);
+    for (int64_t at = turn * step_; at < end; at += 64) {
+      for (const std::byte* codes : codes_) __builtin_prefetch(codes + at, 0, 2);
+    }
+  }
+
+ private:
+  static constexpr int kVectors = kTileRows / kLanes;  // of a tile of codes
+  static constexpr int kTiles = kRowVectors > kVectors ? kRowVectors / kVectors : 1;
+  const std::byte* codes_[kTiles];
+  int64_t bytes_ = 0, step_ = 0;
+};
+
 template <int kBits>
 struct GemmInt {
   WeightView view;
 
-  int64_t depth() const { return 1024; }
+  int64_t depth() const { return 512; }
   void begin(const Chunk&) const {}
 
-  void tile(const Chunk& c, const TileRows& rows, const NextTile&, float* sums) const {
-    const PreparedLayout& input = c.p.input;
-    PackedRows packed[kRowVectors];
-    for (int v = 0; v < kRowVectors; ++v) packed[v] = packed_rows(view, rows, v);
-    const int64_t last = blocks_of(c.k_end, input.block);
-    for_row_groups<kMaxIntRows>(c.rows(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
-      for (int64_t b = c.k_begin / input.block; b < last; ++b) {
-        const WeightBlock w = weight_block(packed, b * input.block);
-        multiply_block<kRows, kBits>(w, c.input_row(i), input, b, sums + i * kTileWidth);
-      }
-    });
+  void tile(const Chunk& c, const TileRows& rows, const NextTile& next, float* sums) const {
+    const bool wide = kBits == 4 && kWideCodes && c.rows() > kMaxIntRows;
+    const CodeTiles codes = code_tiles(c, rows, wide);
+    if constexpr (kBits == 4 && kWideCodes) {
+      if (wide) return multiply<8>(c, codes, next, sums);
+    }
+    multiply<kBits>(c, codes, next, sums);
   }
 
-  WeightBlock weight_block(const PackedRows (&packed)[kRowVectors], int64_t k) const {
+  // wide: with a code a byte, in scratch if they are not stored so.
+  CodeTiles code_tiles(const Chunk& c, const TileRows& rows, bool wide) const {
+    const int64_t block = c.p.input.block;
+    const int64_t depth = (blocks_of(c.k_end, block) - c.k_begin / block) * block;
+    CodeTiles codes{};
+    for (int v = 0; v < kRowVectors; ++v) {
+      const PackedRows packed = codes.rows[v] = packed_rows(view, rows, v);
+      codes.codes[v] =
+          packed.tile + view.codes_offset + packed.first * 4 + c.k_begin * kTileRows * kBits / 8;
+      if (!wide || kBits == 8) continue;
+      std::byte* out = c.scratch.tile + v * depth * kTileRows;
+      widen_nibbles(codes.codes[v], depth, out);
+      codes.codes[v] = out;
+    }
+    return codes;
+  }
+
+  // The block of K that begins at `k`, whose codes begin `offset` bytes behind the chunk's.
+  WeightBlock weight_block(const CodeTiles& tiles, int64_t k, int64_t offset) const {
     WeightBlock w;
     const int64_t group = k / view.group;
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
-      w.codes[v] =
-          packed[v].tile + view.codes_offset + packed[v].first * 4 + k * kTileRows * kBits / 8;
-      w.scales[v] = packed_scales(packed[v], group);
-      w.offsets[v] = offsets_for(packed_zeros(view, packed[v], group));
+      w.codes[v] = tiles.codes[v] + offset;
+      w.scales[v] = packed_scales(tiles.rows[v], group);
+      w.offsets[v] = offsets_for(packed_zeros(view, tiles.rows[v], group));
     }
     return w;
+  }
+
+ private:
+  template <int kCodeBits>
+  void multiply(const Chunk& c, const CodeTiles& codes, const NextTile& next, float* sums) const {
+    const PreparedLayout& input = c.p.input;
+    const int64_t first = c.k_begin / input.block, last = blocks_of(c.k_end, input.block);
+    const AheadCodes ahead(*this, next, (last - first) * blocks_of(c.rows(), kMaxIntRows));
+    const bool few = c.rows() <= kMaxIntRows / 2;  // memory decides; hardware fetches ahead
+    int64_t turn = 0;
+    for_row_groups<kMaxIntRows>(c.rows(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
+      for (int64_t b = first; b < last; ++b, ++turn) {
+        if (!few) ahead.touch(turn);
+        const WeightBlock w = weight_block(codes, b * input.block,
+                                           (b - first) * input.block * kTileRows * kCodeBits / 8);
+        multiply_block<kRows, kCodeBits>(w, c.input_row(i), input, b, sums + i * kTileWidth);
+      }
+    });
   }
 };

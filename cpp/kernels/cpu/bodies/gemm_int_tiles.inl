@@ -1,29 +1,12 @@
 // Quantised weights against int8 inputs on tiles. The dot products are exact integers and the sums
 // are scaled in the order of gemm_int.inl, so both give the same bits.
 
-// Codes of kTileWidth weight rows from the chunk's first k on, 8 bits each: [k / 4][16][4] by 16
-// rows.
-struct CodeTiles {
-  const std::byte* codes[kRowVectors];
-  int64_t first_block;
-};
-
-// Two nibbles a byte become two rows of bytes.
-inline void widen_nibbles(const std::byte* codes, int64_t depth, std::byte* out) {
-  for (int64_t k = 0; k < depth; k += 8, codes += kTileRowBytes, out += 2 * kTileRowBytes) {
-    const Codes word = vload_codes(codes);
-    _mm512_store_si512(out, low_nibbles(word));
-    _mm512_store_si512(out + kTileRowBytes, high_nibbles(word));
-  }
-}
-
 // Dot products of one K block for up to 2 * kTileSide input rows: [2][kRowVectors] tiles.
 template <bool kTwo>
-inline void dot_block(const CodeTiles& w, const std::byte* x, const PreparedLayout& input,
+inline void dot_block(const WeightBlock& w, const std::byte* x, const PreparedLayout& input,
                       int64_t block, int32_t* dots) {
   constexpr int64_t kTileInts = kTileSide * kTileSide;
   const int64_t stride = input.stride_bytes, step = at_most(kTileRowBytes, input.block);
-  const int64_t from = (block - w.first_block) * input.block * 16;
   _tile_zero(0);
   _tile_zero(1);
   if constexpr (kTwo) {
@@ -32,8 +15,8 @@ inline void dot_block(const CodeTiles& w, const std::byte* x, const PreparedLayo
   }
   for (int64_t k = 0; k < input.block; k += step) {
     const std::byte* at = x + block * input.block + k;
-    _tile_loadd(6, w.codes[0] + from + k * 16, kTileRowBytes);
-    _tile_loadd(7, w.codes[1] + from + k * 16, kTileRowBytes);
+    _tile_loadd(6, w.codes[0] + k * 16, kTileRowBytes);
+    _tile_loadd(7, w.codes[1] + k * 16, kTileRowBytes);
     _tile_loadd(4, at, stride);
     _tile_dpbsud(0, 4, 6);
     _tile_dpbsud(1, 4, 7);
@@ -86,42 +69,26 @@ struct GemmIntTiles {
   __attribute__((noinline)) void tile(const Chunk& c, const TileRows& rows, const NextTile&,
                                       float* sums) const {
     const PreparedLayout& input = c.p.input;
-    PackedRows packed[kRowVectors];
-    for (int v = 0; v < kRowVectors; ++v) packed[v] = packed_rows(plain.view, rows, v);
     const int64_t first = c.k_begin / input.block, last = blocks_of(c.k_end, input.block);
-    const CodeTiles codes = code_tiles(c, packed, first, (last - first) * input.block);
+    const CodeTiles codes = plain.code_tiles(c, rows, true);
     const auto step = static_cast<int>(at_most(kTileRowBytes, input.block));
     for_tile_groups(c.rows(), step, [&](int64_t i, int64_t group) {
       const std::byte* x = c.input_row(i);
       for (int64_t b = first; b < last; ++b) {
+        const WeightBlock w =
+            plain.weight_block(codes, b * input.block, (b - first) * input.block * kTileRows);
         alignas(64) int32_t dots[2 * kRowVectors * kTileSide * kTileSide];
         if (group > kTileSide) {
-          dot_block<true>(codes, x, input, b, dots);
+          dot_block<true>(w, x, input, b, dots);
         } else {
-          dot_block<false>(codes, x, input, b, dots);
+          dot_block<false>(w, x, input, b, dots);
         }
         memory_fence();
         const InputScales scales{x + input.scales_offset + b * 4, input.stride_bytes,
                                  input.blocks * 4};
-        scale_dots(plain.weight_block(packed, b * input.block), scales, group, dots,
-                   sums + i * kTileWidth);
+        scale_dots(w, scales, group, dots, sums + i * kTileWidth);
         memory_fence();
       }
     });
-  }
-
- private:
-  CodeTiles code_tiles(const Chunk& c, const PackedRows (&packed)[kRowVectors], int64_t first,
-                       int64_t depth) const {
-    CodeTiles codes{{}, first};
-    for (int v = 0; v < kRowVectors; ++v) {
-      codes.codes[v] = packed[v].tile + plain.view.codes_offset + c.k_begin * 16 * kBits / 8;
-      if constexpr (kBits == 4) {
-        std::byte* wide = c.scratch.tile + v * depth * 16;
-        widen_nibbles(codes.codes[v], depth, wide);
-        codes.codes[v] = wide;
-      }
-    }
-    return codes;
   }
 };
