@@ -19,7 +19,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using Words = std::vector<uint64_t>;
-constexpr size_t kLanes = 32;  // independent sums
+constexpr size_t kLanes = 32;  // words of a step of sum_of_words
 
 struct Settings {
   int threads, rounds;
@@ -34,23 +34,12 @@ double median_of(int rounds, const std::function<double()>& measure) {
   return rates[rates.size() / 2];
 }
 
-__attribute__((target_clones("avx512f", "avx2", "default"), noinline)) uint64_t
-sum_of(const uint64_t* words, size_t count) {
-  uint64_t sums[kLanes] = {};
-  for (size_t i = 0; i < count; i += kLanes) {
-    for (size_t j = 0; j < kLanes; ++j) sums[j] += words[i + j];
-  }
-  uint64_t total = 0;
-  for (uint64_t sum : sums) total += sum;
-  return total;
-}
-
 double read_rate(const std::vector<Words>& buffers, const Parallel& parallel) {
   std::atomic<uint64_t> wrong = 0;
   const Clock::time_point begin = Clock::now();
   parallel.for_each(static_cast<int64_t>(buffers.size()), [&](int64_t task, int) {
     const Words& words = buffers[static_cast<size_t>(task)];
-    if (sum_of(words.data(), words.size()) != words.size()) ++wrong;
+    if (sum_of_words(words.data(), words.size()) != words.size()) ++wrong;
   });
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   if (wrong != 0) std::abort();
@@ -73,6 +62,7 @@ void print_peaks(const Settings& settings) {
   std::printf("{\"threads\": %d, \"rounds\": %d, ", settings.threads, settings.rounds);
   print_compute("int8_operations", Peak::int8_dot, settings, parallel);
   print_compute("bf16_operations", Peak::bf16_dot, settings, parallel);
+  print_compute("int8_tile_operations", Peak::int8_tile, settings, parallel);
   print_compute("bf16_tile_operations", Peak::bf16_tile, settings, parallel);
   print_compute("fp32_operations", Peak::fma, settings, parallel);
   const std::vector<Words> buffers(static_cast<size_t>(settings.threads),

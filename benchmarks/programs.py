@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,18 @@ def _compiled(name: str) -> Path:
     command = [compiler, "-std=c++20", "-O3", "-w", *include, *map(str, sources), "-pthread"]
     subprocess.run([*command, "-o", str(program)], check=True)
     return program
+
+
+def kernels() -> Path:
+    """bench_kernels, built with the library in release mode."""
+    folder = BUILD / "kernels"
+    python = sys.executable
+    configure = ["cmake", "-S", ROOT, "-B", folder, "-DCMAKE_BUILD_TYPE=Release"]
+    configure += ["-DPENSTOCK_BUILD_BENCHMARKS=ON", f"-DPython_EXECUTABLE={python}"]
+    build = ["cmake", "--build", folder, "--target", "bench_kernels", "--parallel"]
+    for command in (configure, build):
+        subprocess.run(list(map(str, command)), check=True, stdout=sys.stderr)
+    return folder / "benchmarks" / "bench_kernels"
 
 
 def run(name: str, *arguments: object) -> dict[str, Any]:

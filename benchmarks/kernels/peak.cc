@@ -2,6 +2,9 @@
 
 #include <immintrin.h>
 
+// GCC 12 takes the deliberately undefined operand of its own intrinsics for a mistake.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+
 #include <chrono>
 #include <cstdlib>
 
@@ -91,6 +94,81 @@ __attribute__((target("amx-tile,amx-bf16"), noinline)) float tile_chains() {
   return 0.0f;
 }
 
+__attribute__((target("amx-tile,amx-int8"), noinline)) float int8_tile_chains() {
+  const TileShapes shapes;
+  alignas(64) uint8_t inputs[1024], weights[1024];
+  for (int i = 0; i < 1024; ++i) {
+    inputs[i] = static_cast<uint8_t>(1 + i % 97);
+    weights[i] = static_cast<uint8_t>(1 + i % 61);
+  }
+  asm volatile("" ::: "memory");
+  _tile_loadconfig(&shapes);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_loadd(4, inputs, 64);
+  _tile_loadd(5, inputs, 64);
+  _tile_loadd(6, weights, 64);
+  _tile_loadd(7, weights, 64);
+  for (int64_t i = 0; i < kTileSteps; ++i) {
+    _tile_dpbsud(0, 4, 6);
+    _tile_dpbsud(1, 4, 7);
+    _tile_dpbsud(2, 5, 6);
+    _tile_dpbsud(3, 5, 7);
+  }
+  _tile_release();
+  return 0.0f;
+}
+
+__attribute__((target("avx2,fma"), noinline)) float avx2_fma_chains() {
+  __m256 sums[kChains];
+  for (auto& sum : sums) sum = _mm256_set1_ps(1.5f);
+  __m256 a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(1.0f);
+  for (int64_t i = 0; i < kSteps; ++i) {
+#pragma GCC unroll 12
+    for (auto& sum : sums) sum = _mm256_fmadd_ps(sum, a, b);
+    asm volatile("" : "+x"(a), "+x"(b));
+  }
+  for (int i = 1; i < kChains; ++i) sums[0] = _mm256_add_ps(sums[0], sums[i]);
+  return _mm256_cvtss_f32(sums[0]);
+}
+
+// Products of bytes are summed in 16 bits twice (4-bit codes allow it) before they are widened.
+__attribute__((target("avx2"), noinline)) float avx2_byte_chains() {
+  __m256i sums[kChains];
+  for (auto& sum : sums) sum = _mm256_set1_epi32(3);
+  __m256i a = _mm256_set1_epi8(2), b = _mm256_set1_epi8(1);
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int64_t i = 0; i < kSteps; ++i) {
+#pragma GCC unroll 12
+    for (auto& sum : sums) {
+      asm volatile("" : "+x"(a), "+x"(b));  // each product is computed
+      const __m256i pairs = _mm256_maddubs_epi16(a, b);
+      asm volatile("" : "+x"(a), "+x"(b));
+      const __m256i more = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(a, b));
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(more, ones));
+    }
+  }
+  for (int i = 1; i < kChains; ++i) sums[0] = _mm256_add_epi32(sums[0], sums[i]);
+  return static_cast<float>(_mm_cvtsi128_si32(_mm256_castsi256_si128(sums[0])));
+}
+
+__attribute__((target("avx2"), noinline)) float avx2_word_chains() {
+  __m256i sums[kChains];
+  for (auto& sum : sums) sum = _mm256_set1_epi32(3);
+  __m256i a = _mm256_set1_epi16(2), b = _mm256_set1_epi16(1);
+  for (int64_t i = 0; i < kSteps; ++i) {
+#pragma GCC unroll 12
+    for (auto& sum : sums) {
+      asm volatile("" : "+x"(a), "+x"(b));
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+    }
+  }
+  for (int i = 1; i < kChains; ++i) sums[0] = _mm256_add_epi32(sums[0], sums[i]);
+  return static_cast<float>(_mm_cvtsi128_si32(_mm256_castsi256_si128(sums[0])));
+}
+
 struct Chains {
   std::string_view name;
   float (*run)();
@@ -106,6 +184,15 @@ Chains chains_of(Peak peak) {
       return {"bf16 dot", bf16_chains, kVectors * 64};
     case Peak::bf16_tile:
       return {"bf16 tile", tile_chains, static_cast<double>(kTileSteps) * 4 * 2 * 16 * 16 * 32};
+    case Peak::int8_tile:
+      return {"int8 tile", int8_tile_chains,
+              static_cast<double>(kTileSteps) * 4 * 2 * 16 * 16 * 64};
+    case Peak::avx2_fma:
+      return {"avx2 fma", avx2_fma_chains, kVectors * 16};
+    case Peak::avx2_bytes:
+      return {"avx2 maddubs", avx2_byte_chains, kVectors * 128};
+    case Peak::avx2_words:
+      return {"avx2 madd", avx2_word_chains, kVectors * 32};
     case Peak::int8_dot:
       break;
   }
@@ -117,10 +204,28 @@ Chains chains_of(Peak peak) {
 std::string_view peak_name(Peak peak) { return chains_of(peak).name; }
 
 bool has_peak(Peak peak) {
+  if (peak == Peak::avx2_fma || peak == Peak::avx2_bytes || peak == Peak::avx2_words) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  }
   if (!__builtin_cpu_supports("avx512f")) return false;
   if (peak == Peak::bf16_dot) return __builtin_cpu_supports("avx512bf16");
-  if (peak == Peak::bf16_tile) return runs_avx512amx();
+  if (peak == Peak::bf16_tile || peak == Peak::int8_tile) return runs_avx512amx();
   return peak == Peak::fma || __builtin_cpu_supports("avx512vnni");
+}
+
+__attribute__((target_clones("avx512f", "avx2", "default"), noinline)) uint64_t
+sum_of_words(const uint64_t* words, size_t count) {
+  constexpr size_t kStreams = 4, kWide = 8;  // a cache line of each stream at a time
+  const size_t part = count / kStreams;
+  uint64_t sums[kStreams * kWide] = {};
+  for (size_t i = 0; i < part; i += kWide) {
+    for (size_t stream = 0; stream < kStreams; ++stream) {
+      for (size_t j = 0; j < kWide; ++j) sums[stream * kWide + j] += words[stream * part + i + j];
+    }
+  }
+  uint64_t total = 0;
+  for (uint64_t sum : sums) total += sum;
+  return total;
 }
 
 double measure_peak(Peak peak, const Parallel& parallel) {
