@@ -28,6 +28,51 @@ void require_token(int32_t token, const char* field, int vocab) {
                .allowed = "0 to " + std::to_string(vocab - 1)});
 }
 
+constexpr int kBlock = 16;  // numbers that are compared together
+
+// The largest number, -infinity when there is none.
+float largest(const float* values, int count) {
+  float lanes[kBlock];
+  std::fill_n(lanes, kBlock, kNever);
+  int i = 0;
+  for (; i + kBlock <= count; i += kBlock) {
+    for (int j = 0; j < kBlock; ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
+  }
+  for (; i < count; ++i) lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
+  return *std::max_element(lanes, lanes + kBlock);
+}
+
+// f(i) for every number above threshold(), ascending; f may raise it.
+template <class Threshold, class F>
+void for_above(const float* values, int count, Threshold threshold, F f) {
+  int i = 0;
+  for (; i + kBlock <= count; i += kBlock) {
+    const float bar = threshold();
+    int above = 0;
+    for (int j = 0; j < kBlock; ++j) above |= values[i + j] > bar ? 1 : 0;
+    for (int j = 0; above != 0 && j < kBlock; ++j) {
+      if (values[i + j] > threshold()) f(i + j);
+    }
+  }
+  for (; i < count; ++i) {
+    if (values[i] > threshold()) f(i);
+  }
+}
+
+// The order of a list of ids: descending scores, ascending ids among equals.
+struct Better {
+  const float* scores;
+  bool operator()(int32_t a, int32_t b) const {
+    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+  }
+};
+
+bool changes_scores(const Sampling& s, size_t generated) {
+  return !s.allowed_token_ids.empty() || !s.logit_bias.empty() ||
+         generated < static_cast<size_t>(s.min_tokens) || s.repetition_penalty != 1.0 ||
+         s.presence_penalty != 0 || s.frequency_penalty != 0;
+}
+
 }  // namespace
 
 void check_sampling(const Sampling& s, int vocab) {
@@ -59,9 +104,13 @@ double log_sum_exp(const float* logits, int vocab) {
 }
 
 TokenChoice Sampler::choose(const float* logits, const SamplerInput& input) {
-  scores_.assign(logits, logits + vocab_);
-  adjust(input);
-  penalise(input);
+  scores_ = logits;
+  if (changes_scores(*input.sampling, input.generated.size())) {
+    changed_.assign(logits, logits + vocab_);
+    adjust(input);
+    penalise(input);
+    scores_ = changed_.data();
+  }
   TokenChoice choice;
   choice.token = input.sampling->temperature == 0 ? greedy() : draw(input);
   if (input.sampling->logprobs >= 0) add_logprobs(logits, input.sampling->logprobs, choice);
@@ -72,12 +121,12 @@ void Sampler::adjust(const SamplerInput& input) {
   const Sampling& s = *input.sampling;
   if (!s.allowed_token_ids.empty()) {
     std::vector<float> kept(vocab_, kNever);
-    for (const int32_t token : s.allowed_token_ids) kept[token] = scores_[token];
-    scores_.swap(kept);
+    for (const int32_t token : s.allowed_token_ids) kept[token] = changed_[token];
+    changed_.swap(kept);
   }
-  for (const auto& [token, bias] : s.logit_bias) scores_[token] += bias;
+  for (const auto& [token, bias] : s.logit_bias) changed_[token] += bias;
   if (static_cast<int>(input.generated.size()) < s.min_tokens) {
-    for (const int32_t token : input.end_tokens) scores_[token] = kNever;
+    for (const int32_t token : input.end_tokens) changed_[token] = kNever;
   }
 }
 
@@ -87,7 +136,7 @@ void Sampler::penalise(const SamplerInput& input) {
     std::unordered_map<int32_t, bool> seen;
     const auto apply = [&](int32_t token) {
       if (!seen.emplace(token, true).second) return;
-      float& score = scores_[token];
+      float& score = changed_[token];
       score = score > 0 ? score / static_cast<float>(s.repetition_penalty)
                         : score * static_cast<float>(s.repetition_penalty);
     };
@@ -98,18 +147,36 @@ void Sampler::penalise(const SamplerInput& input) {
   std::unordered_map<int32_t, int> counts;
   for (const int32_t token : input.generated) ++counts[token];
   for (const auto& [token, count] : counts) {
-    scores_[token] -= static_cast<float>(s.presence_penalty + s.frequency_penalty * count);
+    changed_[token] -= static_cast<float>(s.presence_penalty + s.frequency_penalty * count);
   }
 }
 
 int32_t Sampler::greedy() const {
-  int32_t best = -1;
-  for (int32_t i = 0; i < vocab_; ++i) {
-    if (scores_[i] == kNever || std::isnan(scores_[i])) continue;
-    if (best < 0 || scores_[i] > scores_[best]) best = i;
-  }
-  check(best >= 0, "no token can be chosen: every logit is masked or not a number");
-  return best;
+  const float top = largest(scores_, vocab_);
+  check(top != kNever, "no token can be chosen: every logit is masked or not a number");
+  return static_cast<int32_t>(std::find(scores_, scores_ + vocab_, top) - scores_);
+}
+
+// What may be drawn when `top` is the best score: ids above min_p's floor, the top_k best of them;
+// in any order.
+void Sampler::gather(const Sampling& s, double top) {
+  const double scale = 1.0 / s.temperature;
+  const double floor = s.min_p > 0 ? std::log(s.min_p) : -std::numeric_limits<double>::infinity();
+  const Better better{scores_};
+  order_.clear();
+  const auto full = [&] { return s.top_k > 0 && order_.size() == static_cast<size_t>(s.top_k); };
+  // A heap whose front is the worst that is kept; of equals the lower id, which came first.
+  for_above(
+      scores_, vocab_, [&] { return full() ? scores_[order_.front()] : kNever; },
+      [&](int32_t i) {
+        if ((scores_[i] - top) * scale < floor) return;
+        if (full()) {
+          std::pop_heap(order_.begin(), order_.end(), better);
+          order_.pop_back();
+        }
+        order_.push_back(i);
+        if (s.top_k > 0) std::push_heap(order_.begin(), order_.end(), better);
+      });
 }
 
 int32_t Sampler::draw(const SamplerInput& input) {
@@ -117,26 +184,13 @@ int32_t Sampler::draw(const SamplerInput& input) {
   const int32_t best = greedy();
   const double top = scores_[best], scale = 1.0 / s.temperature;
   if (!std::isfinite(top)) return best;
-  // Candidates by descending score; only what can matter is sorted: top_k, or all above min_p's
-  // floor.
-  order_.clear();
-  const double floor = s.min_p > 0 ? std::log(s.min_p) : -std::numeric_limits<double>::infinity();
-  for (int32_t i = 0; i < vocab_; ++i) {
-    if (scores_[i] != kNever && (scores_[i] - top) * scale >= floor) order_.push_back(i);
-  }
-  const auto better = [&](int32_t a, int32_t b) {
-    return scores_[a] != scores_[b] ? scores_[a] > scores_[b] : a < b;
-  };
-  if (s.top_k > 0 && s.top_k < static_cast<int>(order_.size())) {
-    std::nth_element(order_.begin(), order_.begin() + s.top_k, order_.end(), better);
-    order_.resize(s.top_k);
-  }
+  gather(s, top);
   double total = 0;
   std::sort(order_.begin(), order_.end());  // sums run in ascending id, whatever the selection did
   for (const int32_t i : order_) total += std::exp((scores_[i] - top) * scale);
   double kept = total;
   if (s.top_p < 1) {
-    std::sort(order_.begin(), order_.end(), better);
+    std::sort(order_.begin(), order_.end(), Better{scores_});
     kept = 0;
     size_t count = 0;
     while (count < order_.size() && kept < s.top_p * total) {
@@ -158,11 +212,8 @@ void Sampler::add_logprobs(const float* logits, int count, TokenChoice& choice) 
   if (count == 0) return;
   std::vector<int32_t> ids(vocab_);
   for (int32_t i = 0; i < vocab_; ++i) ids[i] = i;
-  const auto better = [&](int32_t a, int32_t b) {
-    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
-  };
   const int keep = std::min(count, vocab_);
-  std::partial_sort(ids.begin(), ids.begin() + keep, ids.end(), better);
+  std::partial_sort(ids.begin(), ids.begin() + keep, ids.end(), Better{logits});
   for (int i = 0; i < keep; ++i) {
     choice.top.emplace_back(ids[i], static_cast<float>(logits[ids[i]] - norm));
   }

@@ -32,8 +32,11 @@ class Sampler {
   int32_t draw(const SamplerInput& input);
   void add_logprobs(const float* logits, int count, TokenChoice& choice) const;
 
+  void gather(const Sampling& s, double top);
+
   int vocab_;
-  std::vector<float> scores_;
+  const float* scores_ = nullptr;  // the logits, or what was made of them
+  std::vector<float> changed_;
   std::vector<int32_t> order_;
 };
 

@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <random>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace penstock {
 namespace {
@@ -96,6 +99,47 @@ TEST(Sampler, TopKTopPAndMinPCutTheTail) {
   last = 0;
   while (p[order[last + 1]] >= 0.2 * p[order[0]]) ++last;
   EXPECT_EQ(drawn(min_p), last);
+}
+
+// By sorting everything.
+int32_t drawn_by_sorting(const std::vector<float>& logits, const Sampling& sampling) {
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) {
+    return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+  });
+  const double top = logits[static_cast<size_t>(ids[0])], scale = 1.0 / sampling.temperature;
+  ids.resize(std::min(ids.size(), static_cast<size_t>(sampling.top_k)));
+  std::sort(ids.begin(), ids.end());
+  const auto weight = [&](int32_t id) {
+    return std::exp((logits[static_cast<size_t>(id)] - top) * scale);
+  };
+  double total = 0;
+  for (const int32_t id : ids) total += weight(id);
+  double left = uniform(sampling.seed, 0) * total;
+  for (const int32_t id : ids) {
+    left -= weight(id);
+    if (left < 0) return id;
+  }
+  return ids.back();
+}
+
+TEST(Sampler, TopKIsTheBestByScoreAndThenById) {
+  std::vector<float> logits = random_logits(1003, 9);
+  for (float& logit : logits) logit = std::round(logit * 2) / 2;  // many equals
+  logits[500] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> known = logits;
+  known[500] = -std::numeric_limits<float>::infinity();
+  for (const int top_k : {1, 2, 7, 50, 1002, 1003, 5000}) {
+    for (uint64_t seed = 0; seed < 300; ++seed) {
+      Sampling sampling;
+      sampling.top_k = top_k;
+      sampling.temperature = 3;
+      sampling.seed = seed;
+      ASSERT_EQ(choose(logits, sampling).token, drawn_by_sorting(known, sampling))
+          << top_k << " " << seed;
+    }
+  }
 }
 
 TEST(Sampler, AResultIsAFunctionOfSeedAndPosition) {
