@@ -249,7 +249,7 @@ def test_a_signal_stops_and_the_same_command_continues(job, number):
 
 def test_stopped_before_the_engine_stands(job):
     job.write(rows(60))
-    process = spawn(job, '{"seconds_per_step": 0.05}')  # not over before the signal comes
+    process = spawn(job, '{"seconds_per_step": 1}')  # not over before the signal comes
     while not _children(process.pid):
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
