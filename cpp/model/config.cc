@@ -9,6 +9,7 @@
 #include "model/config_fields.h"
 #include "model/config_keys.h"
 #include "model/rope.h"
+#include "tensor/kv_layout.h"
 
 namespace penstock {
 namespace {
@@ -89,6 +90,10 @@ class SpecReader {
                      "a multiple of " + std::to_string(heads));
     }
     if (head_dim == 0) head_dim = spec_.hidden / heads;
+    if (head_dim > kMostHeadDim) {
+      fields_.refuse(ErrorCode::malformed, Field::hidden, "gives heads that are too wide",
+                     "up to " + std::to_string(kMostHeadDim) + " a head");
+    }
     if (static_cast<int64_t>(head_dim) * heads > kMaxProjection) {
       fields_.refuse(ErrorCode::malformed, Field::heads, "times head_dim is too large",
                      "up to " + std::to_string(kMaxProjection));

@@ -1,4 +1,5 @@
 #include "model/config_fields.h"
+#include "tensor/kv_layout.h"
 
 #include <algorithm>
 #include <utility>
@@ -10,8 +11,9 @@ namespace {
 IntegerRange range_of(Field field) {
   switch (field) {
     case Field::layers:
-    case Field::head_dim:
       return {1, 4096};
+    case Field::head_dim:
+      return {1, kMostHeadDim};
     case Field::heads:
     case Field::kv_heads:
       return {1, 1 << 14};

@@ -19,6 +19,7 @@ namespace penstock {
 
 inline constexpr int kKvGroup = 64;
 inline constexpr int kKeyBlock = 16;
+inline constexpr int kMostHeadDim = 4096;  // what kernels have room for
 
 // Where the words of one token and head are in a page: word w at codes + w * stride; bytes.
 struct KvPlace {

@@ -142,8 +142,6 @@ void store_kv_row(const KvView& view, const KvRow& row, const float* x) {
   }
 }
 
-constexpr int64_t kMostHeadDim = 4096;
-
 // The words of a key, each to its place between those of other keys.
 void store_key(const KvView& view, const KeyPlace& place, const float* x) {
   alignas(64) std::byte codes[kMostHeadDim * 4], params[kMostHeadDim / kKvGroup * 4];
