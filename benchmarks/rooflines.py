@@ -41,16 +41,16 @@ class Case:
         return f"{self.what} {given}" + (f" threads={self.threads}" if self.threads else "")
 
 
-def _tested(isas: set[str]) -> list[tuple[str, str]]:
-    """Labels and names: AVX-512 at its best without tiles, with them, and AVX2."""
+def _tested(isas: set[str]) -> list[str]:
+    """AVX-512 at its best without tiles, with them, and AVX2."""
     dots = "avx512bf16" if "avx512bf16" in isas else "avx512"
-    return [(isa, isa) for isa in (dots, "avx512amx", "avx2") if isa in isas]
+    return [isa for isa in (dots, "avx512amx", "avx2") if isa in isas]
 
 
 def products(isas: set[str]) -> list[Case]:
     """64 and more rows at 4096 x 4096; limits are those of a processor without tile registers."""
     cases = []
-    for _, isa in _tested(isas):
+    for isa in _tested(isas):
         limits = {"int4-g64": 0.72, "int8": 0.72, "bf16": 0.82, "fp16": 0.80, "fp32": 0.80}
         if isa == "avx512":
             limits["bf16"] = 0.80  # no dot products of pairs: fp32 multiply-adds
@@ -67,7 +67,7 @@ def products(isas: set[str]) -> list[Case]:
 
 def vectors(isas: set[str]) -> list[Case]:
     """One row: the weights come from memory."""
-    best = _tested(isas)[0][1]
+    best = _tested(isas)[0]
     formats = ("bf16", "int8", "int4-g64")
     wide = {"n": 8192, "k": 8192, "m": 1, "isa": best}
     return [Case("gemm", {"format": name, **wide}, "of_read", 0.85) for name in formats]
@@ -75,7 +75,7 @@ def vectors(isas: set[str]) -> list[Case]:
 
 def attention(isas: set[str]) -> list[Case]:
     """Decoding at 4096 keys, and a prompt of 2048 tokens over itself."""
-    best = _tested(isas)[0][1]
+    best = _tested(isas)[0]
     cases = []
     for heads, kv_heads in ((32, 32), (32, 8)):
         for name, limit in (("bf16", 0.80), ("fp16", 0.0), ("int8", 0.80), ("int4", 0.0)):
@@ -91,14 +91,14 @@ def attention(isas: set[str]) -> list[Case]:
 
 def rest(isas: set[str]) -> list[Case]:
     """What is neither product nor attention, at 32 rows of a 1B shape."""
-    best = _tested(isas)[0][1]
+    best = _tested(isas)[0]
     given: dict[str, str | int] = {"isa": best, "format": "int4-g64", "m": 32}
     return [Case("layer", given, "rest_share", at_most=0.05)]
 
 
 def scaling(isas: set[str]) -> list[Case]:
     """The same product on one thread and on two."""
-    best = _tested(isas)[0][1]
+    best = _tested(isas)[0]
     return [
         Case("gemm", {"isa": best, "format": name, "m": 256}, threads=threads)
         for name in ("int4-g64", "int8", "bf16", "fp32")

@@ -66,14 +66,10 @@ struct alignas(64) TileShapes {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// Four tiles of sums, two by two; inputs near 1, weights near 1e-9, none of them zero.
-__attribute__((target("amx-tile,amx-bf16"), noinline)) float tile_chains() {
+// Four tiles of sums, two by two, and tiles of 1 KiB of inputs and of weights, none of them zero.
+__attribute__((target("amx-tile"), noinline)) void begin_tiles(const void* inputs,
+                                                               const void* weights) {
   const TileShapes shapes;
-  alignas(64) uint16_t inputs[512], weights[512];
-  for (int i = 0; i < 512; ++i) {
-    inputs[i] = static_cast<uint16_t>(0x3f40 + i % 97);
-    weights[i] = static_cast<uint16_t>(0x3080 + i % 61);
-  }
   asm volatile("" ::: "memory");
   _tile_loadconfig(&shapes);
   _tile_zero(0);
@@ -84,6 +80,16 @@ __attribute__((target("amx-tile,amx-bf16"), noinline)) float tile_chains() {
   _tile_loadd(5, inputs, 64);
   _tile_loadd(6, weights, 64);
   _tile_loadd(7, weights, 64);
+}
+
+// Inputs near 1, weights near 1e-9.
+__attribute__((target("amx-tile,amx-bf16"), noinline)) float tile_chains() {
+  alignas(64) uint16_t inputs[512], weights[512];
+  for (int i = 0; i < 512; ++i) {
+    inputs[i] = static_cast<uint16_t>(0x3f40 + i % 97);
+    weights[i] = static_cast<uint16_t>(0x3080 + i % 61);
+  }
+  begin_tiles(inputs, weights);
   for (int64_t i = 0; i < kTileSteps; ++i) {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
@@ -95,22 +101,12 @@ __attribute__((target("amx-tile,amx-bf16"), noinline)) float tile_chains() {
 }
 
 __attribute__((target("amx-tile,amx-int8"), noinline)) float int8_tile_chains() {
-  const TileShapes shapes;
   alignas(64) uint8_t inputs[1024], weights[1024];
   for (int i = 0; i < 1024; ++i) {
     inputs[i] = static_cast<uint8_t>(1 + i % 97);
     weights[i] = static_cast<uint8_t>(1 + i % 61);
   }
-  asm volatile("" ::: "memory");
-  _tile_loadconfig(&shapes);
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_loadd(4, inputs, 64);
-  _tile_loadd(5, inputs, 64);
-  _tile_loadd(6, weights, 64);
-  _tile_loadd(7, weights, 64);
+  begin_tiles(inputs, weights);
   for (int64_t i = 0; i < kTileSteps; ++i) {
     _tile_dpbsud(0, 4, 6);
     _tile_dpbsud(1, 4, 7);
