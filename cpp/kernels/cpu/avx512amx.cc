@@ -18,6 +18,8 @@ namespace {
 #include "kernels/cpu/bodies/math.inl"
 
 #include "kernels/cpu/bodies/gemm_driver.inl"
+#include "kernels/cpu/bodies/raw_rows.inl"
+
 #include "kernels/cpu/bodies/gemm_f32.inl"
 
 // clang-format off: each file uses the ones above it

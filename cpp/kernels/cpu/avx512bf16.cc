@@ -17,6 +17,8 @@ namespace {
 #include "kernels/cpu/bodies/math.inl"
 
 #include "kernels/cpu/bodies/gemm_driver.inl"
+#include "kernels/cpu/bodies/raw_rows.inl"
+
 #include "kernels/cpu/bodies/gemm_f32.inl"
 
 #include "kernels/cpu/bodies/gemm_bf16.inl"
@@ -26,33 +28,33 @@ inline vf dot_pairs(vf sum, vf weights, vi input) {
 }
 
 // Input rows first + [0, kRows).
-template <int kRows, bool kAhead>
-__attribute__((noinline)) void multiply_pairs(const PairProduct& p, int64_t first,
-                                              const Ahead& ahead) {
+template <int kRows>
+__attribute__((noinline)) void multiply_pairs(const PairProduct& p, int64_t first, Ahead& ahead) {
   const float* w = p.w;
-  const std::byte* x = p.x + first * p.x_stride;
+  RowPointers<kRows> x(p.x + first * p.x_stride, p.x_stride);
   float* sums = p.sums + first * kTileWidth;
-  const int64_t x_stride = p.x_stride;
   vf acc[kRows][kRowVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) acc[i][v] = vload(sums + i * kTileWidth + v * kLanes);
   }
-  for (int64_t d = 0, pairs = p.pairs; d < pairs; ++d) {
-    if constexpr (kAhead) ahead.touch(d);
-    vf weights[kRowVectors];
+  for (int64_t d = 0; d < p.pairs;) {
+    ahead.touch();
+    for (const int64_t end = at_most(p.pairs, d + kTurn); d < end; ++d, w += kTileWidth) {
+      vf weights[kRowVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kRowVectors; ++v) weights[v] = vload(w + d * kTileWidth + v * kLanes);
+      for (int v = 0; v < kRowVectors; ++v) weights[v] = vload(w + v * kLanes);
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
-      int32_t pair;
-      __builtin_memcpy(&pair, x + i * x_stride + d * 4, 4);
-      const vi input = vset_i(pair);
+      for (int i = 0; i < kRows; ++i) {
+        const vi input = vset_i(int_at(x[i]));
 #pragma GCC unroll 4
-      for (int v = 0; v < kRowVectors; ++v) acc[i][v] = dot_pairs(acc[i][v], weights[v], input);
+        for (int v = 0; v < kRowVectors; ++v) acc[i][v] = dot_pairs(acc[i][v], weights[v], input);
+      }
+      x.step(4);
     }
   }
+  forget(sums);
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
@@ -61,13 +63,16 @@ __attribute__((noinline)) void multiply_pairs(const PairProduct& p, int64_t firs
 }
 
 struct DotPairs {
-  static void multiply(const PairProduct& product, int64_t rows, const Ahead& ahead) {
+  static constexpr bool kStreams = true;
+  static vf add(vf sum, vf column, const std::byte* pair) {
+    return dot_pairs(sum, column, vset_i(int_at(pair)));
+  }
+  static int64_t turns(const PairProduct& product, int64_t rows) {
+    return turns_of(rows, product.pairs);
+  }
+  static void multiply(const PairProduct& product, int64_t rows, Ahead& ahead) {
     for_row_groups<kMaxRows>(rows, [&]<int kRows>(RowCount<kRows>, int64_t i) {
-      if (i == 0) {
-        multiply_pairs<kRows, true>(product, i, ahead);
-      } else {
-        multiply_pairs<kRows, false>(product, i, ahead);
-      }
+      multiply_pairs<kRows>(product, i, ahead);
     });
   }
 };

@@ -199,15 +199,7 @@ inline Dots dot8(Dots sum, const Weights8& w, const Inputs8& x) {
 inline Dots dot4(Dots sum, Codes w, Inputs4 x) {  // 2 * 15 * 127 fits into 16 bits
   return sum + (Dots)_mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
 }
-inline vf dots_to_float(Dots sum) { return _mm256_cvtepi32_ps((__m256i)sum); }
 inline Codes low_nibbles(Codes c) { return _mm256_and_si256(c, _mm256_set1_epi8(15)); }
 inline Codes high_nibbles(Codes c) {
   return _mm256_and_si256(_mm256_srli_epi32(c, 4), _mm256_set1_epi8(15));
-}
-inline vi offsets_for(vi zeros) {
-  return _mm256_and_si256(_mm256_sub_epi32(_mm256_setzero_si256(), zeros),
-                          _mm256_set1_epi32(0xffff));
-}
-inline Dots offset_term(vi offsets, int32_t sum) {
-  return (Dots)_mm256_madd_epi16(offsets, _mm256_set1_epi32(sum));
 }

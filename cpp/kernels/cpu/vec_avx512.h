@@ -164,16 +164,7 @@ inline Dots dot8(Dots sum, Weights8 w, Inputs8 x) {
   return (Dots)_mm512_dpbusd_epi32((__m512i)sum, w, x);
 }
 inline Dots dot4(Dots sum, Codes w, Inputs4 x) { return dot8(sum, w, x); }
-inline vf dots_to_float(Dots sum) { return _mm512_cvtepi32_ps((__m512i)sum); }
 inline Codes low_nibbles(Codes c) { return _mm512_and_si512(c, _mm512_set1_epi8(15)); }
 inline Codes high_nibbles(Codes c) {
   return _mm512_and_si512(_mm512_srli_epi32(c, 4), _mm512_set1_epi8(15));
-}
-// Offsets (0..255) so that offset_term(o, sum) is -offset * sum; |sum| < 2^15.
-inline vi offsets_for(vi zeros) {
-  return _mm512_and_si512(_mm512_sub_epi32(_mm512_setzero_si512(), zeros),
-                          _mm512_set1_epi32(0xffff));
-}
-inline Dots offset_term(vi offsets, int32_t sum) {
-  return (Dots)_mm512_madd_epi16(offsets, _mm512_set1_epi32(sum));
 }

@@ -206,8 +206,5 @@ inline Dots dot8(Dots sum, const Weights8& w, const Inputs8& x) {
   return sum + add_pairs(w.even * x.even) + add_pairs(w.odd * x.odd);
 }
 inline Dots dot4(Dots sum, Codes w, const Inputs4& x) { return dot8(sum, weights8(w), x); }
-inline vf dots_to_float(Dots sum) { return vto_float(sum); }
 inline Codes low_nibbles(Codes c) { return c & vset_i(0x0f0f0f0f); }
 inline Codes high_nibbles(Codes c) { return (c >> 4) & vset_i(0x0f0f0f0f); }
-inline vi offsets_for(vi zeros) { return vi{} - zeros; }
-inline Dots offset_term(vi offsets, int32_t sum) { return offsets * vset_i(sum); }

@@ -6,6 +6,8 @@
 #include "kernels/cpu/bodies/prepare.inl"
 #include "kernels/cpu/bodies/score.inl"
 #include "kernels/cpu/bodies/gemm_driver.inl"
+#include "kernels/cpu/bodies/raw_rows.inl"
+
 #include "kernels/cpu/bodies/gemm_f32.inl"
 #include "kernels/cpu/bodies/gemm_int.inl"
 #include "kernels/cpu/bodies/gemm.inl"

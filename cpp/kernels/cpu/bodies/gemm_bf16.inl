@@ -1,7 +1,10 @@
 // bf16 weights against bf16 inputs, two k at a time: weights as a tile [depth / 2][kTileWidth] of
 // pairs, zeros beyond depth. The ISA gives a type with
-//   static void multiply(const PairProduct&, int64_t rows, const Ahead&)
-// that adds the product to the sums of `rows` input rows and asks for what is ahead meanwhile.
+//   static void multiply(const PairProduct&, int64_t rows, Ahead&)
+// that adds the product to the sums of `rows` input rows and asks for what is ahead meanwhile, and
+//   static int64_t turns(const PairProduct&, int64_t rows)
+// at how many turns at least. If kStreams, it multiplies single columns with the same result:
+//   static vf add(vf sum, vf column, const std::byte* pair)
 
 struct LoadPairs {
   static constexpr int64_t kBytes = 2, kWide = 2;
@@ -20,15 +23,20 @@ template <class Pairs>
 struct GemmBf16 {
   WeightView view;
 
-  int64_t depth() const { return 2 * kDepth; }
+  int64_t depth() const { return kDepth; }
   void begin(const Chunk&) const {}
 
   void tile(const Chunk& c, const TileRows& rows, const NextTile& next, float* sums) const {
     float* weights = static_cast<float*>(static_cast<void*>(c.scratch.tile));
-    fill_raw<LoadPairs>(rows, view.row_bytes, c.k_begin, c.depth(), weights);
-    const PairProduct product{weights, c.input_row(0) + c.k_begin * 2, c.p.input.stride_bytes,
-                              blocks_of(c.depth(), 2), sums};
-    const Ahead ahead(next, view.row_bytes, LoadPairs::kBytes, LoadPairs::kWide);
+    const RawTile<LoadPairs> tile(c, rows, view.row_bytes);
+    Ahead ahead(next, view.row_bytes, next.k_begin * 2, c.depth() * 2);
+    const InputSteps inputs{c.input_row(0) + c.k_begin * 2, c.p.input.stride_bytes};
+    if constexpr (Pairs::kStreams) {
+      if (c.few()) return stream_raw<Pairs>(tile, inputs, c.rows(), sums, ahead);
+    }
+    const PairProduct product{weights, inputs.first, inputs.stride, blocks_of(c.depth(), 2), sums};
+    ahead.spread(kRowVectors * tile.blocks() + Pairs::turns(product, c.rows()));
+    fill_raw(tile, weights, ahead);
     Pairs::multiply(product, c.rows(), ahead);
   }
 };

@@ -4,7 +4,7 @@ constexpr int64_t kPairsOfStep = 16;
 
 // Up to 2 * kTileSide input rows; kTwo: more than kTileSide.
 template <bool kTwo>
-inline void multiply_pair_tiles(const PairProduct& p, int64_t first, const Ahead* ahead) {
+inline void multiply_pair_tiles(const PairProduct& p, int64_t first, Ahead& ahead) {
   constexpr int64_t kSumsStride = kTileWidth * sizeof(float);
   float* sums = p.sums + first * kTileWidth;
   float* lower_sums = sums + kTileSide * kTileWidth;
@@ -17,9 +17,7 @@ inline void multiply_pair_tiles(const PairProduct& p, int64_t first, const Ahead
     _tile_loadd(3, lower_sums + kTileSide, kSumsStride);
   }
   for (int64_t pair = 0; pair < p.pairs; pair += kPairsOfStep) {
-    if (ahead != nullptr) {
-      for (int64_t i = 0; i < kPairsOfStep; ++i) ahead->touch(pair + i);
-    }
+    ahead.touch();
     const float* w = p.w + pair * kTileWidth;
     _tile_loadd(6, w, kSumsStride);
     _tile_loadd(7, w + kTileSide, kSumsStride);
@@ -41,14 +39,17 @@ inline void multiply_pair_tiles(const PairProduct& p, int64_t first, const Ahead
 }
 
 struct TilePairs {
+  static constexpr bool kStreams = false;
+  static int64_t turns(const PairProduct& product, int64_t rows) {
+    return blocks_of(rows, 2 * kTileSide) * blocks_of(product.pairs, kPairsOfStep);
+  }
   __attribute__((noinline)) static void multiply(const PairProduct& product, int64_t rows,
-                                                 const Ahead& ahead) {
+                                                 Ahead& ahead) {
     for_tile_groups(rows, 4 * kPairsOfStep, [&](int64_t i, int64_t group) {
-      const Ahead* wanted = i == 0 ? &ahead : nullptr;
       if (group > kTileSide) {
-        multiply_pair_tiles<true>(product, i, wanted);
+        multiply_pair_tiles<true>(product, i, ahead);
       } else {
-        multiply_pair_tiles<false>(product, i, wanted);
+        multiply_pair_tiles<false>(product, i, ahead);
       }
     });
   }

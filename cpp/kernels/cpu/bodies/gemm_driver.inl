@@ -35,6 +35,8 @@ struct Chunk {
   int64_t row_begin, row_end;
   int64_t rows() const { return row_end - row_begin; }
   int64_t depth() const { return k_end - k_begin; }
+  // Few input rows: the weights come straight from memory and nothing else takes time.
+  bool few() const { return rows() <= 4; }
   const std::byte* input_row(int64_t i) const {
     return p.x + (row_begin + i) * p.input.stride_bytes;
   }
@@ -53,24 +55,34 @@ struct NextTile {
   int64_t k_begin;
 };
 
-// Raw weight rows that will be needed next, asked for a little with each step of the current tile,
-// so that memory and arithmetic overlap. A step covers `wide` elements.
-class Ahead {
+// What was derived from a pointer before is computed again where it is needed, and takes up no
+// register meanwhile.
+template <class T>
+inline void forget(T*& pointer) {
+  asm("" : "+r"(pointer));
+}
+
+// Where kRows equally distant rows are. Every third pointer is in a register and the others are a
+// stride or two from it, which is an addressing mode: twelve pointers do not fit into registers.
+template <int kRows>
+class RowPointers {
  public:
-  Ahead(const NextTile& next, int64_t row_bytes, int64_t element_bytes, int64_t wide = 1)
-      : step_bytes_(kTileWidth * element_bytes * wide) {
-    for (int i = 0; i < kTileWidth; ++i) {
-      const int64_t row = next.rows.begin + at_most(i, next.rows.count - 1);
-      rows_[i] = next.rows.panel + row * row_bytes + next.k_begin * element_bytes;
-    }
+  RowPointers(const std::byte* first, int64_t stride) : stride_(stride) {
+    for (int i = 0; i < kPointers; ++i) at_[i] = first + i * 3 * stride;
   }
-  void touch(int64_t step) const {
-    __builtin_prefetch(rows_[step % kTileWidth] + step / kTileWidth * step_bytes_, 0, 2);
+  const std::byte* operator[](int i) const { return at_[i / 3] + i % 3 * stride_; }
+  void step(int64_t bytes) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kPointers; ++i) {
+      at_[i] += bytes;
+      forget(at_[i]);  // else the compiler keeps all of them, in vector registers
+    }
   }
 
  private:
-  const std::byte* rows_[kTileWidth];
-  int64_t step_bytes_;
+  static constexpr int kPointers = (kRows + 2) / 3;
+  const std::byte* at_[kPointers];
+  int64_t stride_;
 };
 
 template <int kRows>
@@ -156,9 +168,8 @@ void run_block(K kernel, Chunk chunk, const BlockRows& block) {
   const int64_t k = chunk.p.k, tiles = blocks_of(block.end - block.begin, kTileWidth);
   const int64_t tile_sums = chunk.rows() * kTileWidth;
   __builtin_memset(chunk.scratch.sums, 0, static_cast<size_t>(tiles * tile_sums) * sizeof(float));
-  // Few input rows: the weights come straight from memory, so read each tile's rows to their end
-  // before the next tile.
-  const Visit visit{tiles, chunk.rows() <= 4 ? 1 : tiles, blocks_of(k, kernel.depth())};
+  // Few input rows: read each tile's rows to their end before the next tile.
+  const Visit visit{tiles, chunk.few() ? 1 : tiles, blocks_of(k, kernel.depth())};
   for (int64_t i = 0; i < visit.count(); ++i) {
     const int64_t tile = visit.tile(i), next = at_most(i + 1, visit.count() - 1);
     if (i % visit.group == 0) {

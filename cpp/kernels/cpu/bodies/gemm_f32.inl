@@ -14,30 +14,34 @@ struct Product {
 };
 
 // Rows first + [0, kRows) of a product.
-template <int kRows, bool kAhead>
-__attribute__((noinline)) void multiply_tile(const Product& p, int64_t first, const Ahead* ahead) {
+template <int kRows>
+__attribute__((noinline)) void multiply_tile(const Product& p, int64_t first, Ahead* ahead) {
   const float* w = p.w;
-  const float* x = p.x + first * p.x_stride;
   float* sums = p.sums + first * p.sums_stride;
-  const int64_t w_stride = p.w_stride, x_stride = p.x_stride, sums_stride = p.sums_stride;
+  const int64_t w_stride = p.w_stride, sums_stride = p.sums_stride;
+  RowPointers<kRows> x(bytes_of(p.x + first * p.x_stride), p.x_stride * 4);
   vf acc[kRows][kRowVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) acc[i][v] = vload(sums + i * sums_stride + v * kLanes);
   }
-  for (int64_t d = 0, depth = p.depth; d < depth; ++d) {
-    if constexpr (kAhead) ahead->touch(d);
-    vf weights[kRowVectors];
+  for (int64_t d = 0; d < p.depth;) {
+    if (ahead != nullptr) ahead->touch();
+    for (const int64_t end = at_most(p.depth, d + kTurn); d < end; ++d, w += w_stride) {
+      vf weights[kRowVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kRowVectors; ++v) weights[v] = vload(w + d * w_stride + v * kLanes);
+      for (int v = 0; v < kRowVectors; ++v) weights[v] = vload(w + v * kLanes);
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
-      const vf input = vset(x[i * x_stride + d]);
+      for (int i = 0; i < kRows; ++i) {
+        const vf input = vset(float_at(x[i]));
 #pragma GCC unroll 4
-      for (int v = 0; v < kRowVectors; ++v) acc[i][v] = vfma(input, weights[v], acc[i][v]);
+        for (int v = 0; v < kRowVectors; ++v) acc[i][v] = vfma(input, weights[v], acc[i][v]);
+      }
+      x.step(4);
     }
   }
+  forget(sums);
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
@@ -45,56 +49,10 @@ __attribute__((noinline)) void multiply_tile(const Product& p, int64_t first, co
   }
 }
 
-inline void multiply_rows(const Product& p, int64_t rows) {
-  for_row_groups<kMaxRows>(rows, [&]<int kRows>(RowCount<kRows>, int64_t i) {
-    multiply_tile<kRows, false>(p, i, nullptr);
-  });
-}
-
-// The first group of rows asks for the next tile meanwhile.
-inline void multiply_rows(const Product& p, int64_t rows, const Ahead& ahead) {
-  for_row_groups<kMaxRows>(rows, [&]<int kRows>(RowCount<kRows>, int64_t i) {
-    if (i == 0) {
-      multiply_tile<kRows, true>(p, i, &ahead);
-    } else {
-      multiply_tile<kRows, false>(p, i, nullptr);
-    }
-  });
-}
-
-// kLanes rows of `depth` raw elements become columns: lane r of out[d / kWide * stride] holds
-// element(s) d of row r. Columns past `depth` up to a whole vector are written as zeros.
-template <class Load>
-inline void transpose_rows(const std::byte* const (&rows)[kLanes], int64_t depth, float* out,
-                           int64_t stride) {
-  vf v[kLanes];
-  constexpr int64_t kStep = kLanes * Load::kWide;
-  for (int64_t d = 0; d < depth; d += kStep, out += kLanes * stride) {
-    const int64_t left = depth - d;
-    if (left >= kStep) {
-#pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) v[i] = Load::load(rows[i] + d * Load::kBytes);
-    } else {
-      for (int i = 0; i < kLanes; ++i) v[i] = load_part<Load>(rows[i] + d * Load::kBytes, left);
-    }
-    vtranspose(v);
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) vstore(out + i * stride, v[i]);
-  }
-}
-
-// Rows of a raw panel; missing rows repeat the last one and are never stored.
-template <class Load>
-inline void fill_raw(const TileRows& rows, int64_t row_bytes, int64_t k_begin, int64_t depth,
-                     float* tile) {
-  for (int v = 0; v < kRowVectors; ++v) {
-    const std::byte* at[kLanes];
-    for (int i = 0; i < kLanes; ++i) {
-      const int64_t row = rows.begin + at_most(v * kLanes + i, rows.count - 1);
-      at[i] = rows.panel + row * row_bytes + k_begin * Load::kBytes;
-    }
-    transpose_rows<Load>(at, depth, tile + v * kLanes, kTileWidth);
-  }
+// Asks for what is ahead meanwhile, if it is told.
+inline void multiply_rows(const Product& p, int64_t rows, Ahead* ahead = nullptr) {
+  for_row_groups<kMaxRows>(
+      rows, [&]<int kRows>(RowCount<kRows>, int64_t i) { multiply_tile<kRows>(p, i, ahead); });
 }
 
 // The 16-row tile that vector `v` of a kernel tile lies in, and the vector's first row in it.
@@ -150,6 +108,12 @@ inline void fill_packed(const WeightView& view, const TileRows& rows, int64_t k_
   }
 }
 
+struct MultiplyAdd {
+  static vf add(vf sum, vf column, const std::byte* input) {
+    return vfma(vset(float_at(input)), column, sum);
+  }
+};
+
 struct GemmF32 {
   WeightView view;
   bool widen;  // inputs are bf16
@@ -167,18 +131,24 @@ struct GemmF32 {
 
   void tile(const Chunk& c, const TileRows& rows, const NextTile& next, float* sums) const {
     float* weights = static_cast<float*>(static_cast<void*>(c.scratch.tile));
-    if (view.quantised) {
-      fill_packed(view, rows, c.k_begin, c.depth(), weights);
-    } else {
-      with_loader(view.raw, [&]<class Load>(Load) {
-        fill_raw<Load>(rows, view.row_bytes, c.k_begin, c.depth(), weights);
-      });
-    }
     const float* x = widen ? inputs(c) : input_values(c);
     const int64_t stride = widen ? kInputStride : c.p.input.stride_bytes / 4;
     const Product product{weights, kTileWidth, x, stride, c.depth(), sums, kTileWidth};
-    if (view.quantised) return multiply_rows(product, c.rows());
-    multiply_rows(product, c.rows(), Ahead(next, view.row_bytes, element_bytes(view.raw)));
+    if (view.quantised) {
+      fill_packed(view, rows, c.k_begin, c.depth(), weights);
+      return multiply_rows(product, c.rows());
+    }
+    with_loader(view.raw, [&]<class Load>(Load) {
+      const RawTile<Load> tile(c, rows, view.row_bytes);
+      Ahead ahead(next, view.row_bytes, next.k_begin * Load::kBytes, c.depth() * Load::kBytes);
+      if (c.few()) {
+        const InputSteps inputs{bytes_of(x), stride * 4};
+        return stream_raw<MultiplyAdd>(tile, inputs, c.rows(), sums, ahead);
+      }
+      ahead.spread(kRowVectors * tile.blocks() + turns_of(c.rows(), c.depth()));
+      fill_raw(tile, weights, ahead);
+      multiply_rows(product, c.rows(), &ahead);
+    });
   }
 
  private:

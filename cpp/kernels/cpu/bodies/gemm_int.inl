@@ -1,40 +1,47 @@
 // Quantised weights against int8 inputs: exact 32-bit dot products inside one block of K, then
 // sums += (input scale * weight scale) * (dot - zero * sum of input codes), blocks ascending.
 
-inline int32_t four_codes(const std::byte* p) {
-  int32_t four;
-  __builtin_memcpy(&four, p, 4);
-  return four;
-}
+// Running dot products begin at the bits of 1.5 * 2^23. As every dot product is below 2^22, the
+// bits are then the float that is larger by that, exactly.
+constexpr int32_t kDotsBits = 0x4b400000;
+constexpr float kDotsBase = 0x1.8p23f;
 
 // What one K block of one weight tile brings.
 struct WeightBlock {
   const std::byte* codes[kRowVectors];
   vf scales[kRowVectors];
-  vi offsets[kRowVectors];
+  vf zeros[kRowVectors];
 };
 
-// One K block for kRows input rows. Everything lives in registers, so it is one function that is
-// never inlined.
+// One K block of prepared input rows, from some row on.
+struct InputBlock {
+  const std::byte* codes;
+  const std::byte* scales;
+  const std::byte* code_sums;
+  int64_t stride;
+
+  InputBlock(const std::byte* row, const PreparedLayout& layout, int64_t block)
+      : codes(row + block * layout.block),
+        scales(row + layout.scales_offset + block * 4),
+        code_sums(scales + layout.blocks * 4),
+        stride(layout.stride_bytes) {}
+  float scale(int64_t i) const { return float_at(scales + i * stride); }
+  int32_t code_sum(int64_t i) const { return int_at(code_sums + i * stride); }
+};
+
+template <int kRows>
+using RowDots = Dots[kRows][kRowVectors];
+
+// The codes of `depth` k against kRows input rows.
 template <int kRows, int kBits>
-__attribute__((noinline)) void multiply_block(const WeightBlock& w, const std::byte* x,
-                                              const PreparedLayout& input, int64_t block,
-                                              float* sums) {
+inline void add_dots(const WeightBlock& w, const InputBlock& x, int64_t depth,
+                     RowDots<kRows>& dots) {
   constexpr int kWord = kBits == 8 ? 4 : 8;
-  const int64_t stride = input.stride_bytes;
-  const std::byte* scales_at = x + input.scales_offset + block * 4;
-  Dots dots[kRows][kRowVectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-    const int32_t code_sum = four_codes(scales_at + i * stride + input.blocks * 4);
-#pragma GCC unroll 4
-    for (int v = 0; v < kRowVectors; ++v) dots[i][v] = offset_term(w.offsets[v], code_sum);
-  }
   const std::byte* codes_at[kRowVectors];
 #pragma GCC unroll 4
   for (int v = 0; v < kRowVectors; ++v) codes_at[v] = w.codes[v];
-  const std::byte* at = x + block * input.block;
-  for (const std::byte* end = at + input.block; at < end; at += kWord) {
+  RowPointers<kRows> at(x.codes, x.stride);
+  for (int64_t k = 0; k < depth; k += kWord, at.step(kWord)) {
     Codes codes[kRowVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
@@ -47,7 +54,7 @@ __attribute__((noinline)) void multiply_block(const WeightBlock& w, const std::b
       for (int v = 0; v < kRowVectors; ++v) weights[v] = weights8(codes[v]);
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
-        const Inputs8 inputs = inputs8(four_codes(at + i * stride));
+        const Inputs8 inputs = inputs8(int_at(at[i]));
 #pragma GCC unroll 4
         for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot8(dots[i][v], weights[v], inputs);
       }
@@ -61,21 +68,35 @@ __attribute__((noinline)) void multiply_block(const WeightBlock& w, const std::b
         }
 #pragma GCC unroll 16
         for (int i = 0; i < kRows; ++i) {
-          const Inputs4 inputs = inputs4(four_codes(at + i * stride + half * 4));
+          const Inputs4 inputs = inputs4(int_at(at[i] + half * 4));
 #pragma GCC unroll 4
           for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot4(dots[i][v], weights[v], inputs);
         }
       }
     }
   }
+}
+
+// sums += (input scale * weight scale) * (dot - zero * sum of input codes). The zeros of 8-bit
+// codes are all the same.
+template <int kRows, int kBits>
+inline void scale_dots(const WeightBlock& w, const InputBlock& x, const RowDots<kRows>& dots,
+                       float* sums) {
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
-    float scale;
-    __builtin_memcpy(&scale, scales_at + i * stride, 4);
+    const vf scale = vset(x.scale(i));
+    vf code_sum, base;
+    if constexpr (kBits == 8) {
+      base = vfrom_bits(vset_i(kDotsBits + x.code_sum(i) * 128));
+    } else {
+      code_sum = vto_float(vset_i(x.code_sum(i)));
+    }
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
+      if constexpr (kBits == 4) base = vfma(w.zeros[v], code_sum, vset(kDotsBase));
       float* sum = sums + i * kTileWidth + v * kLanes;
-      vstore(sum, vfma(vmul(vset(scale), w.scales[v]), dots_to_float(dots[i][v]), vload(sum)));
+      const vf dot = vsub(vfrom_bits((vi)dots[i][v]), base);
+      vstore(sum, vfma(vmul(scale, w.scales[v]), dot, vload(sum)));
     }
   }
 }
@@ -111,10 +132,9 @@ class AheadCodes {
     }
     step_ = blocks_of(blocks_of(bytes_, turns), 64) * 64;
   }
-  void touch(int64_t turn) const {
-    const int64_t end = at_most(bytes_, (turn + 1) * step_);
-    for (int64_t at = turn * step_; at < end; at += 64) {
-      for (const std::byte* codes : codes_) __builtin_prefetch(codes + at, 0, 2);
+  void touch() {
+    for (const int64_t end = at_most(bytes_, next_ + step_); next_ < end; next_ += 64) {
+      for (const std::byte* codes : codes_) __builtin_prefetch(codes + next_, 0, 2);
     }
   }
 
@@ -122,8 +142,46 @@ class AheadCodes {
   static constexpr int kVectors = kTileRows / kLanes;  // of a tile of codes
   static constexpr int kTiles = kRowVectors > kVectors ? kRowVectors / kVectors : 1;
   const std::byte* codes_[kTiles];
-  int64_t bytes_ = 0, step_ = 0;
+  int64_t bytes_ = 0, step_ = 0, next_ = 0;
 };
+
+template <int kBits>
+struct GemmInt;
+
+// A weight tile with the codes as they are multiplied, for a chunk of K.
+template <int kBits>
+struct IntTile {
+  const GemmInt<kBits>& gemm;
+  const Chunk& chunk;
+  const CodeTiles& codes;
+  float* sums;
+};
+
+// Input rows first + [0, kRows). Dot products live in registers, so it is one function that is
+// never inlined.
+template <int kRows, int kCodeBits, int kBits>
+__attribute__((noinline)) void multiply_blocks(const IntTile<kBits>& tile, int64_t first,
+                                               AheadCodes* ahead) {
+  const PreparedLayout& input = tile.chunk.p.input;
+  const std::byte* row = tile.chunk.input_row(first);
+  float* sums = tile.sums + first * kTileWidth;
+  const int64_t k_end = tile.chunk.k_end;
+  int64_t codes = 0;
+  for (int64_t k = tile.chunk.k_begin; k < k_end; k += input.block) {
+    if (ahead != nullptr) ahead->touch();
+    const WeightBlock w = tile.gemm.weight_block(tile.codes, k, codes);
+    const InputBlock x(row, input, k / input.block);
+    codes += input.block * kTileRows * kCodeBits / 8;
+    RowDots<kRows> dots;
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kRowVectors; ++v) dots[i][v] = (Dots)vset_i(kDotsBits);
+    }
+    add_dots<kRows, kCodeBits>(w, x, input.block, dots);
+    scale_dots<kRows, kBits>(w, x, dots, sums);
+  }
+}
 
 template <int kBits>
 struct GemmInt {
@@ -166,7 +224,7 @@ struct GemmInt {
     for (int v = 0; v < kRowVectors; ++v) {
       w.codes[v] = tiles.codes[v] + offset;
       w.scales[v] = packed_scales(tiles.rows[v], group);
-      w.offsets[v] = offsets_for(packed_zeros(view, tiles.rows[v], group));
+      w.zeros[v] = vto_float(packed_zeros(view, tiles.rows[v], group));
     }
     return w;
   }
@@ -174,18 +232,13 @@ struct GemmInt {
  private:
   template <int kCodeBits>
   void multiply(const Chunk& c, const CodeTiles& codes, const NextTile& next, float* sums) const {
-    const PreparedLayout& input = c.p.input;
-    const int64_t first = c.k_begin / input.block, last = blocks_of(c.k_end, input.block);
-    const AheadCodes ahead(*this, next, (last - first) * blocks_of(c.rows(), kMaxIntRows));
-    const bool few = c.rows() <= kMaxIntRows / 2;  // memory decides; hardware fetches ahead
-    int64_t turn = 0;
+    const int64_t blocks = blocks_of(c.depth(), c.p.input.block);
+    AheadCodes next_codes(*this, next, blocks * blocks_of(c.rows(), kMaxIntRows));
+    // With few rows memory decides, and hardware fetches ahead.
+    AheadCodes* ahead = c.rows() <= kMaxIntRows / 2 ? nullptr : &next_codes;
+    const IntTile<kBits> tile{*this, c, codes, sums};
     for_row_groups<kMaxIntRows>(c.rows(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
-      for (int64_t b = first; b < last; ++b, ++turn) {
-        if (!few) ahead.touch(turn);
-        const WeightBlock w = weight_block(codes, b * input.block,
-                                           (b - first) * input.block * kTileRows * kCodeBits / 8);
-        multiply_block<kRows, kCodeBits>(w, c.input_row(i), input, b, sums + i * kTileWidth);
-      }
+      multiply_blocks<kRows, kCodeBits>(tile, i, ahead);
     });
   }
 };

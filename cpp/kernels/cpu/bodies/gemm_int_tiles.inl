@@ -34,27 +34,18 @@ inline void dot_block(const WeightBlock& w, const std::byte* x, const PreparedLa
   }
 }
 
-// Scales of one K block in prepared input rows, and the sums of its codes behind them; bytes.
-struct InputScales {
-  const std::byte* first;
-  int64_t stride, to_code_sums;
-};
-
 // sums += (input scale * weight scale) * (dot - zero * sum of input codes)
-inline void scale_dots(const WeightBlock& w, const InputScales& x, int64_t rows,
-                       const int32_t* dots, float* sums) {
+inline void scale_tiles(const WeightBlock& w, const InputBlock& x, int64_t rows,
+                        const int32_t* dots, float* sums) {
   for (int64_t i = 0; i < rows; ++i) {
-    const std::byte* at = x.first + i * x.stride;
-    const int32_t code_sum = four_codes(at + x.to_code_sums);
-    float scale;
-    __builtin_memcpy(&scale, at, 4);
+    const vf scale = vset(x.scale(i)), code_sum = vset(static_cast<float>(-x.code_sum(i)));
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
-      const int32_t* dot = dots + (i / kTileSide * kRowVectors + v) * kTileSide * kTileSide +
-                           i % kTileSide * kTileSide;
-      const Dots whole = offset_term(w.offsets[v], code_sum) + (Dots)_mm512_load_si512(dot);
+      const int32_t* at = dots + (i / kTileSide * kRowVectors + v) * kTileSide * kTileSide +
+                          i % kTileSide * kTileSide;
+      const vf dot = vfma(w.zeros[v], code_sum, _mm512_cvtepi32_ps(_mm512_load_si512(at)));
       float* sum = sums + i * kTileWidth + v * kLanes;
-      vstore(sum, vfma(vmul(vset(scale), w.scales[v]), dots_to_float(whole), vload(sum)));
+      vstore(sum, vfma(vmul(scale, w.scales[v]), dot, vload(sum)));
     }
   }
 }
@@ -84,9 +75,7 @@ struct GemmIntTiles {
           dot_block<false>(w, x, input, b, dots);
         }
         memory_fence();
-        const InputScales scales{x + input.scales_offset + b * 4, input.stride_bytes,
-                                 input.blocks * 4};
-        scale_dots(w, scales, group, dots, sums + i * kTileWidth);
+        scale_tiles(w, InputBlock(x, input, b), group, dots, sums + i * kTileWidth);
         memory_fence();
       }
     });

@@ -1,6 +1,19 @@
 // Vector functions and small helpers shared by the bodies. All of one ISA's paths use these, full
 // vectors or parts of one, so that an element's value does not depend on where in a vector it sits.
 
+inline int32_t int_at(const std::byte* p) {
+  int32_t x;
+  __builtin_memcpy(&x, p, 4);
+  return x;
+}
+inline float float_at(const std::byte* p) {
+  float x;
+  __builtin_memcpy(&x, p, 4);
+  return x;
+}
+inline const std::byte* bytes_of(const float* p) {
+  return static_cast<const std::byte*>(static_cast<const void*>(p));
+}
 inline constexpr int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 inline constexpr int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 inline int64_t blocks_of(int64_t n, int64_t step) { return (n + step - 1) / step; }
