@@ -1,6 +1,8 @@
 // How attention reads keys and values, by format. A token's codes are words of 4 bytes with kWide
 // values each.
 //
+// kLocality: how near what is asked for ahead comes, 2 or 3 (best found by trial).
+//
 // Keys, as many as there are lanes:
 //   KeyParams key_params(words)       what decodes a group, from the words of its params
 //   vf key_value<j>(words, params)    value j of the words
@@ -16,6 +18,8 @@ inline vf high_half(vi words) {
 }
 
 struct F32Reader {
+  static constexpr bool kQuantised = false;
+  static constexpr int kLocality = 2;
   static constexpr int kWide = 1, kSteps = 1;
   struct KeyParams {};
   static KeyParams key_params(vi) { return {}; }
@@ -31,6 +35,8 @@ struct F32Reader {
 };
 
 struct F16Reader {
+  static constexpr bool kQuantised = false;
+  static constexpr int kLocality = 2;
   static constexpr int kWide = 2, kSteps = 1;
   struct KeyParams {};
   static KeyParams key_params(vi) { return {}; }
@@ -48,6 +54,8 @@ struct F16Reader {
 };
 
 struct Bf16Reader {
+  static constexpr bool kQuantised = false;
+  static constexpr int kLocality = 2;
   static constexpr int kWide = 2, kSteps = 2;
   struct KeyParams {};
   static KeyParams key_params(vi) { return {}; }
@@ -65,6 +73,8 @@ struct Bf16Reader {
 };
 
 struct Int8Reader {
+  static constexpr bool kQuantised = true;
+  static constexpr int kLocality = 2;
   static constexpr int kWide = 4, kSteps = 4;
   using KeyParams = vf;  // scales
   static KeyParams key_params(vi words) { return low_half(words); }
@@ -87,6 +97,8 @@ struct Int8Reader {
 };
 
 struct Int4Reader {
+  static constexpr bool kQuantised = true;
+  static constexpr int kLocality = 3;
   static constexpr int kWide = 8;
   static constexpr int64_t kBlockWords = kLanes < 8 ? kLanes : 8;
   static constexpr int kSteps = static_cast<int>(kBlockWords * kWide / kLanes);
@@ -186,7 +198,7 @@ inline __attribute__((always_inline)) void for_key_values(const KvView& view, co
                                                           F f) {
   for (int64_t begin = 0; begin < view.head_dim; begin += kKvGroup) {
     typename Reader::KeyParams params{};
-    if (view.quantised) {
+    if constexpr (Reader::kQuantised) {
       params = Reader::key_params(load_words(keys.params + begin / kKvGroup * kKeyStride));
     }
     const int64_t end = at_most(view.head_dim, begin + kKvGroup);
