@@ -1,17 +1,21 @@
-"""Whole models in RAM against other engines: prefill and decode of Llama-3.2-1B's shape.
+"""Whole models in RAM against other engines: prefill and decode of Llama-3.2-1B's and OPT's shape.
 
-    python benchmarks/in_memory.py --model CHECKPOINT --llama FOLDER --venv PEERS --data FOLDER
+    python benchmarks/in_memory.py --model CHECKPOINT --opt CHECKPOINT --llama FOLDER \
+        --venv PEERS --openvino PEERS --data FOLDER
 
-CHECKPOINT is a bf16 Llama in safetensors (random weights do), FOLDER holds llama.cpp's
-llama-batched-bench and llama-quantize, built with native flags; PEERS is an environment with torch,
-transformers, gguf and numpy. GGUF files are made in --data when missing. Engines take turns within
-each row of the table, all on the same threads; decoding goes on from one prompt of 512 tokens,
-whose cache every sequence has, so that a figure is of decoding alone. Medians of --runs. Writes
-benchmarks/results/in-memory.json.
+The first checkpoint is a bf16 Llama in safetensors, the second an OPT-1.3B (random weights do; see
+opt_checkpoint.py). FOLDER holds llama.cpp's llama-batched-bench and llama-quantize, built with
+native flags; --venv is an environment with torch, transformers, gguf, numpy and ctranslate2,
+--openvino one with torch, optimum-intel, nncf and openvino. Converted models are made in --data
+when missing. Engines take turns within each row of the table, all on the same threads; decoding
+goes on from one prompt of 512 tokens, whose cache every sequence has, so that a figure is of
+decoding alone. With --device cpu:ISA other engines are asked to leave tile registers alone too.
+Medians of --runs. Writes benchmarks/results/in-memory.json.
 """
 
 import argparse
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -27,19 +31,18 @@ from penstock import LLM, SamplingParams
 from results import Criterion, Results, limit_text
 
 _HERE = Path(__file__).parent
-_VOCABULARY = 100000
 _HOST_MEMORY = "8GiB"
+_GGUF_KINDS = ("q4_0", "q8_0", "bf16")
 
 Rates = dict[str, list[float]]  # of "prefill 1", "decode 8", ...
 
 
 @dataclass(frozen=True)
 class Job:
-    """Token counts, batches of decoding, threads and repetitions."""
+    """Token counts, threads, repetitions and our device."""
 
     prompt: int
     new: int
-    batches: tuple[int, ...]
     threads: int
     runs: int
     device: str
@@ -47,12 +50,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Pair:
-    """Our weights beside a peer's, and by how much we ought to be faster."""
+    """Our weights beside a peer's, and by how much we ought to be faster (0: told only)."""
 
     ours: str
     theirs: str
     at_least: dict[str, float]
     device: str = ""  # of ours; else the job's
+    model: str = "model"  # or "opt"
+
+    def batches(self, what: str) -> list[int]:
+        """Of "prefill" or "decode"."""
+        named = [name.split() for name in self.at_least]
+        return [int(batch) for kind, batch in named if kind == what]
 
 
 PAIRS = (
@@ -61,34 +70,51 @@ PAIRS = (
         "q4_0",
         {"prefill 1": 2.2, "decode 1": 1.25, "decode 8": 2.0, "decode 32": 2.3, "decode 64": 2.5},
     ),
-    Pair("int8", "q8_0", {"prefill 1": 2.6, "decode 32": 2.5}),
-    Pair("auto", "bf16", {"prefill 1": 1.1, "decode 32": 1.5}),
-    Pair("auto", "transformers", {"prefill 1": 1.0}, "cpu"),  # both with tiles where there are any
+    Pair("int8", "q8_0", {"prefill 1": 2.6, "decode 1": 0, "decode 32": 2.5}),
+    Pair("auto", "bf16", {"prefill 1": 1.1, "decode 1": 0, "decode 32": 1.5}),
+    # Both with tiles where there are any.
+    Pair("auto", "transformers", {"prefill 1": 1.0, "decode 1": 0}, "cpu"),
+    Pair("int8", "openvino int8", {"prefill 1": 0, "decode 1": 0, "decode 8": 0}, "cpu"),
+    Pair("int4", "openvino int4", {"prefill 1": 0, "decode 1": 0, "decode 8": 0}, "cpu"),
+    Pair(
+        "int8",
+        "ctranslate2",
+        {"prefill 1": 1.05, "prefill 8": 1.2, "decode 1": 3.0, "decode 8": 5.0, "decode 32": 7.0},
+        model="opt",
+    ),
 )
+# For engines that would use tile registers when ours is told not to.
+_WITHOUT_TILES = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16", "MKL_ENABLE_INSTRUCTIONS": "AVX512_E3"}
 
 
-def ours(model: Path, weights: str, job: Job, batch: int) -> Rates:
-    """One engine for the batch; prompts differ from run to run, and are shared by its rows."""
+def ours(model: Path, pair: Pair, job: Job, batch: int) -> Rates:
+    """One engine for the batch. Prompts differ from run to run; rows that decode share one."""
     chosen = random.Random(3)
     rates: Rates = {}
 
-    def seconds(rows: int, new: int, prompt: Sequence[int]) -> float:
+    def seconds(new: int, prompts: Sequence[Sequence[int]]) -> float:
         params = SamplingParams(max_tokens=new, temperature=0.0, ignore_eos=True)
         begin = time.monotonic()
-        llm.generate([list(prompt)] * rows, params)
+        llm.generate([list(prompt) for prompt in prompts], params)
         return time.monotonic() - begin
 
+    def new_prompts(count: int) -> list[list[int]]:
+        return [[chosen.randrange(4, vocabulary) for _ in range(job.prompt)] for _ in range(count)]
+
+    vocabulary = json.loads((model / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     settings = {"host_memory": _HOST_MEMORY, "threads": job.threads, "device": job.device}
-    with LLM(model, weights=weights, **settings) as llm:
+    with LLM(model, weights=pair.ours, **settings) as llm:
         for run in range(job.runs + 1):
-            prompt = [chosen.randrange(4, _VOCABULARY) for _ in range(job.prompt)]
-            whole = seconds(batch, job.new + 1, prompt)
-            first = seconds(batch, 1, prompt)
-            if run == 0:
-                continue  # opened the engine
-            rates.setdefault(f"decode {batch}", []).append(batch * job.new / (whole - first))
-            if batch == 1:
-                rates.setdefault("prefill 1", []).append(job.prompt / first)
+            found: dict[str, float] = {}
+            if batch in pair.batches("prefill"):
+                prompts = new_prompts(batch)
+                found[f"prefill {batch}"] = batch * job.prompt / seconds(1, prompts)
+            if batch in pair.batches("decode"):
+                prompts = new_prompts(1) * batch
+                whole, first = seconds(job.new + 1, prompts), seconds(1, prompts)
+                found[f"decode {batch}"] = batch * job.new / (whole - first)
+            for what, rate in found.items() if run > 0 else ():  # the first opened the engine
+                rates.setdefault(what, []).append(rate)
     return rates
 
 
@@ -109,19 +135,39 @@ def llama_cpp(folder: Path, gguf: Path, job: Job, batch: int) -> Rates:
     return rates
 
 
-def transformers(python: Path, model: Path, job: Job, batch: int) -> Rates:
-    script = _HERE / "peers" / "transformers_in_memory.py"
-    command = [python, script, "--model", model, "--prompt", job.prompt, "--new", job.new]
-    command += ["--threads", job.threads, "--batches", batch]
-    told = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+def script(python: Path, command: Sequence[Any], job: Job, without_tiles: bool) -> Rates:
+    """A script of benchmarks/peers in an environment of its own."""
+    name, *rest = command
+    rest += ["--prompt", job.prompt, "--new", job.new, "--threads", job.threads]
+    rest += ["--runs", job.runs]
+    asked = [python / "bin" / "python", _HERE / "peers" / name, *rest]
+    limited = _WITHOUT_TILES if without_tiles else {}
+    told = subprocess.run(
+        list(map(str, asked)), check=True, stdout=subprocess.PIPE, text=True, env=os.environ | limited
+    )
     rates: Rates = {}
     for line in told.stdout.splitlines():
-        if not line.startswith("{"):
-            continue
-        one = json.loads(line)
-        if one["what"] == "decode" or batch == 1:
+        if line.startswith("{"):
+            one = json.loads(line)
             rates.setdefault(f"{one['what']} {one['batch']}", []).append(one["rate"])
     return rates
+
+
+def theirs(pair: Pair, job: Job, arguments: argparse.Namespace, batch: int) -> Rates:
+    if pair.theirs in _GGUF_KINDS:
+        return llama_cpp(arguments.llama, gguf_of(arguments, pair.theirs), job, batch)
+    python, model = arguments.venv, getattr(arguments, pair.model)
+    command = ["transformers_in_memory.py", "--model", model]
+    if pair.theirs == "ctranslate2":
+        command = ["ctranslate2_in_memory.py", "--model", model, "--data", arguments.data]
+    elif pair.theirs.startswith("openvino int"):
+        python, bits = arguments.openvino, pair.theirs[-1]
+        command = ["openvino_in_memory.py", "--model", model, "--data", arguments.data]
+        command += ["--bits", bits]
+    for what in ("prefill", "decode"):
+        if batch in pair.batches(what):
+            command += [f"--{what}", batch]
+    return script(python, command, job, without_tiles=job.device != "cpu")
 
 
 def gguf_of(arguments: argparse.Namespace, kind: str) -> Path:
@@ -140,28 +186,21 @@ def gguf_of(arguments: argparse.Namespace, kind: str) -> Path:
 
 def compare(pair: Pair, job: Job, arguments: argparse.Namespace) -> dict[str, Any]:
     """Both engines in turns, batch by batch; the rows of the table."""
-    told: dict[str, Any] = {"ours": pair.ours, "theirs": pair.theirs, "rates": {}}
-    told["device"] = pair.device or job.device
-    for batch in job.batches:
-        if batch > 1 and not any(what == f"decode {batch}" for what in pair.at_least):
-            continue
-        if pair.theirs == "transformers":
-            python = arguments.venv / "bin" / "python"
-            peer = transformers(python, arguments.model, job, batch)
-        else:
-            peer = llama_cpp(arguments.llama, gguf_of(arguments, pair.theirs), job, batch)
-        own_job = replace(job, device=pair.device or job.device)
-        own = ours(arguments.model, pair.ours, own_job, batch)
+    model: Path = getattr(arguments, pair.model)
+    told: dict[str, Any] = {"model": model.name, "ours": pair.ours, "theirs": pair.theirs}
+    told |= {"device": job.device, "rates": {}}
+    for batch in sorted({*pair.batches("prefill"), *pair.batches("decode")}):
+        peer, own = theirs(pair, job, arguments, batch), ours(model, pair, job, batch)
         for what in own:
-            mine, theirs = statistics.median(own[what]), statistics.median(peer[what])
-            limit = pair.at_least.get(what)
+            mine, other = statistics.median(own[what]), statistics.median(peer[what])
+            limit = pair.at_least[what]
             shown = f">= {limit}" if limit else ""
             print(
-                f"| {what} | {pair.ours} | {mine:.1f} | {pair.theirs} | {theirs:.1f} "
-                f"| {mine / theirs:.2f} | {shown} |",
+                f"| {what} | {pair.ours} | {mine:.1f} | {pair.theirs} | {other:.1f} "
+                f"| {mine / other:.2f} | {shown} |",
                 flush=True,
             )
-            told["rates"][what] = {"ours": own[what], "theirs": peer[what], "ratio": mine / theirs}
+            told["rates"][what] = {"ours": own[what], "theirs": peer[what], "ratio": mine / other}
     return told
 
 
@@ -171,28 +210,25 @@ def criteria_of(pair: Pair, told: dict[str, Any]) -> list[Criterion]:
             f"{pair.ours} against {pair.theirs}: {what}", told["rates"][what]["ratio"], limit, False
         )
         for what, limit in pair.at_least.items()
-        if what in told["rates"]
+        if limit and what in told["rates"]
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--llama", type=Path, required=True)
-    parser.add_argument("--venv", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    for name in ("model", "opt", "llama", "venv", "openvino", "data"):
+        parser.add_argument(f"--{name}", type=Path, required=name in ("model", "data"))
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--new", type=int, default=32)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32, 64])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--device", default="cpu", help="cpu:avx512bf16 leaves out tile registers")
-    parser.add_argument("--only", action="append", help="a peer: q4_0, q8_0, bf16, transformers")
+    peers = [pair.theirs for pair in PAIRS]
+    parser.add_argument("--only", action="append", choices=peers, help="keeps the others' figures")
     arguments = parser.parse_args()
     job = Job(
         arguments.prompt,
         arguments.new,
-        tuple(arguments.batches),
         arguments.threads,
         arguments.runs,
         arguments.device,
@@ -202,7 +238,8 @@ def main() -> None:
     kept = {told["theirs"]: told for told in Results().read("in-memory").get("pairs", [])}
     for pair in PAIRS:
         if not arguments.only or pair.theirs in arguments.only:
-            kept[pair.theirs] = compare(pair, job, arguments)
+            own_job = replace(job, device=pair.device or job.device)
+            kept[pair.theirs] = compare(pair, own_job, arguments)
     pairs = [kept[pair.theirs] for pair in PAIRS if pair.theirs in kept]
     criteria = [
         one.to_json()
@@ -212,7 +249,6 @@ def main() -> None:
     ]
     result = {
         "machine": machine.facts(),
-        "model": arguments.model.name,
         "job": vars(job),
         "pairs": pairs,
         "criteria": criteria,

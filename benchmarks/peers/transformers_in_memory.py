@@ -40,22 +40,26 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--new", type=int, default=16)
-    parser.add_argument("--batches", type=int, nargs="*", default=[])
+    parser.add_argument("--prefill", type=int, nargs="*", default=[])
+    parser.add_argument("--decode", type=int, nargs="*", default=[])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.bfloat16)
     with torch.inference_mode():
-        for round_ in range(3):
-            torch.manual_seed(round_)
-            ids = torch.randint(4, model.config.vocab_size - 8, (1, arguments.prompt))
-            _, seconds = timed(model, input_ids=ids)
-            rate = arguments.prompt / seconds
-            print(json.dumps({"what": "prefill", "batch": 1, "rate": rate}), flush=True)
-        for batch in arguments.batches:
-            seconds = decode_seconds(model, ids, batch, arguments.new)
-            rate = batch * arguments.new / seconds
-            print(json.dumps({"what": "decode", "batch": batch, "rate": rate}), flush=True)
+        for run in range(arguments.runs):
+            torch.manual_seed(run)
+            for batch in arguments.prefill:
+                ids = torch.randint(4, model.config.vocab_size - 8, (batch, arguments.prompt))
+                _, seconds = timed(model, input_ids=ids)
+                told = {"what": "prefill", "batch": batch, "rate": ids.numel() / seconds}
+                print(json.dumps(told), flush=True)
+            for batch in arguments.decode:
+                ids = torch.randint(4, model.config.vocab_size - 8, (1, arguments.prompt))
+                seconds = decode_seconds(model, ids, batch, arguments.new)
+                rate = batch * arguments.new / seconds
+                print(json.dumps({"what": "decode", "batch": batch, "rate": rate}), flush=True)
 
 
 if __name__ == "__main__":
