@@ -30,12 +30,12 @@ namespace {
 #include "kernels/cpu/bodies/gemm_int_tiles.inl"
 // clang-format on
 
-constexpr int64_t kFewRows = 8;  // up to here vectors are as fast, and give the same bits
+constexpr int64_t kVectorRows = 8;  // up to here vectors are as fast, and give the same bits
 
 void gemm(const GemmParams& p, const KernelContext& context) {
   const WeightView view = weight_view(p.format, p.k);
   if (p.input.kind == InputKind::bf16) return run_gemm(GemmBf16<TilePairs>{view}, p, context);
-  if (p.input.kind != InputKind::int8 || p.m <= kFewRows) return gemm_avx512(p, context);
+  if (p.input.kind != InputKind::int8 || p.m <= kVectorRows) return gemm_avx512(p, context);
   if (view.bits == 8) return run_gemm(GemmIntTiles<8>{{view}}, p, context);
   run_gemm(GemmIntTiles<4>{{view}}, p, context);
 }

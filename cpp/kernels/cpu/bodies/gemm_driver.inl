@@ -10,6 +10,11 @@
 constexpr int kTileWidth = kLanes * kRowVectors;
 constexpr int64_t kBlockWidth = 128;  // most weight rows of a task
 constexpr int64_t kRunRows = 512;     // most input rows of a task
+// With few input rows the weights come straight from memory and nothing else takes time: then what
+// a task reads is asked for ahead but for its first tile, and its blocks are larger.
+constexpr int64_t kFewRows = 4;
+constexpr int64_t kFewBlockWidth = 2048;
+static_assert(kFewRows * kFewBlockWidth <= kRunRows * kBlockWidth);
 
 // Parts of a worker's scratch.
 constexpr size_t kSumsBytes = kRunRows * kBlockWidth * sizeof(float);
@@ -35,8 +40,7 @@ struct Chunk {
   int64_t row_begin, row_end;
   int64_t rows() const { return row_end - row_begin; }
   int64_t depth() const { return k_end - k_begin; }
-  // Few input rows: the weights come straight from memory and nothing else takes time.
-  bool few() const { return rows() <= 4; }
+  bool few() const { return rows() <= kFewRows; }
   const std::byte* input_row(int64_t i) const {
     return p.x + (row_begin + i) * p.input.stride_bytes;
   }
@@ -185,7 +189,7 @@ void run_block(K kernel, Chunk chunk, const BlockRows& block) {
 
 template <class K>
 void run_gemm(const K& kernel, const GemmParams& p, const KernelContext& context) {
-  int64_t width = kBlockWidth, blocks = 0;
+  int64_t width = p.m <= kFewRows ? kFewBlockWidth : kBlockWidth, blocks = 0;
   for (; width >= kTileWidth; width /= 2) {  // smaller blocks where there would be too few
     blocks = 0;
     for (int i = 0; i < p.panel_count; ++i) {

@@ -118,7 +118,8 @@ inline void widen_nibbles(const std::byte* codes, int64_t depth, std::byte* out)
   }
 }
 
-// The next tile's codes, asked for a part at each of `turns` turns.
+// What a chunk of the next tile needs: scales and zeros asked for at once, codes a part at each of
+// `turns` turns.
 class AheadCodes {
  public:
   template <class Gemm>
@@ -129,6 +130,7 @@ class AheadCodes {
       const int64_t begin = gemm.view.codes_offset + next.k_begin * kTileRows * gemm.view.bits / 8;
       codes_[v / kVectors] = packed.tile + begin;
       bytes_ = at_most(wanted, gemm.view.tile_bytes - begin);
+      ask(packed.tile, gemm.view, {next.k_begin, next.k_begin + gemm.depth()});
     }
     step_ = blocks_of(blocks_of(bytes_, turns), 64) * 64;
   }
@@ -139,6 +141,17 @@ class AheadCodes {
   }
 
  private:
+  struct Depths {
+    int64_t begin, end;
+  };
+  static void ask(const std::byte* tile, const WeightView& view, Depths k) {
+    const int64_t first = k.begin / view.group * kTileRows, end = k.end / view.group * kTileRows;
+    for (int64_t at = first * 2; at < end * 2; at += 64) __builtin_prefetch(tile + at, 0, 2);
+    if (!view.has_zeros) return;
+    const std::byte* zeros = tile + view.zeros_offset;
+    for (int64_t at = first; at < end; at += 64) __builtin_prefetch(zeros + at, 0, 2);
+  }
+
   static constexpr int kVectors = kTileRows / kLanes;  // of a tile of codes
   static constexpr int kTiles = kRowVectors > kVectors ? kRowVectors / kVectors : 1;
   const std::byte* codes_[kTiles];
@@ -235,7 +248,7 @@ struct GemmInt {
     const int64_t blocks = blocks_of(c.depth(), c.p.input.block);
     AheadCodes next_codes(*this, next, blocks * blocks_of(c.rows(), kMaxIntRows));
     // With few rows memory decides, and hardware fetches ahead.
-    AheadCodes* ahead = c.rows() <= kMaxIntRows / 2 ? nullptr : &next_codes;
+    AheadCodes* ahead = &next_codes;
     const IntTile<kBits> tile{*this, c, codes, sums};
     for_row_groups<kMaxIntRows>(c.rows(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
       multiply_blocks<kRows, kCodeBits>(tile, i, ahead);
