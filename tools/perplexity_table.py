@@ -1,4 +1,4 @@
-"""Held-out perplexity of the two small models per weight and KV format, as a Markdown table.
+"""Held-out perplexity of the two small models per weight, activation and KV format, as Markdown.
 
     python tools/perplexity_table.py
 
@@ -17,24 +17,33 @@ from penstock.evaluate import Windows, perplexity
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("penstock-opt-5m", "penstock-llama-5m")
-# The published weights and cache first: the others are compared with them.
+# Weights, KV, compute ("exact": activations stay fp32). The published weights and cache first: the
+# others are compared with them.
 FORMATS = (
-    ("auto", "auto"),
-    ("int8", "auto"),
-    ("int4-g64", "auto"),
-    ("auto", "int8"),
-    ("auto", "int4"),
+    ("auto", "auto", "fast"),
+    ("int8", "auto", "fast"),
+    ("int8", "auto", "exact"),
+    ("int4-g64", "auto", "fast"),
+    ("int4-g64", "auto", "exact"),
+    ("auto", "int8", "fast"),
+    ("auto", "int4", "fast"),
+)
+# Faster arithmetic may cost this much perplexity.
+LIMITS = (
+    (("int8", "auto", "fast"), ("auto", "auto", "fast"), 0.003),
+    (("int4-g64", "auto", "fast"), ("int4-g64", "auto", "exact"), 0.01),
 )
 
 
 def measure(model: Path, text: Path, context: int) -> list[dict[str, Any]]:
     """One result per format, each with its perplexity over that of the published weights."""
     measured = []
-    for weights, kv in FORMATS:
+    for weights, kv, compute in FORMATS:
         with tempfile.TemporaryDirectory() as cache:
-            with LLM(model, weights=weights, kv=kv, cache=cache) as llm:
+            with LLM(model, weights=weights, kv=kv, compute=compute, cache=cache) as llm:
                 told = perplexity(llm, text, Windows(context))
-        told = {**told, "model": model.name, "asked": {"weights": weights, "kv": kv}}
+        asked = {"weights": weights, "kv": kv, "compute": compute}
+        told = {**told, "model": model.name, "asked": asked}
         base = measured[0]["perplexity"] if measured else told["perplexity"]
         measured.append({**told, "change": told["perplexity"] / base - 1})
     return measured
@@ -42,16 +51,32 @@ def measure(model: Path, text: Path, context: int) -> list[dict[str, Any]]:
 
 def table(measured: dict[str, list[dict[str, Any]]]) -> str:
     """Formats down, models across."""
-    lines = [f"| weights | KV | {' | '.join(measured)} |", "|---|---|" + "---:|" * len(measured)]
-    for index, (weights, kv) in enumerate(FORMATS):
+    lines = [
+        f"| weights | activations | KV | {' | '.join(measured)} |",
+        "|---|---|---|" + "---:|" * len(measured),
+    ]
+    for index, (weights, kv, compute) in enumerate(FORMATS):
         shown = []
         for results in measured.values():
             told = results[index]
             change = f" ({told['change']:+.2%})" if index else ""
             shown.append(f"{told['perplexity']:.3f}{change}")
-        names = [name.replace("auto", "bf16") for name in (weights, kv)]
+        activations = "fp32" if compute == "exact" else weights.replace("int4-g64", "int8")
+        names = [name.replace("auto", "bf16") for name in (weights, activations, kv)]
         lines.append(f"| {' | '.join(names + shown)} |")
     return "\n".join(lines)
+
+
+def criteria(measured: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What faster arithmetic costs, per model, beside its limit."""
+    found = []
+    for faster, slower, limit in LIMITS:
+        for name, results in measured.items():
+            told = [results[FORMATS.index(one)]["perplexity"] for one in (faster, slower)]
+            what = f"{name}: {faster[0]} {faster[2]} over {slower[0]} {slower[2]}"
+            change = told[0] / told[1] - 1
+            found.append({"what": what, "value": change, "at_most": limit, "met": change <= limit})
+    return found
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
@@ -71,8 +96,12 @@ def main() -> None:
     arguments = parser.parse_args()
     text = arguments.text
     measured = {name: measure(arguments.models / name, text, arguments.context) for name in MODELS}
-    write(arguments.output, {"text": text.name, "context": arguments.context, "models": measured})
+    judged = criteria(measured)
+    told = {"text": text.name, "context": arguments.context, "models": measured}
+    write(arguments.output, {**told, "criteria": judged})
     print(table(measured))
+    for one in judged:
+        print(f"{one['what']}: {one['value']:+.3%} (at most {one['at_most']:.1%})")
 
 
 if __name__ == "__main__":
