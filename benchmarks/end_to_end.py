@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
-import opt_checkpoint
+import random_checkpoint
 from results import Results
 
 SHAPE = "opt-125m"
@@ -60,7 +60,7 @@ def main() -> None:
         folder = Path(scratch) / SHAPE
         for name, model, options in CASES:
             if model == "FOLDER":
-                opt_checkpoint.write_checkpoint(SHAPE, "float16", folder, tell=lambda _: None)
+                random_checkpoint.write_checkpoint(SHAPE, "float16", folder, tell=lambda _: None)
                 model = str(folder)
             measured[name] = bench(model, options, arguments.rows)
             print(table_row(name, measured[name]), flush=True)

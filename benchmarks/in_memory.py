@@ -4,7 +4,7 @@
         --venv PEERS --openvino PEERS --data FOLDER
 
 The first checkpoint is a bf16 Llama in safetensors, the second an OPT-1.3B (random weights do; see
-opt_checkpoint.py). FOLDER holds llama.cpp's llama-batched-bench and llama-quantize, built with
+random_checkpoint.py). FOLDER holds llama.cpp's llama-batched-bench and llama-quantize, built with
 native flags; --venv is an environment with torch, transformers, gguf, numpy and ctranslate2,
 --openvino one with torch, optimum-intel, nncf and openvino. Converted models are made in --data
 when missing. Engines take turns within each row of the table, all on the same threads; decoding
@@ -141,9 +141,9 @@ def script(python: Path, command: Sequence[Any], job: Job, without_tiles: bool) 
     rest += ["--prompt", job.prompt, "--new", job.new, "--threads", job.threads]
     rest += ["--runs", job.runs]
     asked = [python / "bin" / "python", _HERE / "peers" / name, *rest]
-    limited = _WITHOUT_TILES if without_tiles else {}
+    environment = os.environ | (_WITHOUT_TILES if without_tiles else {})
     told = subprocess.run(
-        list(map(str, asked)), check=True, stdout=subprocess.PIPE, text=True, env=os.environ | limited
+        list(map(str, asked)), check=True, stdout=subprocess.PIPE, text=True, env=environment
     )
     rates: Rates = {}
     for line in told.stdout.splitlines():
@@ -176,7 +176,7 @@ def gguf_of(arguments: argparse.Namespace, kind: str) -> Path:
     if not whole.exists():
         python = arguments.venv / "bin" / "python"
         script = _HERE / "peers" / "gguf_file.py"
-        subprocess.run([python, script, arguments.model, whole], check=True)
+        subprocess.run([python, script, arguments.model, whole, "bf16"], check=True)
     made: Path = arguments.data / f"{arguments.model.name}-{kind}.gguf"
     if not made.exists():
         tool = arguments.llama / "llama-quantize"

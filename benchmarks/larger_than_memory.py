@@ -21,9 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import opt_checkpoint
 import our_job
 import peer_job
+import random_checkpoint
 from results import RESULTS, Criterion, Results, limit_text
 
 GIB = 1 << 30
@@ -41,7 +41,7 @@ def make(arguments: argparse.Namespace) -> None:
         folder = checkpoint(arguments, short)
         if arguments.only and folder.name not in arguments.only:
             continue
-        opt_checkpoint.write_checkpoint(arguments.shape, dtype, folder)
+        random_checkpoint.write_checkpoint(arguments.shape, dtype, folder)
         print(f"{folder.name} is there")
 
 

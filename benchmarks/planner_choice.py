@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
-import opt_checkpoint
+import random_checkpoint
 from penstock.bench import run_bench
 from penstock.cli_options import WorkloadArgs
 from penstock.native import Workload, native_core, planning
@@ -153,7 +153,7 @@ def measure(job: Job, folder: Path, policies: dict[str, dict[str, Any]]) -> dict
 
 
 def compare(name: str, job: Job, folder: Path, dry: bool) -> dict[str, Any]:
-    opt_checkpoint.write_model(job.shape.config(), folder, tell=lambda _: None)
+    random_checkpoint.write_model(job.shape.config(), folder, tell=lambda _: None)
     native = planning_of(job, folder)
     space = Space(native)
     found, tried = ranked(job, space)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
-import opt_checkpoint
+import random_checkpoint
 from penstock.bench import run_bench, scheduled_as
 from penstock.cli_options import WorkloadArgs
 from penstock.native import Workload, native_core, plan
@@ -250,7 +250,7 @@ COMPARISONS: dict[str, Callable[[float], Comparison]] = {
 def compare(name: str, it: Comparison, scratch: Path, only: str = "") -> dict[str, Any]:
     """Measures every run; shows a row of the table for each."""
     folder = scratch / f"opt-{it.shape.layers}x{it.shape.hidden}"
-    opt_checkpoint.write_model(it.shape.config(), folder, tell=lambda _: None)
+    random_checkpoint.write_model(it.shape.config(), folder, tell=lambda _: None)
     runs: dict[str, dict[str, Any]] = {}
     for label, run in it.runs.items():
         if only and label != only:

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "engine/sampler.h"
+#include "engine/row_sampler.h"
 #include "kernels/bench.h"
 #include "kernels/cpu/table.h"
 #include "tensor/kv_layout.h"
@@ -136,16 +136,20 @@ struct Layer {
   std::vector<SpanView> spans;
 };
 
-// Seconds of one row's choice.
-double choice_seconds(const Sampling& sampling) {
+// Seconds of the choices of m rows.
+double choice_seconds(const Sampling& sampling, int64_t m, int threads) {
   std::vector<float> logits;
-  for (int64_t i = 0; i < kVocabulary; ++i) {
+  for (int64_t i = 0; i < m * kVocabulary; ++i) {
     logits.push_back(20.0f * noise(static_cast<uint64_t>(i)));
   }
-  Sampler sampler(kVocabulary);
-  SamplerInput input;
-  input.sampling = &sampling;
-  return seconds_of([&] { sampler.choose(logits.data(), input); });
+  RowSampler sampler(kVocabulary, threads);
+  std::vector<RowLogits> rows(static_cast<size_t>(m));
+  for (int64_t i = 0; i < m; ++i) {
+    RowLogits& row = rows[static_cast<size_t>(i)];
+    row.logits = logits.data() + i * kVocabulary;
+    row.input.sampling = &sampling;
+  }
+  return seconds_of([&] { sampler.choose(rows); });
 }
 
 }  // namespace
@@ -168,7 +172,9 @@ void run_layer(const Arguments& arguments, const KernelContext& context) {
   const double rotary = part([&] { layer.rotate(context); });
   const double stores = part([&] { layer.store(context); });
   const double gates = part([&] { layer.gate(context); });
-  const double choice = rows * choice_seconds(greedy), draw = rows * choice_seconds(drawn);
+  const int threads = context.parallel.workers;
+  const double choice = choice_seconds(greedy, m, threads);
+  const double draw = choice_seconds(drawn, m, threads);
   const double products = part([&] { layer.query.multiply(context); }) * 2 +
                           part([&] { layer.key.multiply(context); }) * 2 +
                           part([&] { layer.up.multiply(context); }) * 2 +

@@ -1,7 +1,7 @@
-"""A Llama checkpoint with tied embeddings as a GGUF file, for llama.cpp: gguf_file.py MODEL OUT.
+"""A Llama checkpoint as a GGUF file, for llama.cpp: gguf_file.py MODEL OUT bf16|f16.
 
-Without a tokenizer (token ids go in), 16-bit values as they are. Runs in an environment with gguf
-and numpy; knows nothing of Penstock.
+Without a tokenizer (token ids go in), bf16 values as they are or as fp16. Runs in an environment
+with gguf and numpy; knows nothing of Penstock.
 """
 
 import json
@@ -24,7 +24,11 @@ _PARTS = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
-_WHOLE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
+_WHOLE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+_FILE_TYPES = {
+    "bf16": (gguf.LlamaFileType.MOSTLY_BF16, gguf.GGMLQuantizationType.BF16),
+    "f16": (gguf.LlamaFileType.MOSTLY_F16, gguf.GGMLQuantizationType.F16),
+}
 
 
 def tensors(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -56,7 +60,12 @@ def interleaved(rows: np.ndarray, heads: int) -> np.ndarray:
     return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(rows.shape)
 
 
-def describe(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
+def widened(rows: np.ndarray) -> np.ndarray:
+    """bf16 bits as fp32."""
+    return (rows.astype(np.uint32) << 16).view(np.float32)
+
+
+def describe(writer: gguf.GGUFWriter, config: dict[str, Any], kind: str) -> None:
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
@@ -67,15 +76,15 @@ def describe(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
     writer.add_rope_freq_base(config["rope_theta"])
     writer.add_rope_dimension_count(config["head_dim"])
     writer.add_vocab_size(config["vocab_size"])
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_BF16)
+    writer.add_file_type(_FILE_TYPES[kind][0])
     writer.add_tokenizer_model("none")
 
 
 def main() -> None:
-    folder, out = Path(sys.argv[1]), Path(sys.argv[2])
+    folder, out, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     writer = gguf.GGUFWriter(out, "llama", use_temp_file=False)
-    describe(writer, config)
+    describe(writer, config, kind)
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     for name, raw in tensors(folder):
         rows = raw
@@ -83,12 +92,12 @@ def main() -> None:
             if part in name:
                 rows = interleaved(raw, count)
         if rows.ndim == 1:  # gains in fp32
-            values = (rows.astype(np.uint32) << 16).view(np.float32)
-            writer.add_tensor(their_name(name), values)
+            writer.add_tensor(their_name(name), widened(rows))
             continue
-        bytes_of = np.ascontiguousarray(rows).view(np.uint8)
-        kind = gguf.GGMLQuantizationType.BF16
-        writer.add_tensor(their_name(name), bytes_of, raw_shape=bytes_of.shape, raw_dtype=kind)
+        values = widened(rows).astype(np.float16) if kind == "f16" else np.ascontiguousarray(rows)
+        bytes_of = values.view(np.uint8)
+        stored = _FILE_TYPES[kind][1]
+        writer.add_tensor(their_name(name), bytes_of, raw_shape=bytes_of.shape, raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

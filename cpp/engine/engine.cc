@@ -89,6 +89,7 @@ struct Engine::State {
     parts.kv = &*kv;
     parts.lanes = &context.lanes;
     parts.accelerator = context.accelerator();
+    parts.threads = chosen.policy.threads;
     parts.max_context = input.max_context;
     generator.emplace(parts);
     for (const MemoryItem& item : chosen.memory.items) {

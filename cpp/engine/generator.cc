@@ -30,7 +30,7 @@ Generator::Generator(const GeneratorParts& parts)
       planner_(*parts.memory, *parts.policy, shaper_),
       admission_(*parts.kv, *parts.policy),
       dealer_(*parts.memory, *parts.policy, parts.accelerator),
-      sampler_(parts.spec->vocab) {
+      sampler_(parts.spec->vocab, parts.threads) {
   add_busiest_lane();
   counts_.busiest_seconds = 0;  // what loading did is no sweep's
 }
@@ -285,7 +285,8 @@ std::vector<Event> Generator::collect(const std::vector<Row*>& rows, const Sweep
   for (const BatchPlan& batch : sweep.batches) {
     for (const SpanPlan& span : batch.spans) spans.push_back(&span);
   }
-  size_t next = 0;
+  std::vector<TokenChoice> choices = choose_tokens(rows, spans);
+  size_t next = 0, next_choice = 0;
   int64_t logits_row = 0, score = 0;
   for (Row* each : rows) {
     Row& row = *each;
@@ -300,7 +301,7 @@ std::vector<Event> Generator::collect(const std::vector<Row*>& rows, const Sweep
     Event event;
     event.request = row.id;
     if (row.request.all_logits) collect_logits(row, span, logits_row);
-    if (span.want == Want::last) sample(row, logits_row, event);
+    if (span.want == Want::last) add_token(row, std::move(choices.at(next_choice++)), event);
     logits_row += span.logits_rows();
     score += static_cast<int64_t>(span.targets.size());
     const bool read = row.cached >= row.prompt_tokens;
@@ -331,31 +332,45 @@ void Generator::collect_logits(Row& row, const SpanPlan& span, int64_t first_log
   row.logits.insert(row.logits.end(), first, first + span.logits_rows() * parts_.spec->vocab);
 }
 
-std::span<const int32_t> Generator::end_tokens(const Row& row) {
-  end_tokens_ = row.request.sampling.stop_token_ids;
-  if (!row.request.sampling.ignore_eos) {
-    const auto& eos = parts_.spec->eos;
-    end_tokens_.insert(end_tokens_.end(), eos.begin(), eos.end());
-  }
-  return end_tokens_;
+// The model's own end tokens, if the row heeds them.
+std::span<const int32_t> Generator::eos(const Row& row) const {
+  if (row.request.sampling.ignore_eos) return {};
+  return parts_.spec->eos;
 }
 
-void Generator::sample(Row& row, int64_t logits_row, Event& event) {
-  const std::span<const int32_t> all = row.tokens;
-  SamplerInput input;
-  input.sampling = &row.request.sampling;
-  input.prompt = all.first(row.prompt_tokens);
-  input.generated = all.subspan(row.prompt_tokens);
-  input.end_tokens = end_tokens(row);
-  const float* logits = parts_.runner->logits(logits_row);
-  TokenChoice choice;
-  choice.token = 0;
-  if (logits != nullptr) choice = sampler_.choose(logits, input);
+// Of the rows that want one, in their order.
+std::vector<TokenChoice> Generator::choose_tokens(const std::vector<Row*>& rows,
+                                                  const std::vector<const SpanPlan*>& spans) {
+  std::vector<RowLogits> wanted;
+  size_t next = 0;
+  int64_t logits_row = 0;
+  for (const Row* row : rows) {
+    if (row->riding == 0) continue;
+    const SpanPlan& span = *spans.at(next++);
+    if (span.want == Want::last) {
+      const std::span<const int32_t> all = row->tokens;
+      RowLogits one{parts_.runner->logits(logits_row), {}};
+      one.input.sampling = &row->request.sampling;
+      one.input.prompt = all.first(row->prompt_tokens);
+      one.input.generated = all.subspan(row->prompt_tokens);
+      one.input.stop_tokens = row->request.sampling.stop_token_ids;
+      one.input.eos = eos(*row);
+      wanted.push_back(one);
+    }
+    logits_row += span.logits_rows();
+  }
+  return sampler_.choose(wanted);
+}
+
+void Generator::add_token(Row& row, TokenChoice choice, Event& event) {
   const int32_t token = choice.token;
   row.tokens.push_back(token);
   ++counts_.generated_tokens;
   event.tokens.push_back(std::move(choice));
-  const bool ended = std::find(end_tokens_.begin(), end_tokens_.end(), token) != end_tokens_.end();
+  const auto among = [token](std::span<const int32_t> ends) {
+    return std::find(ends.begin(), ends.end(), token) != ends.end();
+  };
+  const bool ended = among(row.request.sampling.stop_token_ids) || among(eos(row));
   if (ended) {
     finish(row, event, "stop");
   } else if (row.generated() >= row.request.sampling.max_tokens) {

@@ -11,7 +11,7 @@
 #include "base/lane.h"
 #include "engine/admission.h"
 #include "engine/kv_dealer.h"
-#include "engine/sampler.h"
+#include "engine/row_sampler.h"
 #include "engine/shared_prefix.h"
 #include "engine/sweep_planner.h"
 #include "engine/sweep_runner.h"
@@ -28,6 +28,7 @@ struct GeneratorParts {
   KvStore* kv = nullptr;
   const LaneSet* lanes = nullptr;  // whose busy time is told; may be null
   bool accelerator = false;
+  int threads = 1;  // for sampling
   int max_context = 0;
 };
 
@@ -71,23 +72,24 @@ class Generator {
   std::vector<Event> collect(const std::vector<Row*>& rows, const SweepPlan& sweep);
   void collect_scores(Row& row, const SpanPlan& span, int64_t first_score) const;
   void collect_logits(Row& row, const SpanPlan& span, int64_t first_logits) const;
-  void sample(Row& row, int64_t logits_row, Event& event);
+  std::vector<TokenChoice> choose_tokens(const std::vector<Row*>& rows,
+                                         const std::vector<const SpanPlan*>& spans);
+  void add_token(Row& row, TokenChoice choice, Event& event);
   void finish(Row& row, Event& event, const char* reason);
   void remove_finished();
-  std::span<const int32_t> end_tokens(const Row& row);
+  std::span<const int32_t> eos(const Row& row) const;
 
   GeneratorParts parts_;
   SweepShaper shaper_;
   SweepPlanner planner_;
   AdmissionRule admission_;
   KvDealer dealer_;
-  Sampler sampler_;
+  RowSampler sampler_;
   Carry carry_;
   int64_t pace_credit_ = 0;  // tokens that rows which enter may bring
   std::deque<RowPointer> waiting_;
   std::list<RowPointer> active_;  // in order of admission
   std::vector<uint64_t> finished_;
-  std::vector<int32_t> end_tokens_;
   uint64_t next_id_ = 1;
   Counts counts_;
   double lane_seconds_[kLaneKinds] = {};  // busy before the sweep, by lane

@@ -126,7 +126,9 @@ void Sampler::adjust(const SamplerInput& input) {
   }
   for (const auto& [token, bias] : s.logit_bias) changed_[token] += bias;
   if (static_cast<int>(input.generated.size()) < s.min_tokens) {
-    for (const int32_t token : input.end_tokens) changed_[token] = kNever;
+    for (const std::span<const int32_t> ends : {input.stop_tokens, input.eos}) {
+      for (const int32_t token : ends) changed_[token] = kNever;
+    }
   }
 }
 

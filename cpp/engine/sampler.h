@@ -15,7 +15,7 @@ namespace penstock {
 struct SamplerInput {
   const Sampling* sampling = nullptr;
   std::span<const int32_t> prompt, generated;  // for the penalties
-  std::span<const int32_t> end_tokens;         // not chosen before min_tokens
+  std::span<const int32_t> stop_tokens, eos;   // not chosen before min_tokens
 };
 
 class Sampler {

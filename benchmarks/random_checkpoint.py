@@ -1,9 +1,10 @@
-"""Writes an OPT-shaped checkpoint as published ones are: shards of 2 GB, 16-bit, a tokenizer.
+"""Writes a checkpoint of OPT's or Llama's shape as published ones are: shards of 2 GB, 16-bit, a
+tokenizer.
 
 Values come from one pool of seeded normal numbers, read from a different place for every piece, so
 that the disk is the limit. Like published files, tensors are not aligned to pages.
 
-    python benchmarks/opt_checkpoint.py opt-6.7b float16 FOLDER
+    python benchmarks/random_checkpoint.py opt-6.7b float16 FOLDER
 """
 
 import argparse
@@ -26,15 +27,41 @@ _SAFETENSORS_NAME = {"float16": "F16", "bfloat16": "BF16"}
 
 
 def model_config(name: str, dtype: str) -> dict[str, Any]:
-    """config.json of the shape, with this dtype; refuses what is no pre-norm OPT."""
+    """config.json of the shape, with this dtype; refuses what is neither Llama nor pre-norm OPT."""
     config: dict[str, Any] = json.loads(native_core().dummy_config(name))
-    if config["model_type"] != "opt" or config["word_embed_proj_dim"] != config["hidden_size"]:
-        raise SystemExit(f"{name}: only OPT shapes without projections are written")
+    plain = config["hidden_size"] == config.get("word_embed_proj_dim")
+    if config["model_type"] != "llama" and not (config["model_type"] == "opt" and plain):
+        raise SystemExit(f"{name}: only Llamas and OPT shapes without projections are written")
     return {**config, "torch_dtype": dtype}
 
 
 def tensors_of(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Names and shapes in the order of the published files."""
+    return _llama_tensors(config) if config["model_type"] == "llama" else _opt_tensors(config)
+
+
+def _llama_tensors(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    hidden, ffn = config["hidden_size"], config["intermediate_size"]
+    rows, kv_rows = (
+        config[name] * config["head_dim"] for name in ("num_attention_heads", "num_key_value_heads")
+    )
+    yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
+    for layer in range(config["num_hidden_layers"]):
+        prefix = f"model.layers.{layer}"
+        for name, shape in (("q", rows), ("k", kv_rows), ("v", kv_rows)):
+            yield f"{prefix}.self_attn.{name}_proj.weight", (shape, hidden)
+        yield f"{prefix}.self_attn.o_proj.weight", (hidden, rows)
+        for name in ("gate", "up"):
+            yield f"{prefix}.mlp.{name}_proj.weight", (ffn, hidden)
+        yield f"{prefix}.mlp.down_proj.weight", (hidden, ffn)
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            yield f"{prefix}.{name}.weight", (hidden,)
+    yield "model.norm.weight", (hidden,)
+    if not config.get("tie_word_embeddings"):
+        yield "lm_head.weight", (config["vocab_size"], hidden)
+
+
+def _opt_tensors(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
     hidden, ffn = config["hidden_size"], config["ffn_dim"]
     yield "model.decoder.embed_tokens.weight", (config["vocab_size"], hidden)
     yield "model.decoder.embed_positions.weight", (config["max_position_embeddings"] + 2, hidden)
@@ -73,7 +100,7 @@ class _Values:
         return _coded(values * np.float32(_DEVIATION) + np.float32(mean), self._dtype)
 
     def pieces(self, name: str, elements: int) -> Iterator[np.ndarray]:
-        if name.endswith("layer_norm.weight"):
+        if name.endswith("norm.weight"):
             yield self._fresh(elements, 1.0)
             return
         for begin in range(0, elements, _PIECE_ELEMENTS):
@@ -178,7 +205,7 @@ def write_model(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", help="opt-125m, opt-1.3b, opt-6.7b, ...")
+    parser.add_argument("name", help="opt-1.3b, opt-6.7b, llama-3.2-1b, llama-7b, ...")
     parser.add_argument("dtype", choices=sorted(_SAFETENSORS_NAME))
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()

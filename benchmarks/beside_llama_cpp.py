@@ -1,0 +1,196 @@
+"""A Llama larger than memory beside llama.cpp, which maps its file, in the same memory. Root only.
+
+    python benchmarks/beside_llama_cpp.py --model MODEL --llama FOLDER --venv PEERS --data FOLDER
+
+MODEL is Llama-7B's shape in bf16 (random_checkpoint.py llama-7b bfloat16); FOLDER holds llama.cpp's
+llama-batched-bench and llama-quantize; --venv is an environment with gguf and numpy. GGUF files
+(fp16, Q4_0) are made in --data when missing: 18 GB. Both decode after one prompt of about 128
+tokens that every row shares, inside a memory cgroup that counts the page cache, from an empty one,
+in turns. Writes benchmarks/results/beside-llama-cpp.json after each case.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import machine
+import memory_limit
+from results import RESULTS, Criterion, Results, limit_text
+
+_HERE = Path(__file__).parent
+GIB = 1 << 30
+FLOP_A_TOKEN = 13.2e9  # two for each weight of Llama-7B that is multiplied
+
+
+@dataclass(frozen=True)
+class Case:
+    """One limit; batches of ours and of theirs, whose best rates are compared.
+
+    Of a prompt of 129 tokens our rows share whole pages and compute one token each.
+    """
+
+    name: str
+    weights: str
+    kv: str
+    gguf: str
+    limit_gib: float
+    ours: tuple[int, ...]
+    theirs: tuple[int, ...]
+    at_least: float  # our best over their best
+    new: int = 4
+    prompt: int = 128
+    flags: tuple[str, ...] = ()  # of theirs
+    device: str = "cpu"
+    peak: str = ""  # of which our best has to reach a share
+    share: float = 0.0
+    over_busiest: float = 0.0  # at most, of our best
+
+    @property
+    def host_memory(self) -> str:
+        """What the process itself takes is left out of the budget."""
+        return f"{int(self.limit_gib * 1024 - 400)}MiB"
+
+
+_FOUR_BIT_CACHE = ("-ctk", "q4_0", "-ctv", "q4_0", "-fa", "on")
+_NO_TILES = "cpu:avx512bf16"  # as in in_memory.py
+CASES = (
+    Case("16-bit, batch 1", "auto", "auto", "f16", 6, (1,), (1,), 1.6, new=3),
+    Case("16-bit, batch 8", "auto", "auto", "f16", 6, (8,), (8,), 1.6, new=3),
+    Case("16-bit, batch 32", "auto", "auto", "f16", 6, (32,), (32,), 1.6, new=3),
+    Case(
+        *("16-bit, best batch", "auto", "int4", "f16", 6, (256,), (64, 128), 2.5),
+        flags=_FOUR_BIT_CACHE,
+        peak="bf16_operations",
+        share=0.5,
+    ),
+    Case(
+        *("4-bit in 2 GiB, best batch", "int4", "int4", "q4_0", 2, (64,), (32, 64), 3.0),
+        flags=(*_FOUR_BIT_CACHE, "--no-repack"),  # a repacked copy does not fit
+        device=_NO_TILES,
+        new=8,
+        prompt=129,
+        over_busiest=1.15,
+    ),
+    Case("4-bit, batch 8", "int4", "auto", "q4_0", 6, (8,), (8,), 1.5, new=16, device=_NO_TILES),
+    Case(
+        *("4-bit, best batch", "int4", "int4", "q4_0", 6, (64,), (32, 64), 3.0),
+        new=24,
+        prompt=129,
+        flags=_FOUR_BIT_CACHE,
+        device=_NO_TILES,
+        peak="int8_operations",
+        share=0.55,
+    ),
+)
+
+
+class Bench:
+    """Both engines, inside a limit."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.given = arguments
+        self.folder: Path = arguments.data / "beside-llama-cpp"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def last_line(self, command: list[Any], case: Case, data: Path) -> dict[str, Any]:
+        """The last JSON line the command prints, and how it went."""
+        log = self.folder / "run.log"
+        limit = int(case.limit_gib * GIB)
+        outcome = memory_limit.run_limited(list(map(str, command)), limit, log, data, 1200)
+        text = log.read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in text.splitlines() if line.startswith("{")]
+        went = outcome.to_json() | {"process_peaks": outcome.largest_process_bytes()}
+        told: dict[str, Any] = {"outcome": went}
+        if outcome.exit_code != 0 or not lines:
+            return {**told, "rate": 0.0, "log": text[-2000:]}
+        return {**told, **json.loads(lines[-1])}
+
+    def ours(self, case: Case, batch: int) -> dict[str, Any]:
+        model: Path = self.given.model
+        cache = self.folder / "cache"
+        if case.weights != "auto" and not cache.exists():  # packing is no part of decoding
+            pack = [sys.executable, "-m", "penstock", "quantize", model]
+            pack += ["--weights", case.weights, "--cache", cache]
+            subprocess.run(list(map(str, pack)), check=True, capture_output=True)
+        command = [sys.executable, _HERE / "decode_rate.py", "--model", model, "--cache", cache]
+        command += ["--weights", case.weights, "--kv", case.kv, "--device", case.device]
+        command += ["--host-memory", case.host_memory, "--batch", batch]
+        command += ["--prompt", case.prompt, "--new", case.new]
+        return {"batch": batch, **self.last_line(command, case, model)}
+
+    def theirs(self, case: Case, batch: int) -> dict[str, Any]:
+        gguf = self.gguf(case.gguf)
+        threads = machine.facts()["cores"]
+        command = [self.given.llama / "llama-batched-bench", "-m", gguf, "-t", threads]
+        command += ["-tb", threads, "-c", batch * (case.prompt + case.new) + 256, "-b", 2048]
+        command += ["-ub", 512, "-npp", case.prompt, "-ntg", case.new, "-npl", batch, "-pps"]
+        command += ["--output-format", "jsonl", *case.flags]
+        told = self.last_line(command, case, gguf)
+        return {"batch": batch, "rate": told.get("speed_tg", 0.0), **told}
+
+    def gguf(self, kind: str) -> Path:
+        """The checkpoint as GGUF in fp16, or quantised from that by llama.cpp's own tool."""
+        whole: Path = self.given.data / f"{self.given.model.name}-f16.gguf"
+        if not whole.exists():
+            script = _HERE / "peers" / "gguf_file.py"
+            python = self.given.venv / "bin" / "python"
+            subprocess.run([python, script, self.given.model, whole, "f16"], check=True)
+        made: Path = self.given.data / f"{self.given.model.name}-{kind}.gguf"
+        if not made.exists():
+            tool = self.given.llama / "llama-quantize"
+            subprocess.run([tool, "--pure", whole, made, kind], check=True, capture_output=True)
+        return made
+
+
+def measured(case: Case, bench: Bench) -> dict[str, Any]:
+    """Engines in turns; the best of each beside what is asked."""
+    told: dict[str, Any] = {"name": case.name, "case": vars(case), "ours": [], "theirs": []}
+    for index in range(max(len(case.ours), len(case.theirs))):
+        for side, batches in (("theirs", case.theirs), ("ours", case.ours)):
+            if index < len(batches):
+                one = getattr(bench, side)(case, batches[index])
+                told[side].append(one)
+                print(f"{case.name}: {side} at {batches[index]}: {one['rate']:.3f}", flush=True)
+    ours, theirs = (max(told[side], key=lambda one: one["rate"]) for side in ("ours", "theirs"))
+    ratio = ours["rate"] / theirs["rate"] if theirs["rate"] else 0.0
+    criteria = [Criterion(f"{case.name}: over llama.cpp", ratio, case.at_least, False)]
+    if case.peak:
+        told["peaks"] = machine.peaks()
+        share = ours["rate"] * FLOP_A_TOKEN / told["peaks"][case.peak]
+        criteria.append(Criterion(f"{case.name}: share of {case.peak}", share, case.share, False))
+    if case.over_busiest:
+        over = ours.get("seconds_over_busiest", 0.0)
+        criteria.append(Criterion(f"{case.name}: seconds over busiest lane", over, 1.15))
+    return {**told, "criteria": [one.to_json() for one in criteria]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("model", "llama", "venv", "data"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    names = [case.name for case in CASES]
+    parser.add_argument("--only", action="append", choices=names, help="keeps the others")
+    arguments = parser.parse_args()
+    bench = Bench(arguments)
+    shown = {str(arguments.data): "DATA", str(arguments.model): "CHECKPOINT"}
+    shown |= {str(RESULTS.parents[1]): "REPOSITORY", sys.executable: "python"}
+    results = Results(replaced=shown)
+    kept = {told["name"]: told for told in results.read("beside-llama-cpp").get("cases", [])}
+    for case in CASES:
+        if arguments.only and case.name not in arguments.only:
+            continue
+        kept[case.name] = measured(case, bench)
+        cases = [kept[name] for name in names if name in kept]
+        results.write("beside-llama-cpp", {"machine": machine.facts(), "cases": cases})
+        for one in kept[case.name]["criteria"]:
+            print(f"  {one['what']}: {one['value']:.3g} ({limit_text(one)})", flush=True)
+    shutil.rmtree(bench.folder / "jobs", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
