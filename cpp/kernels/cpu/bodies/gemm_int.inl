@@ -174,14 +174,14 @@ struct IntTile {
 // never inlined.
 template <int kRows, int kCodeBits, int kBits>
 __attribute__((noinline)) void multiply_blocks(const IntTile<kBits>& tile, int64_t first,
-                                               AheadCodes* ahead) {
+                                               AheadCodes& ahead) {
   const PreparedLayout& input = tile.chunk.p.input;
   const std::byte* row = tile.chunk.input_row(first);
   float* sums = tile.sums + first * kTileWidth;
   const int64_t k_end = tile.chunk.k_end;
   int64_t codes = 0;
   for (int64_t k = tile.chunk.k_begin; k < k_end; k += input.block) {
-    if (ahead != nullptr) ahead->touch();
+    ahead.touch();
     const WeightBlock w = tile.gemm.weight_block(tile.codes, k, codes);
     const InputBlock x(row, input, k / input.block);
     codes += input.block * kTileRows * kCodeBits / 8;
@@ -246,9 +246,7 @@ struct GemmInt {
   template <int kCodeBits>
   void multiply(const Chunk& c, const CodeTiles& codes, const NextTile& next, float* sums) const {
     const int64_t blocks = blocks_of(c.depth(), c.p.input.block);
-    AheadCodes next_codes(*this, next, blocks * blocks_of(c.rows(), kMaxIntRows));
-    // With few rows memory decides, and hardware fetches ahead.
-    AheadCodes* ahead = &next_codes;
+    AheadCodes ahead(*this, next, blocks * blocks_of(c.rows(), kMaxIntRows));
     const IntTile<kBits> tile{*this, c, codes, sums};
     for_row_groups<kMaxIntRows>(c.rows(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
       multiply_blocks<kRows, kCodeBits>(tile, i, ahead);
