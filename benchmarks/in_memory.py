@@ -83,6 +83,13 @@ PAIRS = (
         model="opt",
     ),
 )
+# Peers that a script measures: the option that names their environment, and the script.
+_SCRIPTS = {
+    "transformers": ("venv", ["transformers_in_memory.py"]),
+    "ctranslate2": ("venv", ["ctranslate2_in_memory.py"]),
+    "openvino int8": ("openvino", ["openvino_in_memory.py", "--bits", 8]),
+    "openvino int4": ("openvino", ["openvino_in_memory.py", "--bits", 4]),
+}
 # For engines that would use tile registers when ours is told not to.
 _WITHOUT_TILES = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16", "MKL_ENABLE_INSTRUCTIONS": "AVX512_E3"}
 
@@ -156,17 +163,12 @@ def script(python: Path, command: Sequence[Any], job: Job, without_tiles: bool) 
 def theirs(pair: Pair, job: Job, arguments: argparse.Namespace, batch: int) -> Rates:
     if pair.theirs in _GGUF_KINDS:
         return llama_cpp(arguments.llama, gguf_of(arguments, pair.theirs), job, batch)
-    python, model = arguments.venv, getattr(arguments, pair.model)
-    command = ["transformers_in_memory.py", "--model", model]
-    if pair.theirs == "ctranslate2":
-        command = ["ctranslate2_in_memory.py", "--model", model, "--data", arguments.data]
-    elif pair.theirs.startswith("openvino int"):
-        python, bits = arguments.openvino, pair.theirs[-1]
-        command = ["openvino_in_memory.py", "--model", model, "--data", arguments.data]
-        command += ["--bits", bits]
+    environment, asked = _SCRIPTS[pair.theirs]
+    command = [*asked, "--model", getattr(arguments, pair.model), "--data", arguments.data]
     for what in ("prefill", "decode"):
         if batch in pair.batches(what):
             command += [f"--{what}", batch]
+    python: Path = getattr(arguments, environment)
     return script(python, command, job, without_tiles=job.device != "cpu")
 
 

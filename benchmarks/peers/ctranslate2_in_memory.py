@@ -5,13 +5,13 @@ checkpoint (OPT) is converted into --data when it is not there yet. Prompts of a
 decoding goes on from one prompt whose state CTranslate2 keeps, so that only decoding is timed.
 """
 
-import argparse
 import json
 import random
 import time
 from pathlib import Path
 
 import ctranslate2
+import rates
 from ctranslate2.converters import TransformersConverter
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -90,26 +90,15 @@ class Bench:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--new", type=int, default=32)
-    parser.add_argument("--prefill", type=int, nargs="*", default=[])
-    parser.add_argument("--decode", type=int, nargs="*", default=[])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=3)
-    arguments = parser.parse_args()
+    arguments = rates.options(__doc__).parse_args()
     folder = converted(arguments.model, arguments.data)
     bench = Bench(folder, arguments.prompt, arguments.threads)
     bench.decode(1, 1)  # computes the shared prompt
     for _ in range(arguments.runs):
         for batch in arguments.prefill:
-            told = {"what": "prefill", "batch": batch, "rate": bench.prefill(batch)}
-            print(json.dumps(told), flush=True)
+            rates.tell("prefill", batch, bench.prefill(batch))
         for batch in arguments.decode:
-            told = {"what": "decode", "batch": batch, "rate": bench.decode(batch, arguments.new)}
-            print(json.dumps(told), flush=True)
+            rates.tell("decode", batch, bench.decode(batch, arguments.new))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ asked bits: 8 symmetric per row, or 4 asymmetric in groups of 64. The model keep
 batch decodes after a prefill of as many equal prompts, which is not timed.
 """
 
-import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import openvino
+import rates
 import torch
 from openvino import opset13 as opset
 from optimum.intel import OVModelForCausalLM, OVWeightQuantizationConfig
@@ -62,16 +61,8 @@ def decode_rate(model: Any, prompt: torch.Tensor, batch: int, steps: int) -> flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = rates.options(__doc__)
     parser.add_argument("--bits", type=int, choices=(4, 8), required=True)
-    parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--new", type=int, default=32)
-    parser.add_argument("--prefill", type=int, nargs="*", default=[])
-    parser.add_argument("--decode", type=int, nargs="*", default=[])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     folder = exported(arguments.model, arguments.data, arguments.bits)
     told = {"INFERENCE_NUM_THREADS": str(arguments.threads), "PERFORMANCE_HINT": "LATENCY"}
@@ -80,17 +71,14 @@ def main() -> None:
     model.compile()
     for run in range(arguments.runs + 1):
         torch.manual_seed(run)
+        tell = rates.tell if run > 0 else lambda *_: None  # the first calls prepare
         for batch in arguments.prefill:
             ids = torch.randint(4, 50000, (batch, arguments.prompt))
             _, seconds = step(model, ids, None, 0)
-            rate = batch * arguments.prompt / seconds
-            if run > 0:  # the first call prepares
-                print(json.dumps({"what": "prefill", "batch": batch, "rate": rate}), flush=True)
+            tell("prefill", batch, ids.numel() / seconds)
         for batch in arguments.decode:
             prompt = torch.randint(4, 50000, (1, arguments.prompt))
-            rate = decode_rate(model, prompt, batch, arguments.new)
-            if run > 0:
-                print(json.dumps({"what": "decode", "batch": batch, "rate": rate}), flush=True)
+            tell("decode", batch, decode_rate(model, prompt, batch, arguments.new))
 
 
 if __name__ == "__main__":

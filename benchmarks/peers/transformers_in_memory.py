@@ -4,13 +4,11 @@ Runs in an environment with torch and transformers; knows nothing of Penstock. T
 computed once and repeated for every row of a batch, so that only decoding is timed.
 """
 
-import argparse
 import copy
-import json
 import time
-from pathlib import Path
 from typing import Any
 
+import rates
 import torch
 from transformers import AutoModelForCausalLM
 
@@ -36,15 +34,7 @@ def decode_seconds(model: Any, prompt: Any, batch: int, steps: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--new", type=int, default=16)
-    parser.add_argument("--prefill", type=int, nargs="*", default=[])
-    parser.add_argument("--decode", type=int, nargs="*", default=[])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=3)
-    arguments = parser.parse_args()
+    arguments = rates.options(__doc__).parse_args()
     torch.set_num_threads(arguments.threads)
     model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.bfloat16)
     with torch.inference_mode():
@@ -53,13 +43,11 @@ def main() -> None:
             for batch in arguments.prefill:
                 ids = torch.randint(4, model.config.vocab_size - 8, (batch, arguments.prompt))
                 _, seconds = timed(model, input_ids=ids)
-                told = {"what": "prefill", "batch": batch, "rate": ids.numel() / seconds}
-                print(json.dumps(told), flush=True)
+                rates.tell("prefill", batch, ids.numel() / seconds)
             for batch in arguments.decode:
                 ids = torch.randint(4, model.config.vocab_size - 8, (1, arguments.prompt))
                 seconds = decode_seconds(model, ids, batch, arguments.new)
-                rate = batch * arguments.new / seconds
-                print(json.dumps({"what": "decode", "batch": batch, "rate": rate}), flush=True)
+                rates.tell("decode", batch, batch * arguments.new / seconds)
 
 
 if __name__ == "__main__":
