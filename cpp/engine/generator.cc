@@ -278,21 +278,34 @@ void Generator::add_busiest_lane() {
   counts_.busiest_seconds += busiest;
 }
 
-std::vector<Event> Generator::collect(const std::vector<Row*>& rows, const SweepPlan& sweep) {
-  settle_prefixes();
-  std::vector<Event> events;
+// The rows that took part in a sweep, in the order of its spans.
+std::vector<Generator::Ride> Generator::rides_of(const std::vector<Row*>& rows,
+                                                 const SweepPlan& sweep) {
   std::vector<const SpanPlan*> spans;
   for (const BatchPlan& batch : sweep.batches) {
     for (const SpanPlan& span : batch.spans) spans.push_back(&span);
   }
-  std::vector<TokenChoice> choices = choose_tokens(rows, spans);
-  size_t next = 0, next_choice = 0;
-  int64_t logits_row = 0, score = 0;
-  for (Row* each : rows) {
-    Row& row = *each;
+  std::vector<Ride> rides;
+  int64_t logits_row = 0;
+  for (Row* row : rows) {
+    if (row->riding == 0) continue;
+    rides.push_back({row, spans.at(rides.size()), logits_row});
+    logits_row += rides.back().span->logits_rows();
+  }
+  return rides;
+}
+
+std::vector<Event> Generator::collect(const std::vector<Row*>& rows, const SweepPlan& sweep) {
+  settle_prefixes();
+  const std::vector<Ride> rides = rides_of(rows, sweep);
+  std::vector<TokenChoice> choices = choose_tokens(rides);
+  std::vector<Event> events;
+  size_t next_choice = 0;
+  int64_t score = 0;
+  for (const auto& [rider, span_plan, logits_row] : rides) {
+    Row& row = *rider;
+    const SpanPlan& span = *span_plan;
     const int64_t taken = row.riding;
-    if (taken == 0) continue;
-    const SpanPlan& span = *spans.at(next++);
     row.cached += taken;
     row.kv.length = row.cached;
     counts_.prompt_tokens +=
@@ -302,7 +315,6 @@ std::vector<Event> Generator::collect(const std::vector<Row*>& rows, const Sweep
     event.request = row.id;
     if (row.request.all_logits) collect_logits(row, span, logits_row);
     if (span.want == Want::last) add_token(row, std::move(choices.at(next_choice++)), event);
-    logits_row += span.logits_rows();
     score += static_cast<int64_t>(span.targets.size());
     const bool read = row.cached >= row.prompt_tokens;
     if (read && row.scores() && !row.prompt_logprobs.empty()) {
@@ -339,25 +351,18 @@ std::span<const int32_t> Generator::eos(const Row& row) const {
 }
 
 // Of the rows that want one, in their order.
-std::vector<TokenChoice> Generator::choose_tokens(const std::vector<Row*>& rows,
-                                                  const std::vector<const SpanPlan*>& spans) {
+std::vector<TokenChoice> Generator::choose_tokens(const std::vector<Ride>& rides) {
   std::vector<RowLogits> wanted;
-  size_t next = 0;
-  int64_t logits_row = 0;
-  for (const Row* row : rows) {
-    if (row->riding == 0) continue;
-    const SpanPlan& span = *spans.at(next++);
-    if (span.want == Want::last) {
-      const std::span<const int32_t> all = row->tokens;
-      RowLogits one{parts_.runner->logits(logits_row), {}};
-      one.input.sampling = &row->request.sampling;
-      one.input.prompt = all.first(row->prompt_tokens);
-      one.input.generated = all.subspan(row->prompt_tokens);
-      one.input.stop_tokens = row->request.sampling.stop_token_ids;
-      one.input.eos = eos(*row);
-      wanted.push_back(one);
-    }
-    logits_row += span.logits_rows();
+  for (const auto& [row, span, logits_row] : rides) {
+    if (span->want != Want::last) continue;
+    const std::span<const int32_t> all = row->tokens;
+    RowLogits one{parts_.runner->logits(logits_row), {}};
+    one.input.sampling = &row->request.sampling;
+    one.input.prompt = all.first(row->prompt_tokens);
+    one.input.generated = all.subspan(row->prompt_tokens);
+    one.input.stop_tokens = row->request.sampling.stop_token_ids;
+    one.input.eos = eos(*row);
+    wanted.push_back(one);
   }
   return sampler_.choose(wanted);
 }

@@ -54,6 +54,12 @@ class Generator {
 
  private:
   using RowPointer = std::unique_ptr<Row>;
+  struct Ride {
+    Row* row;
+    const SpanPlan* span;
+    int64_t logits_row;  // its first
+  };
+  static std::vector<Ride> rides_of(const std::vector<Row*>& rows, const SweepPlan& sweep);
   void check_request(const Request& request) const;
   void check_room(const Row& row) const;
   RowPointer make_row(const Request& request);
@@ -72,8 +78,7 @@ class Generator {
   std::vector<Event> collect(const std::vector<Row*>& rows, const SweepPlan& sweep);
   void collect_scores(Row& row, const SpanPlan& span, int64_t first_score) const;
   void collect_logits(Row& row, const SpanPlan& span, int64_t first_logits) const;
-  std::vector<TokenChoice> choose_tokens(const std::vector<Row*>& rows,
-                                         const std::vector<const SpanPlan*>& spans);
+  std::vector<TokenChoice> choose_tokens(const std::vector<Ride>& rides);
   void add_token(Row& row, TokenChoice choice, Event& event);
   void finish(Row& row, Event& event, const char* reason);
   void remove_finished();

@@ -5,7 +5,7 @@
 namespace penstock {
 namespace {
 
-constexpr int64_t kLogitsWorthAThread = 1 << 16;  // fewer are looked at sooner than a thread wakes
+constexpr int64_t kLogitsWorthThreads = 1 << 17;  // fewer are looked at sooner than one wakes
 
 }  // namespace
 
@@ -24,7 +24,7 @@ std::vector<TokenChoice> RowSampler::choose(const std::vector<RowLogits>& rows) 
     }
   };
   const auto count = static_cast<int64_t>(rows.size());
-  if (count * vocab_ >= 2 * kLogitsWorthAThread) {
+  if (count * vocab_ >= kLogitsWorthThreads) {
     pool_.parallel().for_each(count, choose);
   } else {
     for (int64_t row = 0; row < count; ++row) choose(row, 0);
