@@ -38,7 +38,7 @@ Executor::Executor(const ExecutorParts& parts)
   if (parts_.memory->exchange_slots == 0) return;
   Context& context = *parts_.context;
   host_attention_ = std::make_unique<HostAttention>(HostAttention::Parts{
-      &context.lanes, parts_.spec, parts_.memory->kv, parts_.memory->exchange,
+      &context.lanes, parts_.spec, parts_.memory->kv, parts_.exact, parts_.memory->exchange,
       context.device->info().isa, parts_.policy->threads, &context.host, context.host_compute});
 }
 

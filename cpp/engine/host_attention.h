@@ -20,6 +20,7 @@ class HostAttention {
     LaneSet* lanes;
     const ModelSpec* spec;
     KvLayout kv;
+    bool exact;  // of AttentionParams
     ExchangeLayout exchange;
     std::string_view isa;
     int threads;

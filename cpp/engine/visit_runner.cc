@@ -252,7 +252,8 @@ void VisitRunner::append(Call& call) {
 
 void VisitRunner::attend(Call& call, const std::vector<SpanView>& spans) {
   if (spans.empty()) return;
-  AttentionParams params = attention_params(*parts_.spec, call.module.layer, parts_.kv);
+  AttentionParams params =
+      attention_params(*parts_.spec, call.module.layer, parts_.kv, parts_.exact);
   params.spans = spans.data();
   params.span_count = static_cast<int32_t>(spans.size());
   params.q = reg(call, Reg::q);
@@ -265,8 +266,9 @@ void VisitRunner::attend(Call& call, const std::vector<SpanView>& spans) {
   submit(call, params);
 }
 
-AttentionParams attention_params(const ModelSpec& spec, int layer, const KvLayout& kv) {
+AttentionParams attention_params(const ModelSpec& spec, int layer, const KvLayout& kv, bool exact) {
   AttentionParams params;
+  params.exact = exact;
   params.layout = kv;
   params.heads = spec.attention.heads;
   params.scale = spec.attention.scale;

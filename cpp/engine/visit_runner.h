@@ -38,7 +38,7 @@ struct VisitBinding {
 };
 
 // What attention is in a layer of the model; spans, queries and output are left open.
-AttentionParams attention_params(const ModelSpec& spec, int layer, const KvLayout& kv);
+AttentionParams attention_params(const ModelSpec& spec, int layer, const KvLayout& kv, bool exact);
 
 class VisitRunner {
  public:

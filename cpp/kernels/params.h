@@ -155,7 +155,10 @@ struct KvAppendParams {
 };
 
 // out[row, head] = softmax(scale * q . K) V over keys max(0, t - window + 1) .. t of the row's own
-// sequence, t its position. Keys and values are read as stored. Per row and head: one state (max,
+// sequence, t its position. Keys and values are read as stored. With bf16 ones, queries and softmax
+// weights may be rounded to bf16 (where the ISA has dot products of bf16); with quantised ones they
+// are rounded to 2 * 16319 + 1 steps of their largest: a query by group of kKvGroup, weights times
+// the values' scales by segment. Per row and head: one state (max,
 // sum, output) per absolute segment of 256 keys, folded left to right by fold_state
 // (attention_state.h).
 //
@@ -173,6 +176,7 @@ struct AttentionParams {
   int heads = 0;  // query heads; heads % kv_heads == 0
   float scale = 1.0f;
   int32_t window = 0;  // 0: none
+  bool exact = false;  // queries and weights of raw keys and values stay fp32
   float* out = nullptr;
   int64_t out_stride = 0;
   AttentionState* states = nullptr;  // [rows of the micro-batch, heads]; of spans in parts only

@@ -70,12 +70,21 @@ int64_t KvLayout::code_bytes() const {
 }
 
 KvPlace KvLayout::place(bool value, int head, int token) const {
-  const int64_t block = value ? 1 : key_block(), in_block = token % block;
   const int64_t base = (value ? half_bytes() : 0) + head * head_bytes();
-  return {.codes = base + (token - in_block) * code_bytes() + in_block * 4,
-          .params =
-              base + page_tokens * code_bytes() + (token - in_block) * param_bytes() + in_block * 4,
-          .stride = block * 4};
+  const int64_t in_block = token % kKeyBlock, in_word = token % value_block();
+  const int64_t params =
+      base + page_tokens * code_bytes() + (token - in_block) * param_bytes() + in_block * 4;
+  if (!value) {
+    return {base + (token - in_block) * code_bytes() + in_block * 4, 4, 4 * kKeyBlock, params};
+  }
+  const int64_t part_bytes = 4 / value_block();
+  return {base + (token - in_word) * code_bytes() + in_word * part_bytes, part_bytes, 4, params};
+}
+
+int KvLayout::value_block() const {
+  const QuantFormat& row = penstock::format(format);
+  if (row.quantised()) return 4;
+  return row.raw == DType::bf16 ? 2 : 1;
 }
 
 namespace {
@@ -88,15 +97,23 @@ struct TokenWords {
   std::vector<std::byte> codes, params;
 };
 
-void scatter(const std::vector<std::byte>& words, std::byte* to, int64_t stride) {
-  for (size_t w = 0; w < words.size() / 4; ++w, to += stride) {
-    std::memcpy(to, words.data() + w * 4, 4);
+// Parts of equal size that are `stride` bytes from each other in a page.
+struct Parts {
+  int64_t bytes, stride;
+};
+constexpr Parts kParams{4, 4 * kKeyBlock};
+
+void scatter(const std::vector<std::byte>& words, const Parts& parts, std::byte* to) {
+  const auto size = static_cast<size_t>(parts.bytes);
+  for (size_t at = 0; at < words.size(); at += size, to += parts.stride) {
+    std::memcpy(to, words.data() + at, size);
   }
 }
 
-void gather(const std::byte* from, int64_t stride, std::vector<std::byte>& words) {
-  for (size_t w = 0; w < words.size() / 4; ++w, from += stride) {
-    std::memcpy(words.data() + w * 4, from, 4);
+void gather(const std::byte* from, const Parts& parts, std::vector<std::byte>& words) {
+  const auto size = static_cast<size_t>(parts.bytes);
+  for (size_t at = 0; at < words.size(); at += size, from += parts.stride) {
+    std::memcpy(words.data() + at, from, size);
   }
 }
 
@@ -119,16 +136,16 @@ void kv_store_scalar(const KvLayout& layout, std::byte* page, KvSlot slot, const
     store_group(in + begin, count, params, real,
                 reinterpret_cast<uint8_t*>(words.codes.data()) + begin * format.bits / 8);
   }
-  scatter(words.codes, page + place.codes, place.stride);
-  scatter(words.params, page + place.params, place.stride);
+  scatter(words.codes, {place.part_bytes, place.stride}, page + place.codes);
+  scatter(words.params, kParams, page + place.params);
 }
 
 void kv_load_scalar(const KvLayout& layout, const std::byte* page, KvSlot slot, float* out) {
   const QuantFormat& format = penstock::format(layout.format);
   const KvPlace place = layout.place(slot.value, slot.head, slot.token);
   TokenWords words(layout);
-  gather(page + place.codes, place.stride, words.codes);
-  gather(page + place.params, place.stride, words.params);
+  gather(page + place.codes, {place.part_bytes, place.stride}, words.codes);
+  gather(page + place.params, kParams, words.params);
   const std::byte *codes = words.codes.data(), *params = words.params.data();
   for (int i = 0; i < layout.head_dim; ++i) {
     if (!format.quantised()) {

@@ -4,10 +4,12 @@
 //   codes   code_bytes / 4 words            raw: head_dim elements; int8: head_dim bytes; int4:
 //                                           nibbles, even index in the low one; zeros at the end
 //   params  groups words                    scale in the low half
-// Values lie token after token: [page_tokens][words]. Keys lie in blocks of kKeyBlock tokens (the
-// whole page if it is smaller), words of the same place side by side: [blocks][words][kKeyBlock],
-// so that one load gives the same part of as many keys as a vector has lanes.
-// int8: value = s * (q - 128); int4: value = bias + s * q. Groups of 64 along head_dim.
+// Codes of keys and params lie in blocks of kKeyBlock tokens, words of the same place side by side:
+// [blocks][words][kKeyBlock], so that one load gives the same part of as many keys as a vector has
+// lanes. Codes of values lie in blocks of value_block() tokens, parts of the same place side by
+// side in a word: [blocks][parts][value_block()] with parts of 4 / value_block() bytes, so that a
+// word holds what a dot product takes of as many tokens. int8: value = s * (q - 128); int4: value =
+// bias + s * q. Groups of 64 along head_dim.
 #pragma once
 
 #include <cstddef>
@@ -21,16 +23,18 @@ inline constexpr int kKvGroup = 64;
 inline constexpr int kKeyBlock = 16;
 inline constexpr int kMostHeadDim = 4096;  // what kernels have room for
 
-// Where the words of one token and head are in a page: word w at codes + w * stride; bytes.
+// Where one token and head is in a page, in bytes: part i of its codes, part_bytes long, at codes +
+// i * stride; word w of its params at params + w * 4 * kKeyBlock.
 struct KvPlace {
-  int64_t codes = 0, params = 0, stride = 4;
+  int64_t codes = 0, part_bytes = 4, stride = 4;
+  int64_t params = 0;
 };
 
 struct KvLayout {
   FormatId format = 0;
   int kv_heads = 0;
   int head_dim = 0;
-  int page_tokens = 32;  // divides 256
+  int page_tokens = 32;  // a multiple of kKeyBlock that divides 256
 
   int64_t groups() const {
     return penstock::format(format).quantised() ? (head_dim + kKvGroup - 1) / kKvGroup : 0;
@@ -40,7 +44,7 @@ struct KvLayout {
   int64_t head_bytes() const { return page_tokens * (code_bytes() + param_bytes()); }
   int64_t half_bytes() const { return kv_heads * head_bytes(); }
   int64_t page_bytes() const { return 2 * half_bytes(); }
-  int key_block() const { return page_tokens < kKeyBlock ? page_tokens : kKeyBlock; }
+  int value_block() const;  // tokens
   // `value`: false for K, true for V.
   KvPlace place(bool value, int head, int token) const;
 };

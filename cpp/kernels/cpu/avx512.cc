@@ -24,5 +24,8 @@ void overlay_avx512(KernelTable& table) { avx512_kernels::overlay(table); }
 void gemm_avx512(const GemmParams& params, const KernelContext& context) {
   avx512_kernels::gemm(params, context);
 }
+void attention_avx512(const AttentionParams& params, const KernelContext& context) {
+  avx512_kernels::attention(params, context);
+}
 
 }  // namespace penstock

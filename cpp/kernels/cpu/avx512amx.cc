@@ -17,7 +17,9 @@ namespace {
 
 #include "kernels/cpu/bodies/math.inl"
 
+#include "kernels/cpu/bodies/ahead.inl"
 #include "kernels/cpu/bodies/gemm_driver.inl"
+#include "kernels/cpu/bodies/multiply.inl"
 #include "kernels/cpu/bodies/raw_rows.inl"
 
 #include "kernels/cpu/bodies/gemm_f32.inl"
@@ -43,6 +45,10 @@ void gemm(const GemmParams& p, const KernelContext& context) {
 }  // namespace
 }  // namespace avx512amx_kernels
 
-void overlay_avx512amx(KernelTable& table) { table.gemm = avx512amx_kernels::gemm; }
+// The processors that have tiles are slower at dot products of bf16 pairs than at fp32 products.
+void overlay_avx512amx(KernelTable& table) {
+  table.gemm = avx512amx_kernels::gemm;
+  table.attention = attention_avx512;
+}
 
 }  // namespace penstock

@@ -1,10 +1,12 @@
-// bf16 GEMM for AVX-512 with bf16 dot products; compiled with these instruction sets.
+// GEMM and attention of bf16 for AVX-512 with bf16 dot products; compiled with these instruction
+// sets.
 #include <immintrin.h>
 
 // GCC 12 takes the deliberately undefined operand of its own intrinsics for a mistake.
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
 
+#include "kernels/attention_state.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/views.h"
 
@@ -16,64 +18,35 @@ namespace {
 
 #include "kernels/cpu/bodies/math.inl"
 
+// clang-format off: each file uses the ones above it
 #include "kernels/cpu/bodies/gemm_driver.inl"
+#include "kernels/cpu/bodies/ahead.inl"
+#include "kernels/cpu/bodies/multiply.inl"
 #include "kernels/cpu/bodies/raw_rows.inl"
+// clang-format on
 
 #include "kernels/cpu/bodies/gemm_f32.inl"
 
 #include "kernels/cpu/bodies/gemm_bf16.inl"
 
-inline vf dot_pairs(vf sum, vf weights, vi input) {
-  return _mm512_dpbf16_ps(sum, (__m512bh)weights, (__m512bh)input);
-}
-
-// Input rows first + [0, kRows).
-template <int kRows>
-__attribute__((noinline)) void multiply_pairs(const PairProduct& p, int64_t first, Ahead& ahead) {
-  const float* w = p.w;
-  RowPointers<kRows> x(p.x + first * p.x_stride, p.x_stride);
-  float* sums = p.sums + first * kTileWidth;
-  vf acc[kRows][kRowVectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kRowVectors; ++v) acc[i][v] = vload(sums + i * kTileWidth + v * kLanes);
-  }
-  for (int64_t d = 0; d < p.pairs;) {
-    ahead.touch();
-    for (const int64_t end = at_most(p.pairs, d + kTurn); d < end; ++d, w += kTileWidth) {
-      vf weights[kRowVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kRowVectors; ++v) weights[v] = vload(w + v * kLanes);
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const vi input = vset_i(int_at(x[i]));
-#pragma GCC unroll 4
-        for (int v = 0; v < kRowVectors; ++v) acc[i][v] = dot_pairs(acc[i][v], weights[v], input);
-      }
-      x.step(4);
-    }
-  }
-  forget(sums);
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kRowVectors; ++v) vstore(sums + i * kTileWidth + v * kLanes, acc[i][v]);
-  }
-}
+// clang-format off: each file uses the ones above it
+#include "kernels/cpu/bodies/kv_places.inl"
+#include "kernels/cpu/bodies/attention_driver.inl"
+#include "kernels/cpu/bodies/attention_pairs.inl"
+// clang-format on
 
 struct DotPairs {
   static constexpr bool kStreams = true;
-  static vf add(vf sum, vf column, const std::byte* pair) {
-    return dot_pairs(sum, column, vset_i(int_at(pair)));
+  using Input = vi;
+  static Input input(const std::byte* pair) { return vset_i(int_at(pair)); }
+  static vf add(vf sum, vf column, Input input) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)column, (__m512bh)input);
   }
-  static int64_t turns(const PairProduct& product, int64_t rows) {
-    return turns_of(rows, product.pairs);
+  static int64_t turns(const Product& product, int64_t rows) {
+    return turns_of(rows, product.steps);
   }
-  static void multiply(const PairProduct& product, int64_t rows, Ahead& ahead) {
-    for_row_groups<kMaxRows>(rows, [&]<int kRows>(RowCount<kRows>, int64_t i) {
-      multiply_pairs<kRows>(product, i, ahead);
-    });
+  static void multiply(const Product& product, int64_t rows, Ahead& ahead) {
+    multiply_rows<DotPairs>(product, rows, &ahead);
   }
 };
 
@@ -83,9 +56,20 @@ void gemm(const GemmParams& p, const KernelContext& context) {
   run_gemm(GemmBf16<DotPairs>{view}, p, context);
 }
 
+void attention(const AttentionParams& p, const KernelContext& context) {
+  const KvView view = kv_view(p.layout);
+  if (p.exact || view.quantised || view.raw != DType::bf16 || view.head_dim % kLanes != 0) {
+    return attention_avx512(p, context);
+  }
+  run_attention<PairAttention<DotPairs>>(p, context);
+}
+
 }  // namespace
 }  // namespace avx512bf16_kernels
 
-void overlay_avx512bf16(KernelTable& table) { table.gemm = avx512bf16_kernels::gemm; }
+void overlay_avx512bf16(KernelTable& table) {
+  table.gemm = avx512bf16_kernels::gemm;
+  table.attention = avx512bf16_kernels::attention;
+}
 
 }  // namespace penstock

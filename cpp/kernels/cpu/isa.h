@@ -43,6 +43,7 @@ void overlay_avx512bf16(KernelTable& table);
 void overlay_avx512amx(KernelTable& table);
 // What the bf16 kernels leave to AVX-512.
 void gemm_avx512(const GemmParams& params, const KernelContext& context);
+void attention_avx512(const AttentionParams& params, const KernelContext& context);
 // Whether processor and operating system can run the files compiled for this ISA.
 bool runs_avx2();
 bool runs_avx512();

@@ -102,32 +102,6 @@ inline vi vload_u16(const void* p) {
 inline vi vload_u8(const void* p) {
   return _mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p)));
 }
-inline vi vload_nibbles(const void* p) {
-  int32_t four;
-  __builtin_memcpy(&four, p, 4);
-  const __m256i bytes = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(four));
-  return _mm256_and_si256(_mm256_or_si256(bytes, _mm256_slli_epi64(bytes, 28)),
-                          _mm256_set1_epi32(15));
-}
-// Byte kByte of each lane, less 128.
-template <int kByte>
-inline vf vbyte(vi words) {
-  const vi bytes = _mm256_and_si256(_mm256_srli_epi32(words, 8 * kByte), _mm256_set1_epi32(255));
-  return _mm256_cvtepi32_ps(_mm256_sub_epi32(bytes, _mm256_set1_epi32(128)));
-}
-// scale * nibble + bias of the lowest nibble of each lane; what is above it is ignored.
-struct Nibbles {
-  vf scale, bias;
-};
-inline Nibbles nibbles(float scale, float bias) { return {vset(scale), vset(bias)}; }
-inline vf vnibble(const Nibbles& values, vi words) {
-  const vi codes = _mm256_and_si256(words, _mm256_set1_epi32(15));
-  return vfma(values.scale, _mm256_cvtepi32_ps(codes), values.bias);
-}
-// As many words of 8 nibbles as there are lanes.
-inline vi vload_nibble_words(const void* p) {
-  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-}
 inline void vstore_f16(void* p, vf x) {
   _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_cvtps_ph(x, 0));
 }
@@ -141,6 +115,12 @@ inline void vstore_u16(void* p, vi x) { _mm_storeu_si128(static_cast<__m128i*>(p
 inline void vstore_u8(void* p, vi x) {
   const __m128i words = _mm_and_si128(pack16(x), _mm_set1_epi16(0xff));
   _mm_storel_epi64(static_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+}
+
+inline void vzip(vf& a, vf& b) {
+  const __m256 low = _mm256_unpacklo_ps(a, b), high = _mm256_unpackhi_ps(a, b);
+  a = _mm256_permute2f128_ps(low, high, 0x20);
+  b = _mm256_permute2f128_ps(low, high, 0x31);
 }
 
 inline void vtranspose(vf (&v)[8]) {

@@ -77,30 +77,6 @@ inline vi vload_u16(const void* p) {
 inline vi vload_u8(const void* p) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
 }
-// 4-bit codes, even index in the low nibble.
-inline vi vload_nibbles(const void* p) {
-  const __m512i bytes = _mm512_cvtepu8_epi64(_mm_loadl_epi64(static_cast<const __m128i*>(p)));
-  return _mm512_and_si512(_mm512_or_si512(bytes, _mm512_slli_epi64(bytes, 28)),
-                          _mm512_set1_epi32(15));
-}
-// Byte kByte of each lane, less 128.
-template <int kByte>
-inline vf vbyte(vi words) {
-  return _mm512_cvtepi32_ps(
-      _mm512_dpbusd_epi32(_mm512_set1_epi32(-128), words, _mm512_set1_epi32(1 << (8 * kByte))));
-}
-// scale * nibble + bias of the lowest nibble of each lane; what is above it is ignored.
-using Nibbles = __m512;  // the value of each code
-inline Nibbles nibbles(float scale, float bias) {
-  const __m512 codes = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  return _mm512_fmadd_ps(vset(scale), codes, vset(bias));
-}
-inline vf vnibble(Nibbles values, vi words) { return _mm512_permutexvar_ps(words, values); }
-// 8 words of 8 nibbles each, twice: the second time without the lower half of each word.
-inline vi vload_nibble_words(const void* p) {
-  const __m512i twice = _mm512_broadcast_i64x4(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
-  return _mm512_mask_srli_epi32(twice, 0xff00, twice, 16);
-}
 inline void vstore_f16(void* p, vf x) {
   _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph(x, 0));
 }
@@ -109,6 +85,14 @@ inline void vstore_u16(void* p, vi x) {
 }
 inline void vstore_u8(void* p, vi x) {
   _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
+}
+
+// Lanes of a and b by turns: a0 b0 a1 b1 ...
+inline void vzip(vf& a, vf& b) {
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512 first = _mm512_permutex2var_ps(a, low, b);
+  b = _mm512_permutex2var_ps(a, _mm512_add_epi32(low, _mm512_set1_epi32(8)), b);
+  a = first;
 }
 
 // Rows become columns: lane i of v[j] goes to lane j of v[i].

@@ -108,11 +108,6 @@ inline vi vload_u8(const void* p) {
   __builtin_memcpy(x, p, 4);
   return vi{x[0], x[1], x[2], x[3]};
 }
-inline vi vload_nibbles(const void* p) {
-  uint8_t x[2];
-  __builtin_memcpy(x, p, 2);
-  return vi{x[0] & 15u, uint32_t{x[0]} >> 4, x[1] & 15u, uint32_t{x[1]} >> 4};
-}
 // Moving the exponent up by a product makes normal and subnormal halves alike; infinities and NaN
 // are put in by hand.
 inline vf vload_f16(const void* p) {
@@ -124,25 +119,6 @@ inline vf vload_f16(const void* p) {
   const vi special = shifted | vset_i(0x7f800000) | quiet;
   const vi sign = (half & vset_i(0x8000)) << 16;
   return vfrom_bits(vselect_greater(magnitude, vset_i(0x7bff), special, scaled) | sign);
-}
-// Byte kByte of each lane, less 128.
-template <int kByte>
-inline vf vbyte(vi words) {
-  return vto_float(((words >> (8 * kByte)) & vset_i(255)) - vset_i(128));
-}
-// scale * nibble + bias of the lowest nibble of each lane; what is above it is ignored.
-struct Nibbles {
-  vf scale, bias;
-};
-inline Nibbles nibbles(float scale, float bias) { return {vset(scale), vset(bias)}; }
-inline vf vnibble(const Nibbles& values, vi words) {
-  return vfma(values.scale, vto_float(words & vset_i(15)), values.bias);
-}
-// As many words of 8 nibbles as there are lanes.
-inline vi vload_nibble_words(const void* p) {
-  vi words;
-  __builtin_memcpy(&words, p, sizeof words);
-  return words;
 }
 inline void vstore_f16(void* p, vf x) {
   uint16_t half[4];
@@ -158,6 +134,12 @@ inline void vstore_u8(void* p, vi x) {
   uint8_t out[4];
   for (int i = 0; i < 4; ++i) out[i] = static_cast<uint8_t>(x[i]);
   __builtin_memcpy(p, out, 4);
+}
+
+inline void vzip(vf& a, vf& b) {
+  const vf first = {a[0], b[0], a[1], b[1]};
+  b = vf{a[2], b[2], a[3], b[3]};
+  a = first;
 }
 
 inline void vtranspose(vf (&v)[4]) {

@@ -10,7 +10,7 @@ KvView kv_view(const KvLayout& layout) {
           .head_dim = layout.head_dim,
           .kv_heads = layout.kv_heads,
           .page_tokens = layout.page_tokens,
-          .key_block = layout.key_block(),
+          .value_block = layout.value_block(),
           .code_bytes = layout.code_bytes(),
           .param_bytes = layout.param_bytes(),
           .head_bytes = layout.head_bytes(),

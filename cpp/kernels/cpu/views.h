@@ -16,7 +16,7 @@ struct KvView {
   DType raw = DType::f32;
   int bits = 0;
   int head_dim = 0, kv_heads = 0, page_tokens = 0;
-  int key_block = 0;                        // tokens
+  int value_block = 0;                      // tokens
   int64_t code_bytes = 0, param_bytes = 0;  // one token, one head, K or V
   int64_t head_bytes = 0, half_bytes = 0;
 };

@@ -35,6 +35,7 @@ struct Case {
   int heads = 4, kv_heads = 2, head_dim = 64, page_tokens = 32;
   int window = 0;
   std::vector<int> lengths = {70};
+  bool exact = false;
 };
 
 // Rows of q, k and v for every token of every sequence.

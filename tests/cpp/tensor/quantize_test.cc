@@ -150,8 +150,8 @@ TEST(KvStore, ErrorIsAtMostHalfAStep) {
       kv_store_scalar(layout, page.data(), {true, 1, 15}, in.data());
       kv_load_scalar(layout, page.data(), {true, 1, 15}, out.data());
       for (int i = 0; i < dim; ++i) {
-        const float step = load_as_float(page.data() + layout.place(true, 1, 15).params,
-                                         DType::bf16, i / kKvGroup * 2);
+        const int64_t params = layout.place(true, 1, 15).params + i / kKvGroup * 4 * kKeyBlock;
+        const float step = load_as_float(page.data() + params, DType::bf16, 0);
         ASSERT_LE(std::abs(out[static_cast<size_t>(i)] - in[static_cast<size_t>(i)]),
                   0.500001f * step);
       }
@@ -186,23 +186,23 @@ TEST(KvStore, EveryTokenAndHeadHasItsOwnPlace) {
   }
 }
 
-// Every word of every token has four bytes of the page to itself, and nothing is left over.
+// Every part of every token has its bytes of the page to itself, and nothing is left over.
 TEST(KvStore, PlacesFillThePage) {
   for (const std::string_view name : {"fp32", "bf16", "int8", "int4"}) {
-    for (const int tokens : {1, 8, 16, 64}) {
+    for (const int tokens : {16, 64}) {
       for (const int dim : {7, 64, 80, 129}) {
         SCOPED_TRACE(testing::Message() << name << " " << tokens << " " << dim);
         const KvLayout layout{kv_format(name), 3, dim, tokens};
         std::vector<int> used(static_cast<size_t>(layout.page_bytes()));
-        const auto use = [&](int64_t at, int64_t words, int64_t stride) {
-          for (int64_t w = 0; w < words; ++w) {
-            for (int64_t b = 0; b < 4; ++b) ++used.at(static_cast<size_t>(at + w * stride + b));
+        const auto use = [&](int64_t at, int64_t bytes, int64_t part_bytes, int64_t stride) {
+          for (int64_t b = 0; b < bytes; ++b) {
+            ++used.at(static_cast<size_t>(at + b / part_bytes * stride + b % part_bytes));
           }
         };
         for (int slot = 0; slot < 2 * 3 * tokens; ++slot) {
           const KvPlace place = layout.place(slot % 2 == 1, slot / 2 % 3, slot / 6);
-          use(place.codes, layout.code_bytes() / 4, place.stride);
-          use(place.params, layout.param_bytes() / 4, place.stride);
+          use(place.codes, layout.code_bytes(), place.part_bytes, place.stride);
+          use(place.params, layout.param_bytes(), 4, 4 * kKeyBlock);
         }
         EXPECT_EQ(std::count(used.begin(), used.end(), 1), layout.page_bytes());
       }
@@ -210,13 +210,22 @@ TEST(KvStore, PlacesFillThePage) {
   }
 }
 
-// What a vector load of keys relies on.
-TEST(KvStore, KeysOfABlockLieSideBySide) {
+// What a vector load of keys and a dot product of values rely on.
+TEST(KvStore, TokensOfABlockLieSideBySide) {
   const KvLayout layout{kv_format("bf16"), 2, 64, 32};
   const KvPlace first = layout.place(false, 1, 16), next = layout.place(false, 1, 17);
   EXPECT_EQ(first.stride, 4 * kKeyBlock);
   EXPECT_EQ(next.codes - first.codes, 4);
-  EXPECT_EQ(layout.place(true, 1, 17).codes - layout.place(true, 1, 16).codes, 128);
+  const auto distance = [](std::string_view format, int token) {
+    const KvLayout values{kv_format(format), 2, 64, 32};
+    return values.place(true, 1, token + 1).codes - values.place(true, 1, token).codes;
+  };
+  EXPECT_EQ(distance("fp32", 16), 256);
+  EXPECT_EQ(distance("fp16", 16), 128);
+  EXPECT_EQ(distance("bf16", 16), 2);
+  EXPECT_EQ(distance("bf16", 17), 254);
+  EXPECT_EQ(distance("int8", 18), 1);
+  EXPECT_EQ(distance("int4", 19), 4 * 32 - 3);
 }
 
 TEST(KvStore, ConstantAndBrokenGroups) {

@@ -6,14 +6,20 @@
 #include "kernels/cpu/bodies/prepare.inl"
 #include "kernels/cpu/bodies/score.inl"
 #include "kernels/cpu/bodies/gemm_driver.inl"
+#include "kernels/cpu/bodies/ahead.inl"
+#include "kernels/cpu/bodies/multiply.inl"
 #include "kernels/cpu/bodies/raw_rows.inl"
 
 #include "kernels/cpu/bodies/gemm_f32.inl"
 #include "kernels/cpu/bodies/gemm_int.inl"
 #include "kernels/cpu/bodies/gemm.inl"
+#include "kernels/cpu/bodies/kv_places.inl"
 #include "kernels/cpu/bodies/kv.inl"
 #include "kernels/cpu/bodies/kv_readers.inl"
+#include "kernels/cpu/bodies/attention_driver.inl"
 #include "kernels/cpu/bodies/attention_few.inl"
+#include "kernels/cpu/bodies/attention_floats.inl"
+#include "kernels/cpu/bodies/attention_codes.inl"
 #include "kernels/cpu/bodies/attention.inl"
 // clang-format on
 

@@ -1,22 +1,14 @@
 // bf16 weights against bf16 inputs, two k at a time: weights as a tile [depth / 2][kTileWidth] of
 // pairs, zeros beyond depth. The ISA gives a type with
-//   static void multiply(const PairProduct&, int64_t rows, Ahead&)
+//   static void multiply(const Product&, int64_t rows, Ahead&)
 // that adds the product to the sums of `rows` input rows and asks for what is ahead meanwhile, and
-//   static int64_t turns(const PairProduct&, int64_t rows)
-// at how many turns at least. If kStreams, it multiplies single columns with the same result:
-//   static vf add(vf sum, vf column, const std::byte* pair)
+//   static int64_t turns(const Product&, int64_t rows)
+// at how many turns at least. If kStreams, it is an Add that multiplies single columns with the
+// same result.
 
 struct LoadPairs {
   static constexpr int64_t kBytes = 2, kWide = 2;
   static vf load(const std::byte* p) { return LoadF32::load(p); }
-};
-
-struct PairProduct {
-  const float* w;      // [pairs, up to a multiple of kLanes][kTileWidth]
-  const std::byte* x;  // rows of pairs, zeros up to a multiple of kTileK values
-  int64_t x_stride;    // bytes
-  int64_t pairs;
-  float* sums;  // [rows][kTileWidth]
 };
 
 template <class Pairs>
@@ -29,12 +21,16 @@ struct GemmBf16 {
   void tile(const Chunk& c, const TileRows& rows, const NextTile& next, float* sums) const {
     float* weights = static_cast<float*>(static_cast<void*>(c.scratch.tile));
     const RawTile<LoadPairs> tile(c, rows, view.row_bytes);
-    Ahead ahead(next, view.row_bytes, next.k_begin * 2, c.depth() * 2);
-    const InputSteps inputs{c.input_row(0) + c.k_begin * 2, c.p.input.stride_bytes};
+    Ahead ahead = ahead_of(next, view.row_bytes, next.k_begin * 2, c.depth() * 2);
+    const Product product{.w = weights,
+                          .x = c.input_row(0) + c.k_begin * 2,
+                          .x_stride = c.p.input.stride_bytes,
+                          .steps = blocks_of(c.depth(), 2),
+                          .sums = sums};
     if constexpr (Pairs::kStreams) {
-      if (c.few()) return stream_raw<Pairs>(tile, inputs, c.rows(), sums, ahead);
+      if (c.few())
+        return stream_raw<Pairs>(tile, {product.x, product.x_stride}, c.rows(), sums, ahead);
     }
-    const PairProduct product{weights, inputs.first, inputs.stride, blocks_of(c.depth(), 2), sums};
     ahead.spread(kRowVectors * tile.blocks() + Pairs::turns(product, c.rows()));
     fill_raw(tile, weights, ahead);
     Pairs::multiply(product, c.rows(), ahead);

@@ -4,7 +4,7 @@ constexpr int64_t kPairsOfStep = 16;
 
 // Up to 2 * kTileSide input rows; kTwo: more than kTileSide.
 template <bool kTwo>
-inline void multiply_pair_tiles(const PairProduct& p, int64_t first, Ahead& ahead) {
+inline void multiply_pair_tiles(const Product& p, int64_t first, Ahead& ahead) {
   constexpr int64_t kSumsStride = kTileWidth * sizeof(float);
   float* sums = p.sums + first * kTileWidth;
   float* lower_sums = sums + kTileSide * kTileWidth;
@@ -16,7 +16,7 @@ inline void multiply_pair_tiles(const PairProduct& p, int64_t first, Ahead& ahea
     _tile_loadd(2, lower_sums, kSumsStride);
     _tile_loadd(3, lower_sums + kTileSide, kSumsStride);
   }
-  for (int64_t pair = 0; pair < p.pairs; pair += kPairsOfStep) {
+  for (int64_t pair = 0; pair < p.steps; pair += kPairsOfStep) {
     ahead.touch();
     const float* w = p.w + pair * kTileWidth;
     _tile_loadd(6, w, kSumsStride);
@@ -40,10 +40,10 @@ inline void multiply_pair_tiles(const PairProduct& p, int64_t first, Ahead& ahea
 
 struct TilePairs {
   static constexpr bool kStreams = false;
-  static int64_t turns(const PairProduct& product, int64_t rows) {
-    return blocks_of(rows, 2 * kTileSide) * blocks_of(product.pairs, kPairsOfStep);
+  static int64_t turns(const Product& product, int64_t rows) {
+    return blocks_of(rows, 2 * kTileSide) * blocks_of(product.steps, kPairsOfStep);
   }
-  __attribute__((noinline)) static void multiply(const PairProduct& product, int64_t rows,
+  __attribute__((noinline)) static void multiply(const Product& product, int64_t rows,
                                                  Ahead& ahead) {
     for_tile_groups(rows, 4 * kPairsOfStep, [&](int64_t i, int64_t group) {
       if (group > kTileSide) {

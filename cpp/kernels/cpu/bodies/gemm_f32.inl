@@ -1,59 +1,5 @@
-// fp32 multiply-adds: weights of any format as a fp32 tile [depth][kTileWidth], inputs fp32 (or
-// bf16, widened).
-
-// sums[i][n] += sum over d of x[i][d] * w[d][n], d ascending, one multiply-add per step. Strides in
-// floats.
-struct Product {
-  const float* w;
-  int64_t w_stride;
-  const float* x;
-  int64_t x_stride;
-  int64_t depth;
-  float* sums;
-  int64_t sums_stride;
-};
-
-// Rows first + [0, kRows) of a product.
-template <int kRows>
-__attribute__((noinline)) void multiply_tile(const Product& p, int64_t first, Ahead* ahead) {
-  const float* w = p.w;
-  float* sums = p.sums + first * p.sums_stride;
-  const int64_t w_stride = p.w_stride, sums_stride = p.sums_stride;
-  RowPointers<kRows> x(bytes_of(p.x + first * p.x_stride), p.x_stride * 4);
-  vf acc[kRows][kRowVectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kRowVectors; ++v) acc[i][v] = vload(sums + i * sums_stride + v * kLanes);
-  }
-  for (int64_t d = 0; d < p.depth;) {
-    if (ahead != nullptr) ahead->touch();
-    for (const int64_t end = at_most(p.depth, d + kTurn); d < end; ++d, w += w_stride) {
-      vf weights[kRowVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kRowVectors; ++v) weights[v] = vload(w + v * kLanes);
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const vf input = vset(float_at(x[i]));
-#pragma GCC unroll 4
-        for (int v = 0; v < kRowVectors; ++v) acc[i][v] = vfma(input, weights[v], acc[i][v]);
-      }
-      x.step(4);
-    }
-  }
-  forget(sums);
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kRowVectors; ++v) vstore(sums + i * sums_stride + v * kLanes, acc[i][v]);
-  }
-}
-
-// Asks for what is ahead meanwhile, if it is told.
-inline void multiply_rows(const Product& p, int64_t rows, Ahead* ahead = nullptr) {
-  for_row_groups<kMaxRows>(
-      rows, [&]<int kRows>(RowCount<kRows>, int64_t i) { multiply_tile<kRows>(p, i, ahead); });
-}
+// Weights of any format against fp32 inputs (or bf16 ones, widened): a fp32 tile
+// [depth][kTileWidth].
 
 // The 16-row tile that vector `v` of a kernel tile lies in, and the vector's first row in it.
 // Vectors past the panel's last tile repeat it and are never stored.
@@ -108,12 +54,6 @@ inline void fill_packed(const WeightView& view, const TileRows& rows, int64_t k_
   }
 }
 
-struct MultiplyAdd {
-  static vf add(vf sum, vf column, const std::byte* input) {
-    return vfma(vset(float_at(input)), column, sum);
-  }
-};
-
 struct GemmF32 {
   WeightView view;
   bool widen;  // inputs are bf16
@@ -133,21 +73,22 @@ struct GemmF32 {
     float* weights = static_cast<float*>(static_cast<void*>(c.scratch.tile));
     const float* x = widen ? inputs(c) : input_values(c);
     const int64_t stride = widen ? kInputStride : c.p.input.stride_bytes / 4;
-    const Product product{weights, kTileWidth, x, stride, c.depth(), sums, kTileWidth};
+    const Product product{
+        .w = weights, .x = bytes_of(x), .x_stride = stride * 4, .steps = c.depth(), .sums = sums};
     if (view.quantised) {
       fill_packed(view, rows, c.k_begin, c.depth(), weights);
-      return multiply_rows(product, c.rows());
+      return multiply_rows<MultiplyAdd>(product, c.rows());
     }
     with_loader(view.raw, [&]<class Load>(Load) {
       const RawTile<Load> tile(c, rows, view.row_bytes);
-      Ahead ahead(next, view.row_bytes, next.k_begin * Load::kBytes, c.depth() * Load::kBytes);
+      Ahead ahead =
+          ahead_of(next, view.row_bytes, next.k_begin * Load::kBytes, c.depth() * Load::kBytes);
       if (c.few()) {
-        const InputSteps inputs{bytes_of(x), stride * 4};
-        return stream_raw<MultiplyAdd>(tile, inputs, c.rows(), sums, ahead);
+        return stream_raw<MultiplyAdd>(tile, {product.x, product.x_stride}, c.rows(), sums, ahead);
       }
       ahead.spread(kRowVectors * tile.blocks() + turns_of(c.rows(), c.depth()));
       fill_raw(tile, weights, ahead);
-      multiply_rows(product, c.rows(), &ahead);
+      multiply_rows<MultiplyAdd>(product, c.rows(), &ahead);
     });
   }
 

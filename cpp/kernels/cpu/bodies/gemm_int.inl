@@ -32,15 +32,20 @@ struct InputBlock {
 template <int kRows>
 using RowDots = Dots[kRows][kRowVectors];
 
-// The codes of `depth` k against kRows input rows.
+struct CodeRows {
+  const std::byte* first;
+  int64_t stride;
+};
+
+// The codes of `depth` k against kRows rows of bytes.
 template <int kRows, int kBits>
-inline void add_dots(const WeightBlock& w, const InputBlock& x, int64_t depth,
-                     RowDots<kRows>& dots) {
+inline void add_dots(const std::byte* const (&weights_at)[kRowVectors], const CodeRows& rows,
+                     int64_t depth, RowDots<kRows>& dots) {
   constexpr int kWord = kBits == 8 ? 4 : 8;
   const std::byte* codes_at[kRowVectors];
 #pragma GCC unroll 4
-  for (int v = 0; v < kRowVectors; ++v) codes_at[v] = w.codes[v];
-  RowPointers<kRows> at(x.codes, x.stride);
+  for (int v = 0; v < kRowVectors; ++v) codes_at[v] = weights_at[v];
+  RowPointers<kRows> at(rows.first, rows.stride);
   for (int64_t k = 0; k < depth; k += kWord, at.step(kWord)) {
     Codes codes[kRowVectors];
 #pragma GCC unroll 4
@@ -191,7 +196,7 @@ __attribute__((noinline)) void multiply_blocks(const IntTile<kBits>& tile, int64
 #pragma GCC unroll 4
       for (int v = 0; v < kRowVectors; ++v) dots[i][v] = (Dots)vset_i(kDotsBits);
     }
-    add_dots<kRows, kCodeBits>(w, x, input.block, dots);
+    add_dots<kRows, kCodeBits>(w.codes, {x.codes, x.stride}, input.block, dots);
     scale_dots<kRows, kBits>(w, x, dots, sums);
   }
 }

@@ -1,95 +1,5 @@
-// kv_append, and values of the KV cache as fp32.
+// kv_append: the same steps as kv_store_scalar.
 
-// Values of one token and head; for keys, bytes of the page that are as many and as near.
-struct KvRow {
-  std::byte* codes;
-  std::byte* params;
-};
-inline KvRow kv_row(const KvView& view, std::byte* const* pages, bool value, int64_t head,
-                    int64_t position) {
-  const int64_t token = position % view.page_tokens;
-  std::byte* base =
-      pages[position / view.page_tokens] + (value ? view.half_bytes : 0) + head * view.head_bytes;
-  return {base + token * view.code_bytes,
-          base + view.page_tokens * view.code_bytes + token * view.param_bytes};
-}
-
-// One key: word w is at codes + w * stride.
-struct KeyPlace {
-  std::byte* codes;
-  std::byte* params;
-  int64_t stride;
-};
-inline KeyPlace key_place(const KvView& view, std::byte* const* pages, int64_t head,
-                          int64_t position) {
-  const int64_t token = position % view.page_tokens, in_block = token % view.key_block;
-  std::byte* base = pages[position / view.page_tokens] + head * view.head_bytes;
-  std::byte* params = base + view.page_tokens * view.code_bytes;
-  return {base + (token - in_block) * view.code_bytes + in_block * 4,
-          params + (token - in_block) * view.param_bytes + in_block * 4, view.key_block * 4};
-}
-
-// Keys or values of one head.
-struct KvColumn {
-  const KvView& view;
-  std::byte* const* pages;
-  bool value;
-  int64_t head;
-};
-// Rows of the tokens [begin, end).
-inline void kv_rows(const KvColumn& c, int64_t begin, int64_t end, KvRow* rows) {
-  for (int64_t token = begin; token < end;) {
-    KvRow row = kv_row(c.view, c.pages, c.value, c.head, token);
-    const int64_t page_end = at_most(end, (token / c.view.page_tokens + 1) * c.view.page_tokens);
-    for (; token < page_end; ++token, ++rows) {
-      *rows = row;
-      row.codes += c.view.code_bytes;
-      row.params += c.view.param_bytes;
-    }
-  }
-}
-
-// ---- Reading ----
-inline vf int8_values(vi codes, float scale) {
-  return vmul(vset(scale), vto_float(vsub_i(codes, vset_i(128))));
-}
-inline vf int4_values(vi codes, float scale, float bias) {
-  return vfma(vset(scale), vto_float(codes), vset(bias));
-}
-
-inline vi kv_codes(const std::byte* p, int bits, int64_t n) {
-  alignas(64) std::byte part[kLanes * 4];
-  if (n < kLanes) {
-    __builtin_memset(part, 0, sizeof part);
-    __builtin_memcpy(part, p, static_cast<size_t>(bits == 8 ? n : (n + 1) / 2));
-    p = part;
-  }
-  return bits == 8 ? vload_u8(p) : vload_nibbles(p);
-}
-
-void load_quantised_row(const KvView& view, const KvRow& row, float* out) {
-  for (int64_t i = 0; i < view.head_dim; i += kLanes) {
-    const int64_t group = i / kKvGroup, left = view.head_dim - i;
-    const float scale = bf16_at(row.params, group * 2);
-    const vi codes = kv_codes(row.codes + i * view.bits / 8, view.bits, left);
-    const vf x = view.bits == 8 ? int8_values(codes, scale)
-                                : int4_values(codes, scale, bf16_at(row.params, group * 2 + 1));
-    vstore_n(out + i, x, left);
-  }
-}
-
-// head_dim values of one token and head.
-void load_kv_row(const KvView& view, const KvRow& row, float* out) {
-  if (view.quantised) return load_quantised_row(view, row, out);
-  with_loader(view.raw, [&]<class Load>(Load) {
-    for (int64_t i = 0; i < view.head_dim; i += kLanes) {
-      const int64_t left = view.head_dim - i;
-      vstore_n(out + i, load_up_to<Load>(row.codes + i * Load::kBytes, left), left);
-    }
-  });
-}
-
-// ---- Writing: the same steps as kv_store_scalar ----
 KvGroupParams group_params(const float* x, int64_t count, bool real) {
   const vf inf = vset(__builtin_inff());
   vf low = inf, high = vsub(vzero(), inf);
@@ -115,7 +25,8 @@ void group_codes(const float* x, int64_t count, const KvGroupParams& params, boo
   }
 }
 
-void store_kv_row(const KvView& view, const KvRow& row, const float* x) {
+// One token and head, its words one after the other.
+void store_words(const KvView& view, const KvAt& row, const float* x) {
   __builtin_memset(row.codes + view.code_bytes - 4, 0, 4);
   if (!view.quantised) {
     for (int64_t i = 0; i < view.head_dim; i += kLanes) {
@@ -142,16 +53,24 @@ void store_kv_row(const KvView& view, const KvRow& row, const float* x) {
   }
 }
 
-// The words of a key, each to its place between those of other keys.
-void store_key(const KvView& view, const KeyPlace& place, const float* x) {
+// Parts of kBytes, `stride` bytes from each other.
+template <int kBytes>
+inline void scatter(const std::byte* words, int64_t bytes, std::byte* to, int64_t stride) {
+  for (int64_t at = 0; at < bytes; at += kBytes, to += stride) {
+    __builtin_memcpy(to, words + at, kBytes);
+  }
+}
+
+void store_kv(const KvColumn& column, int64_t position, const float* x) {
+  const KvView& view = column.view;
   alignas(64) std::byte codes[kMostHeadDim * 4], params[kMostHeadDim / kKvGroup * 4];
-  store_kv_row(view, {codes, params}, x);
-  for (int64_t at = 0; at < view.code_bytes; at += 4) {
-    __builtin_memcpy(place.codes + at / 4 * place.stride, codes + at, 4);
-  }
-  for (int64_t at = 0; at < view.param_bytes; at += 4) {
-    __builtin_memcpy(place.params + at / 4 * place.stride, params + at, 4);
-  }
+  store_words(view, {codes, params}, x);
+  const KvAt to = column.at(position);
+  scatter<4>(params, view.param_bytes, to.params, kKeyStride);
+  if (!column.value) return scatter<4>(codes, view.code_bytes, to.codes, kKeyStride);
+  if (view.value_block == 4) return scatter<1>(codes, view.code_bytes, to.codes, 4);
+  if (view.value_block == 2) return scatter<2>(codes, view.code_bytes, to.codes, 4);
+  __builtin_memcpy(to.codes, codes, static_cast<size_t>(view.code_bytes));
 }
 
 // Calls f(span, i) for rows [begin, end) of all spans laid end to end.
@@ -177,9 +96,8 @@ void kv_append(const KvAppendParams& p, const KernelContext& context) {
       if (position < span.key_begin || position >= span.key_end) return;
       for (int64_t head = 0; head < view.kv_heads; ++head) {
         const int64_t at = head * view.head_dim;
-        store_key(view, key_place(view, span.pages, head, position), p.k + row * p.k_stride + at);
-        store_kv_row(view, kv_row(view, span.pages, true, head, position),
-                     p.v + row * p.v_stride + at);
+        store_kv({view, span.pages, false, head}, position, p.k + row * p.k_stride + at);
+        store_kv({view, span.pages, true, head}, position, p.v + row * p.v_stride + at);
       }
     });
   });

@@ -14,6 +14,13 @@ inline float float_at(const std::byte* p) {
 inline const std::byte* bytes_of(const float* p) {
   return static_cast<const std::byte*>(static_cast<const void*>(p));
 }
+inline std::byte* mutable_bytes_of(float* p) {
+  return static_cast<std::byte*>(static_cast<void*>(p));
+}
+inline float* floats_of(std::byte* p) { return static_cast<float*>(static_cast<void*>(p)); }
+inline const float* floats_of(const std::byte* p) {
+  return static_cast<const float*>(static_cast<const void*>(p));
+}
 inline constexpr int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 inline constexpr int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 inline int64_t blocks_of(int64_t n, int64_t step) { return (n + step - 1) / step; }

@@ -17,14 +17,14 @@ struct BlockScale {
   float inverse = 0.0f;  // codes per unit
 };
 
-// Blocks whose largest value is below 2^-100 count as zeros; one with a NaN or an infinity has the
-// scale NaN.
-inline BlockScale block_scale(vi largest) {
+// Codes go from -top to top. Blocks whose largest value is below 2^-100 count as zeros; one with a
+// NaN or an infinity has the scale NaN.
+inline BlockScale block_scale(vi largest, float top) {
   const int32_t bits = vlargest_i(largest);
   if (bits >= 0x7f800000) return {__builtin_nanf(""), 0.0f};
   const float magnitude = __builtin_bit_cast(float, bits);
   if (magnitude < 0x1p-100f) return {};
-  return {magnitude / 127.0f, 127.0f / magnitude};
+  return {magnitude / top, top / magnitude};
 }
 
 // Codes of block `block` of a row; returns their sum.
@@ -35,7 +35,7 @@ int32_t prepare_block(const float* x, const PreparedLayout& layout, int64_t bloc
   for (int64_t k = begin; k < end; k += kLanes) {
     largest = vmax_i(largest, vand_i(vbits(vload_n(x + k, layout.k - k)), vset_i(0x7fffffff)));
   }
-  const BlockScale block_scales = block_scale(largest);
+  const BlockScale block_scales = block_scale(largest, 127.0f);
   *scale = block_scales.scale;
   const vf inverse = vset(block_scales.inverse), top = vset(127.0f), bottom = vset(-127.0f);
   vi sums = vset_i(0);

@@ -1,36 +1,13 @@
 // Raw weights: rows as they lie in a checkpoint, which must become columns of kLanes rows.
 
-// Cache lines of the next tile that will be needed next, asked for evenly over a number of turns of
-// the current tile, so that memory and arithmetic overlap.
-class Ahead {
- public:
-  // The next tile's part of raw rows, `bytes` of each from its first k on.
-  Ahead(const NextTile& next, int64_t row_bytes, int64_t first, int64_t bytes)
-      : lines_(blocks_of(bytes, 64)) {
-    for (int i = 0; i < kTileWidth; ++i) {
-      const int64_t row = next.rows.begin + at_most(i, next.rows.count - 1);
-      rows_[i] = next.rows.panel + row * row_bytes + first;
-    }
+// What comes after a tile: `bytes` of each of its rows from `first` on.
+inline Ahead ahead_of(const NextTile& next, int64_t row_bytes, int64_t first, int64_t bytes) {
+  Ahead ahead(bytes);
+  for (int i = 0; i < kTileWidth; ++i) {
+    const int64_t row = next.rows.begin + at_most(i, next.rows.count - 1);
+    ahead.add(next.rows.panel + row * row_bytes + first);
   }
-  // Before the first of `turns` turns.
-  void spread(int64_t turns) { a_turn_ = blocks_of(lines_ * kTileWidth, turns); }
-  void touch() {
-    const int64_t end = at_most(next_ + a_turn_, lines_ * kTileWidth);
-    for (; next_ < end; ++next_) {
-      __builtin_prefetch(rows_[next_ / lines_] + next_ % lines_ * 64, 0, 2);
-    }
-  }
-
- private:
-  const std::byte* rows_[kTileWidth];
-  int64_t lines_, a_turn_ = 0, next_ = 0;
-};
-
-// Steps of K between two turns.
-constexpr int64_t kTurn = 16;
-// At least as many turns come up when `rows` input rows are multiplied.
-inline int64_t turns_of(int64_t rows, int64_t steps) {
-  return blocks_of(rows, kMaxRows) * blocks_of(steps, kTurn);
+  return ahead;
 }
 
 // A tile of raw rows, from the first k of a chunk on; missing rows repeat the last one.
@@ -89,8 +66,7 @@ struct InputSteps {
   int64_t stride;
 };
 
-// Few input rows: columns are multiplied as they come and never stored. Add::add(sum, column, step)
-// adds the product of a column and an input's step.
+// Few input rows: columns are multiplied as they come and never stored.
 template <int kRows, class Add, class Load>
 __attribute__((noinline)) void stream_rows(const RawTile<Load>& tile, const InputSteps& inputs,
                                            float* sums, Ahead& ahead) {
@@ -108,13 +84,13 @@ __attribute__((noinline)) void stream_rows(const RawTile<Load>& tile, const Inpu
 #pragma GCC unroll 16
         for (int d = 0; d < kLanes; ++d) {
           for (int i = 0; i < kRows; ++i) {
-            acc[i] = Add::add(acc[i], columns[d], x + i * inputs.stride + d * 4);
+            acc[i] = Add::add(acc[i], columns[d], Add::input(x + i * inputs.stride + d * 4));
           }
         }
       } else {
         for (int64_t d = 0; d < left; ++d) {
           for (int i = 0; i < kRows; ++i) {
-            acc[i] = Add::add(acc[i], columns[d], x + i * inputs.stride + d * 4);
+            acc[i] = Add::add(acc[i], columns[d], Add::input(x + i * inputs.stride + d * 4));
           }
         }
       }

@@ -1,0 +1,359 @@
+// Attention over quantised caches by integer dot products: codes as they are stored, by queries and
+// softmax weights rounded to codes of their own. Those have two bytes, 128 * high + low, so that
+// the rounding of the cache stays the coarser one by far. A dot product is exact, so its order does
+// not matter; high and low parts are rows that are multiplied side by side.
+
+constexpr float kTopCode = 127 * 128 + 63;
+
+// The codes of kLanes values from `steps`, their number of steps.
+inline vi store_code_pairs(vf steps, std::byte* high, std::byte* low) {
+  const vf codes = vround(vmin(vmax(steps, vset(-kTopCode)), vset(kTopCode)));
+  const vf upper = vround(vmul(codes, vset(0x1p-7f)));
+  vstore_u8(high, vto_int(upper));
+  vstore_u8(low, vto_int(vfma(upper, vset(-128.0f), codes)));
+  return vto_int(codes);
+}
+
+// A row of codes over one group of the cache.
+struct RowGroup {
+  float scale;      // of a code
+  int32_t zero;     // 8-bit: what to add to a dot product because stored codes are 128 too large
+  float bias;       // 4-bit: sum of value * bias of the cache, or what the bias is multiplied by
+  int32_t padding;  // to the size of a power of two
+};
+
+// Dot products of kRows / 2 rows of two bytes.
+template <int kRows>
+inline vf dots_of(const RowDots<kRows>& dots, int i, int v, int32_t zero) {
+  const vi high = vshift_left<7>((vi)dots[2 * i][v]);
+  return vto_float(vadd_i(vadd_i(high, (vi)dots[2 * i + 1][v]), vset_i(zero)));
+}
+template <int kRows>
+inline void clear_dots(RowDots<kRows>& dots) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v) dots[i][v] = (Dots)vset_i(0);
+  }
+}
+
+// Query rows of a task: of each pair codes of high parts, RowGroups, codes of low parts.
+struct QueryCodes {
+  std::byte* first;
+  int64_t width;
+
+  int64_t stride() const { return 2 * width; }  // from high to low, and on to the next pair's
+  std::byte* high(int64_t i) const { return first + 2 * i * stride(); }
+  RowGroup* groups(int64_t i) const {
+    return static_cast<RowGroup*>(static_cast<void*>(high(i) + width));
+  }
+};
+static_assert(sizeof(RowGroup) <= kTileWidth && kTileWidth <= kKvGroup);
+
+// kKeyStep keys.
+template <int kBits>
+struct KeyCodes {
+  const std::byte* codes[kRowVectors];
+  const std::byte* params[kRowVectors];
+
+  // The group that begins at element d.
+  void at(int64_t d, const std::byte* (&at)[kRowVectors]) const {
+    for (int v = 0; v < kRowVectors; ++v) at[v] = codes[v] + d * kBits / 8 * kKeyBlock;
+  }
+};
+
+// Scores of the query rows first + [0, kRows), two a pair.
+template <int kRows, int kBits>
+__attribute__((noinline)) void score_codes(const PairTile& t, const KeyCodes<kBits>& keys,
+                                           int64_t first, float* scores, Ahead& ahead) {
+  const QueryCodes query{mutable_bytes_of(t.scratch.query), t.scratch.width};
+  const int64_t elements = t.view.code_bytes * 8 / kBits;
+  scores += first / 2 * kScoreStride;
+  for (int64_t d = 0; d < elements; d += kKvGroup) {
+    const int64_t group = d / kKvGroup;
+    const std::byte* codes[kRowVectors];
+    RowDots<kRows> dots;
+    clear_dots<kRows>(dots);
+    const int64_t end = at_most(elements, d + kKvGroup);
+    for (int64_t k = d; k < end; k += kTurnElements) {
+      ahead.touch();
+      keys.at(k, codes);
+      add_dots<kRows, kBits>(codes, {query.high(first / 2) + k, query.stride()},
+                             at_most(kTurnElements, end - k), dots);
+    }
+    vi params[kRowVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v)
+      params[v] = load_words(keys.params[v] + group * kKeyStride);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows / 2; ++i) {
+      const RowGroup& row = query.groups(first / 2 + i)[group];
+#pragma GCC unroll 4
+      for (int v = 0; v < kRowVectors; ++v) {
+        float* score = scores + i * kScoreStride + v * kLanes;
+        vf sum = d == 0 ? vzero() : vload(score);
+        const vf scale = vmul(vset(row.scale), low_half(params[v]));
+        sum = vfma(scale, dots_of<kRows>(dots, i, v, kBits == 8 ? row.zero : 0), sum);
+        if constexpr (kBits == 4) sum = vfma(vset(row.bias), high_half(params[v]), sum);
+        vstore(score, sum);
+      }
+    }
+  }
+}
+
+// Where the values of a segment lie.
+struct ValuePlaces {
+  static constexpr int kMost = kAttentionSegment / kKeyBlock;
+
+  // Words of four tokens, side by side; a run a page. The first and the last word may hold other
+  // tokens too.
+  struct Run {
+    const std::byte* codes;
+    int64_t words;
+  } runs[kMost];
+  const std::byte* params[kAttentionSegment / kLanes];  // of kLanes tokens
+  int count = 0;
+
+  ValuePlaces(const PairTile& t, KeyRange keys) {
+    const KvColumn values = t.values();
+    for (int64_t key = keys.begin / 4 * 4; key < keys.end;) {
+      const int64_t end = at_most(keys.end, values.page_end(key));
+      runs[count++] = {values.at(key).codes, blocks_of(end - key, 4)};
+      key = end;
+    }
+    const int64_t first = keys.begin / kLanes * kLanes;
+    for (int64_t key = first; key < keys.end; key += kLanes) {
+      params[(key - first) / kLanes] = values.at(key).params;
+    }
+  }
+};
+
+// Params of a group.
+struct ValueParams {
+  const ValuePlaces& places;
+  int64_t offset;
+};
+
+// kTileWidth elements of a segment's values.
+struct ValueBlock {
+  const ValuePlaces& places;
+  const RowGroup* groups;  // of the pairs' weights
+  int64_t first;           // element
+  int64_t key;             // the segment's, of the first word
+};
+
+// Weight rows first + [0, kRows), two a pair, over words of four tokens.
+template <int kRows, int kBits>
+inline void add_words(const ValuePlaces::Run& run, const std::byte* const (&codes_at)[kRowVectors],
+                      int64_t stride, const CodeRows& rows, RowDots<kRows>& dots) {
+  const std::byte* codes[kRowVectors];
+  for (int v = 0; v < kRowVectors; ++v) codes[v] = codes_at[v];
+  RowPointers<kRows> at(rows.first, rows.stride);
+  for (int64_t word = 0; word < run.words; ++word, at.step(4)) {
+    Codes words[kRowVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v) {
+      words[v] = vload_codes(codes[v]);
+      if constexpr (kBits == 4)
+        words[v] = v % 2 == 0 ? low_nibbles(words[v]) : high_nibbles(words[v]);
+      codes[v] += stride;
+    }
+    if constexpr (kBits == 8) {
+      Weights8 weights[kRowVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kRowVectors; ++v) weights[v] = weights8(words[v]);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) {
+        const Inputs8 inputs = inputs8(int_at(at[i]));
+#pragma GCC unroll 4
+        for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot8(dots[i][v], weights[v], inputs);
+      }
+    } else {
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) {
+        const Inputs4 inputs = inputs4(int_at(at[i]));
+#pragma GCC unroll 4
+        for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot4(dots[i][v], words[v], inputs);
+      }
+    }
+  }
+}
+
+// Vector v of a block of values: of bytes in order; of nibbles, the even and the odd elements.
+template <int kBits>
+inline int64_t value_offset(const PairTile& t, int64_t element, int v) {
+  const int64_t part = kBits == 8 ? element + v * kLanes : element / 2 + v / 2 * kLanes;
+  // Vectors that are missing repeat the last one.
+  return at_most(part, (t.view.code_bytes - 1) / kLanes * kLanes) * 4;
+}
+
+template <int kRows, int kBits>
+__attribute__((noinline)) void add_values(const PairTile& t, const ValueBlock& block, int64_t first,
+                                          Ahead& ahead) {
+  RowDots<kRows> dots;
+  clear_dots<kRows>(dots);
+  const std::byte* weights = t.scratch.weights + first * kWeightStride + block.key;
+  for (int r = 0; r < block.places.count; ++r) {
+    const ValuePlaces::Run& run = block.places.runs[r];
+    ahead.touch();
+    const std::byte* codes[kRowVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v) {
+      codes[v] = run.codes + value_offset<kBits>(t, block.first, v);
+    }
+    add_words<kRows, kBits>(run, codes, 4 * t.view.code_bytes, {weights, kWeightStride}, dots);
+    weights += 4 * run.words;
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows / 2; ++i) {
+    const RowGroup& group = block.groups[first / 2 + i];
+    float* out = t.scratch.partial + (first / 2 + i) * t.scratch.width + block.first;
+    const vf scale = vset(group.scale), bias = vset(group.bias);
+    vf sums[kRowVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v) {
+      const vf dot = dots_of<kRows>(dots, i, v, kBits == 8 ? group.zero : 0);
+      sums[v] = kBits == 8 ? vmul(scale, dot) : vfma(scale, dot, bias);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; kBits == 4 && v < kRowVectors; v += 2) vzip(sums[v], sums[v + 1]);
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v) vstore(out + v * kLanes, sums[v]);
+  }
+}
+
+template <int kBits>
+struct CodeAttention {
+  const PairTile& t;
+
+  void load_queries() const {
+    const QueryCodes query = queries();
+    for (int64_t i = 0; i < t.count(); ++i) {
+      for (int64_t d = 0; d < t.view.head_dim; d += kKvGroup) {
+        query.groups(i)[d / kKvGroup] = load_query(i, d);
+      }
+    }
+  }
+
+  int64_t score_turns(const Segment& segment) const {
+    return segment.steps() * row_groups() * blocks_of(t.view.head_dim, kTurnElements);
+  }
+  int64_t value_turns(const Segment& segment) const {
+    const int64_t keys = segment.keys.end - segment.keys.begin;
+    return blocks_of(t.view.head_dim, kTileWidth) * (keys / t.view.page_tokens) * row_groups() +
+           blocks_of(t.view.head_dim, kKvGroup) * t.count() * (keys / kLanes);
+  }
+
+  void scores(const Segment& segment, Ahead& ahead) const {
+    const KeyRange keys = segment.keys;
+    for (int64_t at = segment.first_step(); at < keys.end; at += kKeyStep) {
+      const KeyCodes<kBits> step = key_codes(at, keys);
+      float* scores = t.scratch.scores + at - segment.first;
+      for_row_groups<kMaxIntRows>(2 * t.count(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
+        if constexpr (kRows > 1) score_codes<kRows, kBits>(t, step, i, scores, ahead);
+      });
+    }
+  }
+
+  void values(const Segment& segment, Ahead& ahead) const {
+    const ValuePlaces places(t, segment.keys);
+    const int64_t first = (segment.keys.begin - segment.first) / 4 * 4;
+    for (int64_t d = 0; d < t.view.head_dim; d += kKvGroup) {
+      RowGroup groups[kMostPairs];
+      for (int64_t i = 0; i < t.count(); ++i) {
+        groups[i] = load_weights(i, segment, {places, d / kKvGroup * kKeyStride}, ahead);
+      }
+      const int64_t end = at_most(t.view.head_dim, d + kKvGroup);
+      for (int64_t block = d; block < end; block += kTileWidth) {
+        for_row_groups<kMaxIntRows>(2 * t.count(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
+          if constexpr (kRows > 1) {
+            add_values<kRows, kBits>(t, {places, groups, block, first}, i, ahead);
+          }
+        });
+      }
+    }
+  }
+
+ private:
+  static_assert(kKeyStride == kTileRows * 4 && kRowVectors % 2 == 0 && kMaxIntRows % 2 == 0);
+
+  int64_t row_groups() const { return blocks_of(2 * t.count(), kMaxIntRows); }
+  QueryCodes queries() const { return {mutable_bytes_of(t.scratch.query), t.scratch.width}; }
+
+  // Codes of one group of a pair's query.
+  RowGroup load_query(int64_t i, int64_t d) const {
+    const float* q = t.query(i) + d;
+    const int64_t left = at_most(kKvGroup, t.view.head_dim - d);
+    const int64_t count = blocks_of(left, 8) * 8;
+    std::byte* high = queries().high(i) + d;
+    std::byte* low = high + queries().stride();
+    vi largest = vset_i(0);
+    for (int64_t k = 0; k < count; k += kLanes) {
+      largest = vmax_i(largest, vand_i(vbits(vload_n(q + k, left - k)), vset_i(0x7fffffff)));
+    }
+    const BlockScale scale = block_scale(largest, kTopCode);
+    vi sums = vset_i(0);
+    for (int64_t k = 0; k < count; k += kLanes) {
+      const vf steps = vmul(vload_n(q + k, left - k), vset(scale.inverse));
+      sums = vadd_i(sums, store_code_pairs(steps, high + k, low + k));
+    }
+    if constexpr (kBits == 4) {
+      for (int64_t k = 0; k < count; k += 8) order_as_nibbles(high + k), order_as_nibbles(low + k);
+    }
+    const int32_t sum = vsum_i(sums);
+    return {scale.scale, -128 * sum, scale.scale * static_cast<float>(sum), 0};
+  }
+
+  // Even elements, then odd ones.
+  static void order_as_nibbles(std::byte* eight) {
+    std::byte in[8];
+    __builtin_memcpy(in, eight, 8);
+    for (int j = 0; j < 8; ++j) eight[j] = in[j % 4 * 2 + j / 4];
+  }
+
+  // kKeyStep keys from `first` on; lanes of keys that are not there hold others.
+  KeyCodes<kBits> key_codes(int64_t first, KeyRange keys) const {
+    KeyCodes<kBits> codes;
+    for (int v = 0; v < kRowVectors; ++v) {
+      const int64_t last = (keys.end - 1) / kLanes * kLanes;
+      const int64_t key = at_least(keys.begin / kLanes * kLanes, at_most(last, first + v * kLanes));
+      const KvAt at = t.keys().at(key);
+      codes.codes[v] = at.codes;
+      codes.params[v] = at.params;
+    }
+    return codes;
+  }
+
+  // Codes of the weights of pair i for one group, zeros for keys that it does not see.
+  RowGroup load_weights(int64_t i, const Segment& segment, const ValueParams& params,
+                        Ahead& ahead) const {
+    const float* softmax = t.scratch.scores + i * kScoreStride;
+    std::byte* high = t.scratch.weights + 2 * i * kWeightStride;
+    const KeyRange own = overlap(segment.keys, t.keys(i));
+    const int64_t begin = (segment.keys.begin - segment.first) / kLanes * kLanes;
+    const int64_t end = segment.keys.end - segment.first;
+    float scaled[kAttentionSegment];
+    vi largest = vset_i(0);
+    vf biases = vzero();
+    for (int64_t k = begin; k < end; k += kLanes) {
+      const int64_t at = segment.first + k;
+      ahead.touch();
+      const vi words = load_words(params.places.params[(k - begin) / kLanes] + params.offset);
+      const vf weights = vload(softmax + k);
+      const auto seen = [&](vf x) {
+        return vselect_range(x, vzero(), own.begin - at, own.end - at);
+      };
+      const vf x = seen(vmul(weights, low_half(words)));
+      vstore(scaled + k, x);
+      largest = vmax_i(largest, vand_i(vbits(x), vset_i(0x7fffffff)));
+      if constexpr (kBits == 4) biases = vadd(biases, seen(vmul(weights, high_half(words))));
+    }
+    const BlockScale scale = block_scale(largest, kTopCode);
+    vi sums = vset_i(0);
+    for (int64_t k = begin; k < end; k += kLanes) {
+      const vf steps = vmul(vload(scaled + k), vset(scale.inverse));
+      sums = vadd_i(sums, store_code_pairs(steps, high + k, high + kWeightStride + k));
+    }
+    return {scale.scale, -128 * vsum_i(sums), vsum(biases), 0};
+  }
+};

@@ -1,0 +1,247 @@
+// attention: per (sequence, kv head) the query rows and heads that share keys form pairs. One state
+// per absolute segment of 256 keys; prefill and decode have the same arithmetic, and a pair's does
+// not see the other pairs. A kernel type K, made of a PairTile, gives
+//   void load_queries()
+//   void scores(const Segment&, Ahead&)    unscaled scores of its keys to scratch.scores; those of
+//                                          other keys mean nothing
+//   void values(const Segment&, Ahead&)    weights are where scores were, those of keys that a pair
+//                                          does not see mean nothing: their sum of values to
+//                                          scratch.partial
+//   int64_t score_turns(const Segment&), value_turns(const Segment&)
+//                                          how often what is ahead is asked for at least
+
+constexpr int kKeyStep = kTileWidth;  // divides kAttentionSegment
+constexpr int64_t kScoreStride = kAttentionSegment + 16;
+constexpr int64_t kMostPairs = 96;
+constexpr int64_t kWeightStride = kAttentionSegment + 64;  // bytes
+static_assert(kAttentionSegment % kKeyStep == 0);
+
+// A task's scratch. Strides in floats.
+struct AttentionScratch {
+  int64_t width;       // head_dim rounded up to kTileWidth
+  float* query;        // [pairs][width]
+  float* output;       // [pairs][width]
+  float* partial;      // [pairs][width] of the current segment
+  float* scores;       // [pairs][kScoreStride]
+  float* rows;         // [kKeyStep][width]: keys or values as fp32
+  float* keys;         // [width][kTileWidth]: keys as columns
+  std::byte* weights;  // [2 * pairs][kWeightStride] of kernels that multiply what is stored
+};
+
+// Pairs of a task, so that the scratch fits for every head_dim up to 4096.
+inline int64_t pairs_per_task(int64_t width) {
+  return at_least(12, at_most(kMostPairs, kMostPairs * 256 / width / 12 * 12));
+}
+
+AttentionScratch attention_scratch(const KernelContext& context, int worker, int64_t width) {
+  const int64_t pairs = pairs_per_task(width);
+  float* next = floats_of(context.scratch + static_cast<size_t>(worker) * kScratchBytesPerWorker);
+  const auto take = [&next](int64_t count) {
+    float* part = next;
+    next += count;
+    return part;
+  };
+  AttentionScratch s{};
+  s.width = width;
+  s.query = take(pairs * width);
+  s.output = take(pairs * width);
+  s.partial = take(pairs * width);
+  s.scores = take(pairs * kScoreStride);
+  s.rows = take(kKeyStep * width);
+  s.keys = take(width * kTileWidth);
+  s.weights = mutable_bytes_of(take(2 * pairs * kWeightStride / 4));
+  return s;
+}
+
+// The pairs of one task: query row `pair / group`, head `kv_head * group + pair % group`.
+struct PairTile {
+  const AttentionParams& p;
+  const KvView& view;
+  const SpanView& span;
+  int64_t kv_head, group;  // group: query heads per kv head
+  int64_t begin, end;      // pairs
+  AttentionScratch scratch;
+
+  int64_t count() const { return end - begin; }
+  int64_t row(int64_t i) const { return (begin + i) / group; }
+  int64_t head(int64_t i) const { return kv_head * group + (begin + i) % group; }
+  int64_t batch_row(int64_t i) const { return span.first_row + row(i); }
+  // Of the span's part of the sequence; none: begin >= end. Both ends ascend with i.
+  KeyRange keys(int64_t i) const {
+    const int64_t position = span.position + row(i);
+    const int64_t first = p.window > 0 ? at_least(0, position - p.window + 1) : 0;
+    return overlap({first, position + 1}, {span.key_begin, span.key_end});
+  }
+  float* out(int64_t i) const {
+    return p.out + batch_row(i) * p.out_stride + head(i) * view.head_dim;
+  }
+  AttentionState& handed(int64_t i) const { return p.states[batch_row(i) * p.heads + head(i)]; }
+  KeyRange all_keys() const { return {keys(0).begin, keys(count() - 1).end}; }
+  KvColumn keys() const { return {view, span.pages, false, kv_head}; }
+  KvColumn values() const { return {view, span.pages, true, kv_head}; }
+  const float* query(int64_t i) const {
+    return p.q + batch_row(i) * p.q_stride + head(i) * view.head_dim;
+  }
+};
+
+static_assert(2 * kAttentionSegment / kKeyBlock <= Ahead::kMostRuns);
+// Lines of K or V of `keys`, page by page.
+inline void add_pages(const PairTile& t, KeyRange keys, bool value, Ahead& ahead) {
+  const int64_t offset = (value ? t.view.half_bytes : 0) + t.kv_head * t.view.head_bytes;
+  for (int64_t key = keys.begin / t.view.page_tokens * t.view.page_tokens; key < keys.end;
+       key += t.view.page_tokens) {
+    ahead.add(t.span.pages[key / t.view.page_tokens] + offset);
+  }
+}
+
+// The fold so far: nothing, or what the part before has left.
+void begin_fold(const PairTile& t, AttentionState* states) {
+  const AttentionScratch& s = t.scratch;
+  __builtin_memset(s.output, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
+  for (int64_t i = 0; t.span.resume && i < t.count(); ++i) {
+    __builtin_memcpy(s.output + i * s.width, t.out(i),
+                     static_cast<size_t>(t.view.head_dim) * sizeof(float));
+    states[i] = t.handed(i);
+  }
+}
+
+// Hands the fold on, or ends it.
+void end_fold(const PairTile& t, int64_t i, const AttentionState& state) {
+  const float* folded = t.scratch.output + i * t.scratch.width;
+  float* out = t.out(i);
+  if (t.span.partial) {
+    __builtin_memcpy(out, folded, static_cast<size_t>(t.view.head_dim) * sizeof(float));
+    t.handed(i) = state;
+    return;
+  }
+  const vf sum = vset(state.sum);
+  for (int64_t d = 0; d < t.view.head_dim; d += kLanes) {
+    vstore_n(out + d, vdiv(vload(folded + d), sum), t.view.head_dim - d);
+  }
+}
+
+// Scores of keys [begin, end) of one pair become exp(scale * score - max); relative to the segment,
+// whose lanes fix the order of the sum.
+AttentionState softmax_segment(float* scores, float scale, KeyRange keys, Ahead& ahead) {
+  const auto [begin, end] = keys;
+  const int64_t first = begin / kLanes * kLanes;
+  const vf lowest = vset(-__builtin_inff()), factor = vset(scale);
+  vf largest = lowest;
+  for (int64_t k = first; k < end; k += kLanes) {
+    const vf x = vmul(vload(scores + k), factor);
+    vstore(scores + k, x);
+    largest = vmax(vselect_range(x, lowest, begin - k, end - k), largest);
+  }
+  AttentionState state;
+  state.max = vlargest(largest);
+  vf sums = vzero();
+  for (int64_t k = first; k < end; k += kLanes) {
+    ahead.touch();
+    const vf e = vexp(vsub(vload(scores + k), vset(state.max)));
+    vstore(scores + k, e);
+    sums = vadd(sums, vselect_range(e, vzero(), begin - k, end - k));
+  }
+  state.sum = vsum(sums);
+  return state;
+}
+
+void fold_pair(const AttentionScratch& s, int64_t i, AttentionState& state,
+               const AttentionState& next) {
+  const FoldWeights weights = fold_state(state, next, ScalarExp{});
+  const vf keep = vset(weights.keep), take = vset(weights.take);
+  float* out = s.output + i * s.width;
+  const float* add = s.partial + i * s.width;
+  for (int64_t d = 0; d < s.width; d += kLanes) {
+    vstore(out + d, vfma(vload(add + d), take, vmul(vload(out + d), keep)));
+  }
+}
+
+// The keys of a segment of kAttentionSegment that a task's pairs see, from `first` on.
+struct Segment {
+  int64_t first;
+  KeyRange keys;
+  bool is_first;   // of the task
+  KeyRange after;  // keys of the next segment
+
+  // In steps of kKeyStep.
+  int64_t first_step() const { return keys.begin / kKeyStep * kKeyStep; }
+  int64_t steps() const { return blocks_of(keys.end - first_step(), kKeyStep); }
+};
+
+// What is read after the keys of a segment: its values. Nothing was asked for before the first
+// keys.
+inline Ahead ahead_of_keys(const PairTile& t, const Segment& segment) {
+  Ahead ahead(t.view.head_bytes);
+  if (segment.is_first) add_pages(t, segment.keys, false, ahead);
+  add_pages(t, segment.keys, true, ahead);
+  return ahead;
+}
+inline Ahead ahead_of_values(const PairTile& t, const Segment& segment) {
+  Ahead ahead(t.view.head_bytes);
+  add_pages(t, segment.after, false, ahead);
+  return ahead;
+}
+
+template <class K>
+void attend_segment(const K& kernel, const PairTile& t, const Segment& segment,
+                    AttentionState* states) {
+  const AttentionScratch& s = t.scratch;
+  Ahead ahead = ahead_of_keys(t, segment);
+  ahead.spread(kernel.score_turns(segment) +
+               t.count() * ((segment.keys.end - segment.keys.begin) / kLanes));
+  kernel.scores(segment, ahead);
+  AttentionState next[kMostPairs];
+  for (int64_t i = 0; i < t.count(); ++i) {
+    const KeyRange own = overlap(segment.keys, t.keys(i));
+    if (own.begin >= own.end) continue;
+    next[i] = softmax_segment(s.scores + i * kScoreStride, t.p.scale,
+                              {own.begin - segment.first, own.end - segment.first}, ahead);
+  }
+  ahead = ahead_of_values(t, segment);
+  ahead.spread(kernel.value_turns(segment));
+  kernel.values(segment, ahead);
+  for (int64_t i = 0; i < t.count(); ++i) {
+    const KeyRange own = overlap(segment.keys, t.keys(i));
+    if (own.begin < own.end) fold_pair(s, i, states[i], next[i]);
+  }
+}
+
+template <class K>
+void attend(const PairTile& t) {
+  AttentionState states[kMostPairs];
+  const K kernel{t};
+  kernel.load_queries();
+  begin_fold(t, states);
+  const KeyRange all = t.all_keys();
+  const int64_t begin = all.begin / kAttentionSegment * kAttentionSegment;
+  for (int64_t first = begin; all.begin < all.end && first < all.end; first += kAttentionSegment) {
+    const int64_t next = first + kAttentionSegment;
+    const Segment segment{first, overlap(all, {first, next}), first == begin,
+                          overlap(all, {next, next + kAttentionSegment})};
+    attend_segment(kernel, t, segment, states);
+  }
+  for (int64_t i = 0; i < t.count(); ++i) end_fold(t, i, states[i]);
+}
+
+template <class K>
+void run_attention(const AttentionParams& p, const KernelContext& context) {
+  const KvView view = kv_view(p.layout);
+  const int64_t group = p.heads / view.kv_heads;
+  const int64_t width = blocks_of(view.head_dim, kTileWidth) * kTileWidth;
+  const int64_t pairs = pairs_per_task(width);
+  int64_t tiles = 0;
+  for (int32_t i = 0; i < p.span_count; ++i) tiles += blocks_of(p.spans[i].count * group, pairs);
+  context.parallel.for_each(tiles * view.kv_heads, [&](int64_t task, int worker) {
+    int64_t tile = task / view.kv_heads;
+    int32_t i = 0;
+    for (;; ++i) {
+      const int64_t here = blocks_of(p.spans[i].count * group, pairs);
+      if (tile < here) break;
+      tile -= here;
+    }
+    const SpanView& span = p.spans[i];
+    attend<K>({p, view, span, task % view.kv_heads, group, tile * pairs,
+               at_most(span.count * group, (tile + 1) * pairs),
+               attention_scratch(context, worker, width)});
+  });
+}

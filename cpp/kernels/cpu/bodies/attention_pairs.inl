@@ -1,0 +1,158 @@
+// Attention over bf16 caches by dot products of pairs: queries and softmax weights are rounded to
+// bf16, keys and values are multiplied where they lie: keys two elements of head_dim at a time,
+// values two tokens at a time, by absolute position. head_dim is a multiple of kLanes. Pairs is an
+// Add (multiply.inl).
+
+template <class Pairs>
+struct PairValues {
+  const PairTile& t;
+  const Segment& segment;
+  int64_t d;
+  Ahead& ahead;
+
+  // Rows whose keys differ at an edge of the mask are taken one by one there and together in
+  // between: no row ever multiplies a value it must not see, not even by zero.
+  void add_rows(int64_t i, int64_t count) const {
+    const KeyRange low = own(i), high = own(i + count - 1);
+    const int64_t begin = blocks_of(high.begin, 2) * 2;  // both ends ascend
+    const KeyRange common{begin, at_least(begin, low.end / 2 * 2)};
+    for (int64_t j = i; j < i + count; ++j) {
+      add_edge(j, {own(j).begin, at_most(own(j).end, common.begin)});
+    }
+    add_pairs(i, count, common);
+    for (int64_t j = i; j < i + count; ++j) {
+      add_edge(j, {at_least(own(j).begin, common.end), own(j).end});
+    }
+  }
+
+ private:
+  KeyRange own(int64_t i) const { return overlap(segment.keys, t.keys(i)); }
+  const float* values_at(int64_t key) const {
+    return floats_of(t.values().at(key / 2 * 2).codes) + d;
+  }
+  // The last vector may be missing: then the first one stands in, and counts for nothing.
+  int64_t v_stride() const { return d + kLanes < t.view.head_dim ? kLanes : 0; }
+
+  // Keys of one row: whole pairs, and at either end perhaps half of one.
+  void add_edge(int64_t i, KeyRange keys) const {
+    if (keys.begin >= keys.end) return;
+    const KeyRange whole{blocks_of(keys.begin, 2) * 2, keys.end / 2 * 2};
+    if (keys.begin < whole.begin) add_half(i, keys.begin);
+    add_pairs(i, 1, whole);
+    if (whole.end < keys.end) add_half(i, whole.end);
+  }
+
+  // One key of a pair: the other one's values count as zeros.
+  void add_half(int64_t i, int64_t key) const {
+    const float* pair = values_at(key);
+    float half[kTileWidth];
+    const vi mask = vset_i(static_cast<int32_t>(key % 2 == 0 ? 0x0000ffffu : 0xffff0000u));
+    for (int v = 0; v < kRowVectors; ++v) {
+      vstore(half + v * kLanes, vfrom_bits(vand_i(vbits(vload(pair + v * v_stride())), mask)));
+    }
+    multiply_rows<Pairs>(product(i, key, half, 1), 1);
+  }
+
+  // Keys of whole pairs.
+  void add_pairs(int64_t i, int64_t count, KeyRange keys) const {
+    for (int64_t key = keys.begin; key < keys.end;) {
+      const int64_t end = at_most(keys.end, t.values().page_end(key));
+      Product part = product(i, key, values_at(key), (end - key) / 2);
+      part.w_stride = t.view.head_dim;
+      part.v_stride = v_stride();
+      multiply_rows<Pairs>(part, count, &ahead);
+      key = end;
+    }
+  }
+
+  // Of row i: values of `pairs` pairs, the weights of key `key` and on.
+  Product product(int64_t i, int64_t key, const float* values, int64_t pairs) const {
+    const AttentionScratch& s = t.scratch;
+    const float* weights = s.scores + i * kScoreStride;
+    return {.w = values,
+            .x = bytes_of(weights) + (key - segment.first) / 2 * 4,
+            .x_stride = kScoreStride * 4,
+            .steps = pairs,
+            .sums = s.partial + i * s.width + d,
+            .sums_stride = s.width};
+  }
+};
+
+template <class Pairs>
+struct PairAttention {
+  const PairTile& t;
+
+  void load_queries() const {
+    const AttentionScratch& s = t.scratch;
+    for (int64_t i = 0; i < t.count(); ++i) {
+      std::byte* out = mutable_bytes_of(s.query + i * s.width);
+      for (int64_t d = 0; d < s.width; d += kLanes) {
+        vstore_u16(out + d * 2, bf16_lanes(vload_n(t.query(i) + d, t.view.head_dim - d)));
+      }
+    }
+  }
+
+  int64_t score_turns(const Segment& segment) const {
+    return segment.steps() * turns_of(t.count(), t.view.head_dim / 2);
+  }
+  int64_t value_turns(const Segment& segment) const {
+    const int64_t pairs = (segment.keys.end - segment.keys.begin) / 2;
+    return blocks_of(t.view.head_dim, kTileWidth) * turns_of(t.count(), pairs);
+  }
+
+  void scores(const Segment& segment, Ahead& ahead) const {
+    const KeyRange keys = segment.keys;
+    for (int64_t at = segment.first_step(); at < keys.end; at += kKeyStep) {
+      score_step(at, keys, t.scratch.scores + at - segment.first, ahead);
+    }
+  }
+
+  void values(const Segment& segment, Ahead& ahead) const {
+    const AttentionScratch& s = t.scratch;
+    for (int64_t i = 0; i < t.count(); ++i) round_weights(i, segment);
+    __builtin_memset(s.partial, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
+    for (int64_t d = 0; d < t.view.head_dim; d += kTileWidth) {
+      for (int64_t i = 0; i < t.count(); i += kMaxRows) {
+        PairValues<Pairs>{t, segment, d, ahead}.add_rows(i, at_most(kMaxRows, t.count() - i));
+      }
+    }
+  }
+
+ private:
+  void score_step(int64_t first, KeyRange keys, float* scores, Ahead& ahead) const {
+    const AttentionScratch& s = t.scratch;
+    const float* words[kRowVectors];
+    for (int v = 0; v < kRowVectors; ++v) {
+      const int64_t last = (keys.end - 1) / kLanes * kLanes;
+      const int64_t key = at_least(keys.begin / kLanes * kLanes, at_most(last, first + v * kLanes));
+      words[v] = floats_of(t.keys().at(key).codes);
+    }
+    for (int64_t i = 0; i < t.count(); ++i) {
+      for (int v = 0; v < kRowVectors; ++v) vstore(scores + i * kScoreStride + v * kLanes, vzero());
+    }
+    static_assert(kRowVectors == 2);
+    multiply_rows<Pairs>({.w = words[0],
+                          .w_stride = kKeyStride / 4,
+                          .v_stride = words[1] - words[0],
+                          .x = bytes_of(s.query),
+                          .x_stride = s.width * 4,
+                          .steps = blocks_of(t.view.head_dim, 2),
+                          .sums = scores,
+                          .sums_stride = kScoreStride},
+                         t.count(), &ahead);
+  }
+
+  // In place; zero where pair i sees no key.
+  void round_weights(int64_t i, const Segment& segment) const {
+    float* weights = t.scratch.scores + i * kScoreStride;
+    const KeyRange own = overlap(segment.keys, t.keys(i));
+    const int64_t begin = segment.keys.begin - segment.first,
+                  end = segment.keys.end - segment.first;
+    for (int64_t k = begin / kLanes * kLanes; k < end; k += kLanes) {
+      const int64_t at = segment.first + k;
+      const vf own_weights =
+          vselect_range(vload(weights + k), vzero(), own.begin - at, own.end - at);
+      vstore_u16(mutable_bytes_of(weights) + k * 2, bf16_lanes(own_weights));
+    }
+  }
+};
