@@ -176,7 +176,7 @@ struct AttentionParams {
   int heads = 0;  // query heads; heads % kv_heads == 0
   float scale = 1.0f;
   int32_t window = 0;  // 0: none
-  bool exact = false;  // queries and weights of raw keys and values stay fp32
+  bool exact = false;  // queries and weights are fp32
   float* out = nullptr;
   int64_t out_stride = 0;
   AttentionState* states = nullptr;  // [rows of the micro-batch, heads]; of spans in parts only

@@ -42,8 +42,8 @@ struct DotPairs {
   static vf add(vf sum, vf column, Input input) {
     return _mm512_dpbf16_ps(sum, (__m512bh)column, (__m512bh)input);
   }
-  static int64_t turns(const Product& product, int64_t rows) {
-    return turns_of(rows, product.steps);
+  static int64_t work(const Product& product, int64_t rows) {
+    return product_work(rows, product.steps);
   }
   static void multiply(const Product& product, int64_t rows, Ahead& ahead) {
     multiply_rows<DotPairs>(product, rows, &ahead);

@@ -179,6 +179,11 @@ inline Dots dot8(Dots sum, const Weights8& w, const Inputs8& x) {
 inline Dots dot4(Dots sum, Codes w, Inputs4 x) {  // 2 * 15 * 127 fits into 16 bits
   return sum + (Dots)_mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
 }
+inline Dots dot44(Dots sum, Codes w, Inputs4 x, Codes other_w, Inputs4 other_x) {
+  const __m256i both =
+      _mm256_add_epi16(_mm256_maddubs_epi16(w, x), _mm256_maddubs_epi16(other_w, other_x));
+  return sum + (Dots)_mm256_madd_epi16(both, _mm256_set1_epi16(1));
+}
 inline Codes low_nibbles(Codes c) { return _mm256_and_si256(c, _mm256_set1_epi8(15)); }
 inline Codes high_nibbles(Codes c) {
   return _mm256_and_si256(_mm256_srli_epi32(c, 4), _mm256_set1_epi8(15));

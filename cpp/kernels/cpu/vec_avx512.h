@@ -148,6 +148,10 @@ inline Dots dot8(Dots sum, Weights8 w, Inputs8 x) {
   return (Dots)_mm512_dpbusd_epi32((__m512i)sum, w, x);
 }
 inline Dots dot4(Dots sum, Codes w, Inputs4 x) { return dot8(sum, w, x); }
+// Two of them.
+inline Dots dot44(Dots sum, Codes w, Inputs4 x, Codes other_w, Inputs4 other_x) {
+  return dot8(dot8(sum, w, x), other_w, other_x);
+}
 inline Codes low_nibbles(Codes c) { return _mm512_and_si512(c, _mm512_set1_epi8(15)); }
 inline Codes high_nibbles(Codes c) {
   return _mm512_and_si512(_mm512_srli_epi32(c, 4), _mm512_set1_epi8(15));

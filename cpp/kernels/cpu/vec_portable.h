@@ -188,5 +188,8 @@ inline Dots dot8(Dots sum, const Weights8& w, const Inputs8& x) {
   return sum + add_pairs(w.even * x.even) + add_pairs(w.odd * x.odd);
 }
 inline Dots dot4(Dots sum, Codes w, const Inputs4& x) { return dot8(sum, weights8(w), x); }
+inline Dots dot44(Dots sum, Codes w, const Inputs4& x, Codes other_w, const Inputs4& other_x) {
+  return dot4(dot4(sum, w, x), other_w, other_x);
+}
 inline Codes low_nibbles(Codes c) { return c & vset_i(0x0f0f0f0f); }
 inline Codes high_nibbles(Codes c) { return (c >> 4) & vset_i(0x0f0f0f0f); }

@@ -116,12 +116,28 @@ def test_quantised_kv_means_what_the_format_says(
     tokens = case.prompts()[1]
     reference = Reference(folder)
     expected = reference.logits_with_stored_kv(tokens, bits)
-    with _open(folder, kv=f"int{bits}") as llm:
+    with _open(folder, kv=f"int{bits}", compute="exact") as llm:
         found = llm.logits(tokens)
     each = [distance(row, wanted) for row, wanted in zip(found, expected, strict=True)]
     assert numpy.median(each) <= TOLERANCE
     assert max(each) <= 100 * TOLERANCE
     assert distance(expected, reference.logits(tokens)) > 20 * TOLERANCE
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("case", SHORT_GROUPS, ids=lambda case: case.name)
+def test_rounding_by_attention_is_less_than_that_by_the_cache(
+    case: Case, bits: int, checkpoint: Folders
+) -> None:
+    """Queries and weights have codes too: values that go to other codes by it cost less."""
+    folder = checkpoint(case)
+    tokens = case.prompts()[1]
+    reference = Reference(folder)
+    expected = reference.logits_with_stored_kv(tokens, bits)
+    with _open(folder, kv=f"int{bits}") as llm:
+        found = llm.logits(tokens)
+    lost = distance(expected, reference.logits(tokens))
+    assert distance(found, expected) <= lost / 3
 
 
 def test_the_reference_hears_every_part(checkpoint: Folders) -> None:

@@ -1,5 +1,5 @@
-// Cache lines that will be needed next, asked for evenly over a number of turns of what is computed
-// now, so that memory and arithmetic overlap.
+// Cache lines that will be needed next, asked for evenly over the work on what is there now, so
+// that memory and arithmetic overlap. Work is counted in vector instructions, roughly.
 class Ahead {
  public:
   static constexpr int kMostRuns = 64;
@@ -8,15 +8,16 @@ class Ahead {
   explicit Ahead(int64_t bytes) : bytes_(bytes) {}
   // At most kMostRuns.
   void add(const std::byte* run) { runs_[count_++] = run; }
-  // Before the first of `turns` turns.
-  void spread(int64_t turns) {
-    a_turn_ = blocks_of(blocks_of(bytes_, 64) * count_, at_least(turns, 1));
+  // Before any of `work`.
+  void spread(int64_t work) {
+    a_unit_ = blocks_of(blocks_of(bytes_, 64) * count_ * kLine, at_least(work, 1));
   }
-  void touch() {
+  // Before the next `work`.
+  void touch(int64_t work) {
     if (run_ == count_) return;
     const std::byte* run = runs_[run_];
-    int64_t at = at_;
-    for (int64_t i = 0; i < a_turn_; ++i) {
+    int64_t at = at_, due = due_ + work * a_unit_;
+    for (; due >= kLine; due -= kLine) {
       __builtin_prefetch(run + at, 0, 2);
       if ((at += 64) < bytes_) continue;
       at = 0;
@@ -24,15 +25,21 @@ class Ahead {
       run = runs_[run_];
     }
     at_ = at;
+    due_ = due;
   }
 
  private:
+  static constexpr int64_t kLine = 1 << 16;  // parts of a line
+
   const std::byte* runs_[kMostRuns];
-  int64_t bytes_, a_turn_ = 0, at_ = 0;
+  int64_t bytes_, a_unit_ = 0, due_ = 0, at_ = 0;
   int count_ = 0, run_ = 0;
 };
 
-constexpr int64_t kTurnElements = 16;  // of head_dim between two turns of attention
-// Steps of a product of `rows` rows between two turns: few rows are soon done, and many lines asked
-// for at once wait for each other.
+constexpr int64_t kTransposeWork = 100;  // of kLanes vectors
+constexpr int64_t kExpWork = 25;         // of a vector
+constexpr int64_t kCodesWork = 30;       // of a vector that becomes codes
+constexpr int64_t kTurnElements = 16;    // of head_dim that attention takes in one go
+// Steps of a product of `rows` rows in one go: few rows are soon done, and many lines asked for at
+// once wait for each other.
 inline constexpr int64_t turn_steps(int64_t rows) { return rows > 4 ? 16 : 4; }

@@ -37,6 +37,11 @@ inline void clear_dots(RowDots<kRows>& dots) {
   }
 }
 
+// Words of four codes by rows of bytes.
+inline constexpr int64_t dots_work(int64_t rows, int64_t words) {
+  return at_least(rows, 3) * words * kRowVectors;
+}
+
 // Query rows of a task: of each pair codes of high parts, RowGroups, codes of low parts.
 struct QueryCodes {
   std::byte* first;
@@ -76,7 +81,7 @@ __attribute__((noinline)) void score_codes(const PairTile& t, const KeyCodes<kBi
     clear_dots<kRows>(dots);
     const int64_t end = at_most(elements, d + kKvGroup);
     for (int64_t k = d; k < end; k += kTurnElements) {
-      ahead.touch();
+      ahead.touch(dots_work(kRows, kTurnElements / 4));
       keys.at(k, codes);
       add_dots<kRows, kBits>(codes, {query.high(first / 2) + k, query.stride()},
                              at_most(kTurnElements, end - k), dots);
@@ -103,10 +108,11 @@ __attribute__((noinline)) void score_codes(const PairTile& t, const KeyCodes<kBi
 
 // Where the values of a segment lie.
 struct ValuePlaces {
-  static constexpr int kMost = kAttentionSegment / kKeyBlock;
+  static constexpr int64_t kTurnTokens = 32;
+  static constexpr int kMost = kAttentionSegment / kKeyBlock;  // the smallest page
 
-  // Words of four tokens, side by side; a run a page. The first and the last word may hold other
-  // tokens too.
+  // Words of four tokens, side by side; at most kTurnTokens of a page. The first and the last word
+  // may hold other tokens too.
   struct Run {
     const std::byte* codes;
     int64_t words;
@@ -117,7 +123,8 @@ struct ValuePlaces {
   ValuePlaces(const PairTile& t, KeyRange keys) {
     const KvColumn values = t.values();
     for (int64_t key = keys.begin / 4 * 4; key < keys.end;) {
-      const int64_t end = at_most(keys.end, values.page_end(key));
+      const int64_t turn_end = (key / kTurnTokens + 1) * kTurnTokens;
+      const int64_t end = at_most(at_most(keys.end, values.page_end(key)), turn_end);
       runs[count++] = {values.at(key).codes, blocks_of(end - key, 4)};
       key = end;
     }
@@ -195,7 +202,7 @@ __attribute__((noinline)) void add_values(const PairTile& t, const ValueBlock& b
   const std::byte* weights = t.scratch.weights + first * kWeightStride + block.key;
   for (int r = 0; r < block.places.count; ++r) {
     const ValuePlaces::Run& run = block.places.runs[r];
-    ahead.touch();
+    ahead.touch(dots_work(kRows, run.words));
     const std::byte* codes[kRowVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
@@ -235,13 +242,13 @@ struct CodeAttention {
     }
   }
 
-  int64_t score_turns(const Segment& segment) const {
-    return segment.steps() * row_groups() * blocks_of(t.view.head_dim, kTurnElements);
+  int64_t score_work(const Segment& segment) const {
+    return segment.steps() * dots_work(2 * t.count(), blocks_of(t.view.head_dim, 4));
   }
-  int64_t value_turns(const Segment& segment) const {
-    const int64_t keys = segment.keys.end - segment.keys.begin;
-    return blocks_of(t.view.head_dim, kTileWidth) * (keys / t.view.page_tokens) * row_groups() +
-           blocks_of(t.view.head_dim, kKvGroup) * t.count() * (keys / kLanes);
+  int64_t value_work(const Segment& segment) const {
+    return blocks_of(t.view.head_dim, kTileWidth) * dots_work(2 * t.count(), segment.count() / 4) +
+           blocks_of(t.view.head_dim, kKvGroup) * t.count() * (segment.count() / kLanes) *
+               kCodesWork;
   }
 
   void scores(const Segment& segment, Ahead& ahead) const {
@@ -277,7 +284,6 @@ struct CodeAttention {
  private:
   static_assert(kKeyStride == kTileRows * 4 && kRowVectors % 2 == 0 && kMaxIntRows % 2 == 0);
 
-  int64_t row_groups() const { return blocks_of(2 * t.count(), kMaxIntRows); }
   QueryCodes queries() const { return {mutable_bytes_of(t.scratch.query), t.scratch.width}; }
 
   // Codes of one group of a pair's query.
@@ -337,7 +343,7 @@ struct CodeAttention {
     vf biases = vzero();
     for (int64_t k = begin; k < end; k += kLanes) {
       const int64_t at = segment.first + k;
-      ahead.touch();
+      ahead.touch(kCodesWork);
       const vi words = load_words(params.places.params[(k - begin) / kLanes] + params.offset);
       const vf weights = vload(softmax + k);
       const auto seen = [&](vf x) {

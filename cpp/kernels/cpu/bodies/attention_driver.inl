@@ -7,8 +7,8 @@
 //   void values(const Segment&, Ahead&)    weights are where scores were, those of keys that a pair
 //                                          does not see mean nothing: their sum of values to
 //                                          scratch.partial
-//   int64_t score_turns(const Segment&), value_turns(const Segment&)
-//                                          how often what is ahead is asked for at least
+//   int64_t score_work(const Segment&), value_work(const Segment&)
+//                                          (Ahead)
 
 constexpr int kKeyStep = kTileWidth;  // divides kAttentionSegment
 constexpr int64_t kScoreStride = kAttentionSegment + 16;
@@ -136,7 +136,7 @@ AttentionState softmax_segment(float* scores, float scale, KeyRange keys, Ahead&
   state.max = vlargest(largest);
   vf sums = vzero();
   for (int64_t k = first; k < end; k += kLanes) {
-    ahead.touch();
+    ahead.touch(kExpWork);
     const vf e = vexp(vsub(vload(scores + k), vset(state.max)));
     vstore(scores + k, e);
     sums = vadd(sums, vselect_range(e, vzero(), begin - k, end - k));
@@ -163,6 +163,7 @@ struct Segment {
   bool is_first;   // of the task
   KeyRange after;  // keys of the next segment
 
+  int64_t count() const { return keys.end - keys.begin; }
   // In steps of kKeyStep.
   int64_t first_step() const { return keys.begin / kKeyStep * kKeyStep; }
   int64_t steps() const { return blocks_of(keys.end - first_step(), kKeyStep); }
@@ -187,8 +188,7 @@ void attend_segment(const K& kernel, const PairTile& t, const Segment& segment,
                     AttentionState* states) {
   const AttentionScratch& s = t.scratch;
   Ahead ahead = ahead_of_keys(t, segment);
-  ahead.spread(kernel.score_turns(segment) +
-               t.count() * ((segment.keys.end - segment.keys.begin) / kLanes));
+  ahead.spread(kernel.score_work(segment) + t.count() * (segment.count() / kLanes) * kExpWork);
   kernel.scores(segment, ahead);
   AttentionState next[kMostPairs];
   for (int64_t i = 0; i < t.count(); ++i) {
@@ -198,7 +198,7 @@ void attend_segment(const K& kernel, const PairTile& t, const Segment& segment,
                               {own.begin - segment.first, own.end - segment.first}, ahead);
   }
   ahead = ahead_of_values(t, segment);
-  ahead.spread(kernel.value_turns(segment));
+  ahead.spread(kernel.value_work(segment));
   kernel.values(segment, ahead);
   for (int64_t i = 0; i < t.count(); ++i) {
     const KeyRange own = overlap(segment.keys, t.keys(i));

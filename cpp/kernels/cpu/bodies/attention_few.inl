@@ -5,7 +5,7 @@
 
 constexpr int kFewPairs = kLanes == 16 ? 4 : 2;
 constexpr int kChains = 4;        // sums in flight: a multiply-add waits for the one before it
-constexpr int64_t kTurnKeys = 8;  // between two turns
+constexpr int64_t kTurnKeys = 8;  // whose values are added in one go
 constexpr int64_t kRunKeys = 32;  // whose values are added to one part of the output, then the next
 
 // Strides in floats; head_dim is a multiple of kLanes and of 8.
@@ -17,6 +17,9 @@ struct FewPairs {
   float* scores;  // of the first key
   int64_t score_stride;
 };
+
+// Vectors are widened and multiplied.
+inline constexpr int64_t few_work(int64_t pairs, int64_t vectors) { return (pairs + 1) * vectors; }
 
 // Unscaled scores of kGroups times kLanes keys.
 template <int kPairs, int kGroups, class Reader>
@@ -31,7 +34,7 @@ __attribute__((noinline)) void score_groups(const FewPairs& p,
   }
   const float* query = p.query;
   for (int64_t d = 0; d < p.view.head_dim; d += Reader::kWide) {
-    if (d % kTurnElements == 0) ahead.touch();
+    if (d % kTurnElements == 0) ahead.touch(few_work(kPairs, kTurnElements * kGroups));
     const int64_t at = d / Reader::kWide * kKeyStride;
     vi words[kGroups];
 #pragma GCC unroll 4
@@ -39,7 +42,7 @@ __attribute__((noinline)) void score_groups(const FewPairs& p,
     for_parts<Reader::kWide>([&]<int kPart>(Part<kPart>) __attribute__((always_inline)) {
 #pragma GCC unroll 4
       for (int g = 0; g < kGroups; ++g) {
-        const vf values = Reader::template key_value<kPart>(words[g]);
+        const vf values = Reader::template key_value<kPart>(words[g], vi{});
 #pragma GCC unroll 4
         for (int i = 0; i < kPairs; ++i) {
           acc[g][i] = vfma(vset(query[i * p.width + d + kPart]), values, acc[g][i]);
@@ -74,7 +77,7 @@ void score_few(const FewPairs& p, Reader, const KvColumn& column, KeyRange keys,
 
 // Values of one segment, or of some keys of it, by token.
 struct ValueRun {
-  const std::byte* const* tokens;
+  std::byte* const* tokens;
   int64_t begin, end;  // keys
 };
 
@@ -91,10 +94,10 @@ inline void add_blocks(const FewPairs& p, const ValueRun& run, int64_t d, Ahead&
     vf weights[kPairs];
 #pragma GCC unroll 4
     for (int i = 0; i < kPairs; ++i) weights[i] = vset(p.scores[i * p.score_stride + key]);
-    if (key % kTurnKeys == 0) ahead.touch();
+    if (key % kTurnKeys == 0) ahead.touch(few_work(kPairs, kTurnKeys * kBlocks));
 #pragma GCC unroll 8
     for (int b = 0; b < kBlocks; ++b) {
-      const vf values = Reader::values(run.tokens[key], d + b * kLanes, kLanes);
+      const vf values = Reader::values({run.tokens[key], nullptr}, d + b * kLanes, kLanes);
 #pragma GCC unroll 4
       for (int i = 0; i < kPairs; ++i) acc[i][b] = vfma(weights[i], values, acc[i][b]);
     }
@@ -109,7 +112,7 @@ inline void add_blocks(const FewPairs& p, const ValueRun& run, int64_t d, Ahead&
 // partial = sum over `keys` keys of weight * value. All elements of a run of keys before the next
 // run, so that memory is read in order.
 template <int kPairs, class Reader>
-__attribute__((noinline)) void value_few(const FewPairs& p, Reader, const std::byte* const* tokens,
+__attribute__((noinline)) void value_few(const FewPairs& p, Reader, std::byte* const* tokens,
                                          int64_t keys, Ahead& ahead) {
   constexpr int kBlocks = (kPairs == 1 ? 2 : 1) * kChains;
   const int64_t head_dim = p.view.head_dim;

@@ -1,12 +1,12 @@
-// Attention over raw caches in fp32: keys are read in steps of kTileWidth and widened once for all
-// pairs of a task. When all pairs are of one query row, keys go through registers
-// (attention_few.inl).
+// Attention in fp32: keys are read in steps of kTileWidth and widened once for all
+// pairs of a task. When all pairs are of one query row, those of
+// raw caches go through registers (attention_few.inl).
 
 // Values of `keys` (at most kKeyStep of them) as fp32 into the rows [key - first].
 void load_values(const PairTile& t, int64_t first, KeyRange keys) {
   with_reader(t.view, [&]<class Reader>(Reader) {
     for (int64_t key = keys.begin; key < keys.end; ++key) {
-      const std::byte* token = t.values().at(key).codes;
+      const KvAt token = t.values().at(key);
       float* row = t.scratch.rows + (key - first) * t.scratch.width;
       for (int64_t d = 0; d < t.view.head_dim; d += kLanes) {
         vstore(row + d, Reader::values(token, d, t.view.head_dim - d));
@@ -18,11 +18,14 @@ void load_values(const PairTile& t, int64_t first, KeyRange keys) {
 // kLanes keys as columns, kTileWidth from each other.
 template <class Reader>
 void load_keys(const PairTile& t, int64_t key, float* columns) {
-  const std::byte* codes = t.keys().at(key).codes;
+  const KvAt keys = t.keys().at(key);
+  const std::byte* codes = keys.codes;
   for (int64_t d = 0; d < t.view.head_dim; d += Reader::kWide, codes += kKeyStride) {
     const vi words = load_words(codes);
+    vi params{};
+    if (t.view.quantised) params = load_words(keys.params + d / kKvGroup * kKeyStride);
     for_parts<Reader::kWide>([&]<int kPart>(Part<kPart>) __attribute__((always_inline)) {
-      vstore(columns + (d + kPart) * kTileWidth, Reader::template key_value<kPart>(words));
+      vstore(columns + (d + kPart) * kTileWidth, Reader::template key_value<kPart>(words, params));
     });
   }
 }
@@ -105,9 +108,10 @@ inline FewPairs few_pairs(const PairTile& t, int64_t i, int64_t from) {
 struct FloatAttention {
   const PairTile& t;
 
-  // All pairs are of one query row.
+  // All pairs are of one query row, over a raw cache.
   bool few() const {
-    return t.row(0) == t.row(t.count() - 1) && t.view.head_dim % at_least(kLanes, 8) == 0;
+    return !t.view.quantised && t.row(0) == t.row(t.count() - 1) &&
+           t.view.head_dim % at_least(kLanes, 8) == 0;
   }
 
   void load_queries() const {
@@ -119,15 +123,13 @@ struct FloatAttention {
     __builtin_memset(s.rows, 0, static_cast<size_t>(kKeyStep * s.width) * sizeof(float));
   }
 
-  int64_t score_turns(const Segment& segment) const {
-    if (!few()) return segment.steps() * turns_of(t.count(), t.view.head_dim);
-    const int64_t keys = segment.keys.end - segment.keys.begin;
-    return few_groups() * blocks_of(keys, kChains * kLanes) * (t.view.head_dim / kTurnElements);
+  int64_t score_work(const Segment& segment) const {
+    if (!few()) return segment.steps() * product_work(t.count(), t.view.head_dim);
+    return few_work(t.count(), segment.count() / kLanes * t.view.head_dim);
   }
-  int64_t value_turns(const Segment& segment) const {
-    const int64_t keys = segment.keys.end - segment.keys.begin;
-    if (!few()) return segment.steps() * turns_of(t.count(), keys / segment.steps());
-    return few_groups() * (keys / kTurnKeys) * blocks_of(t.view.head_dim, 2 * kChains * kLanes);
+  int64_t value_work(const Segment& segment) const {
+    const int64_t vectors = segment.count() * blocks_of(t.view.head_dim, kLanes);
+    return few() ? few_work(t.count(), vectors) : t.count() * vectors;
   }
 
   void scores(const Segment& segment, Ahead& ahead) const {
@@ -152,11 +154,9 @@ struct FloatAttention {
   }
 
  private:
-  int64_t few_groups() const { return blocks_of(t.count(), kFewPairs); }
-
   void few_scores(const Segment& segment, Ahead& ahead) const {
     const int64_t first = segment.keys.begin - segment.first;
-    with_reader(t.view, [&](auto reader) {
+    with_raw_reader(t.view, [&](auto reader) {
       for_row_groups<kFewPairs>(t.count(), [&]<int kPairs>(RowCount<kPairs>, int64_t i) {
         const FewPairs pairs = few_pairs(t, i, first / kLanes * kLanes);
         score_few<kPairs>(pairs, reader, t.keys(), segment.keys, ahead);
@@ -165,12 +165,12 @@ struct FloatAttention {
   }
 
   void few_values(const Segment& segment, Ahead& ahead) const {
-    const std::byte* tokens[kAttentionSegment];
+    std::byte* tokens[kAttentionSegment];
     const int64_t first = segment.keys.begin - segment.first;
     for (int64_t key = segment.keys.begin; key < segment.keys.end; ++key) {
       tokens[key - segment.keys.begin] = t.values().at(key).codes;
     }
-    with_reader(t.view, [&](auto reader) {
+    with_raw_reader(t.view, [&](auto reader) {
       for_row_groups<kFewPairs>(t.count(), [&]<int kPairs>(RowCount<kPairs>, int64_t i) {
         value_few<kPairs>(few_pairs(t, i, first), reader, tokens,
                           segment.keys.end - segment.keys.begin, ahead);

@@ -92,12 +92,11 @@ struct PairAttention {
     }
   }
 
-  int64_t score_turns(const Segment& segment) const {
-    return segment.steps() * turns_of(t.count(), t.view.head_dim / 2);
+  int64_t score_work(const Segment& segment) const {
+    return segment.steps() * product_work(t.count(), t.view.head_dim / 2);
   }
-  int64_t value_turns(const Segment& segment) const {
-    const int64_t pairs = (segment.keys.end - segment.keys.begin) / 2;
-    return blocks_of(t.view.head_dim, kTileWidth) * turns_of(t.count(), pairs);
+  int64_t value_work(const Segment& segment) const {
+    return blocks_of(t.view.head_dim, kTileWidth) * product_work(t.count(), segment.count() / 2);
   }
 
   void scores(const Segment& segment, Ahead& ahead) const {

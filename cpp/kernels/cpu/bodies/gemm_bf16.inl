@@ -2,8 +2,8 @@
 // pairs, zeros beyond depth. The ISA gives a type with
 //   static void multiply(const Product&, int64_t rows, Ahead&)
 // that adds the product to the sums of `rows` input rows and asks for what is ahead meanwhile, and
-//   static int64_t turns(const Product&, int64_t rows)
-// at how many turns at least. If kStreams, it is an Add that multiplies single columns with the
+//   static int64_t work(const Product&, int64_t rows)
+// how much work that is. If kStreams, it is an Add that multiplies single columns with the
 // same result.
 
 struct LoadPairs {
@@ -31,7 +31,7 @@ struct GemmBf16 {
       if (c.few())
         return stream_raw<Pairs>(tile, {product.x, product.x_stride}, c.rows(), sums, ahead);
     }
-    ahead.spread(kRowVectors * tile.blocks() + Pairs::turns(product, c.rows()));
+    ahead.spread(tile.fill_work() + Pairs::work(product, c.rows()));
     fill_raw(tile, weights, ahead);
     Pairs::multiply(product, c.rows(), ahead);
   }

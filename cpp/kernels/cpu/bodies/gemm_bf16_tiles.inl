@@ -1,6 +1,7 @@
 // bf16 products on tiles: a step is 32 values of k.
 
 constexpr int64_t kPairsOfStep = 16;
+constexpr int64_t kStepWork = 64;
 
 // Up to 2 * kTileSide input rows; kTwo: more than kTileSide.
 template <bool kTwo>
@@ -17,7 +18,7 @@ inline void multiply_pair_tiles(const Product& p, int64_t first, Ahead& ahead) {
     _tile_loadd(3, lower_sums + kTileSide, kSumsStride);
   }
   for (int64_t pair = 0; pair < p.steps; pair += kPairsOfStep) {
-    ahead.touch();
+    ahead.touch(kStepWork);
     const float* w = p.w + pair * kTileWidth;
     _tile_loadd(6, w, kSumsStride);
     _tile_loadd(7, w + kTileSide, kSumsStride);
@@ -40,8 +41,8 @@ inline void multiply_pair_tiles(const Product& p, int64_t first, Ahead& ahead) {
 
 struct TilePairs {
   static constexpr bool kStreams = false;
-  static int64_t turns(const Product& product, int64_t rows) {
-    return blocks_of(rows, 2 * kTileSide) * blocks_of(product.steps, kPairsOfStep);
+  static int64_t work(const Product& product, int64_t rows) {
+    return blocks_of(rows, 2 * kTileSide) * blocks_of(product.steps, kPairsOfStep) * kStepWork;
   }
   __attribute__((noinline)) static void multiply(const Product& product, int64_t rows,
                                                  Ahead& ahead) {

@@ -86,7 +86,7 @@ struct GemmF32 {
       if (c.few()) {
         return stream_raw<MultiplyAdd>(tile, {product.x, product.x_stride}, c.rows(), sums, ahead);
       }
-      ahead.spread(kRowVectors * tile.blocks() + turns_of(c.rows(), c.depth()));
+      ahead.spread(tile.fill_work() + product_work(c.rows(), c.depth()));
       fill_raw(tile, weights, ahead);
       multiply_rows<MultiplyAdd>(product, c.rows(), &ahead);
     });

@@ -64,18 +64,18 @@ inline void add_dots(const std::byte* const (&weights_at)[kRowVectors], const Co
         for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot8(dots[i][v], weights[v], inputs);
       }
     } else {
-#pragma GCC unroll 2
-      for (int half = 0; half < 2; ++half) {
-        Codes weights[kRowVectors];
+      Codes low[kRowVectors], high[kRowVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kRowVectors; ++v) {
+        low[v] = low_nibbles(codes[v]);
+        high[v] = high_nibbles(codes[v]);
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) {
+        const Inputs4 x_low = inputs4(int_at(at[i])), x_high = inputs4(int_at(at[i] + 4));
 #pragma GCC unroll 4
         for (int v = 0; v < kRowVectors; ++v) {
-          weights[v] = half == 0 ? low_nibbles(codes[v]) : high_nibbles(codes[v]);
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < kRows; ++i) {
-          const Inputs4 inputs = inputs4(int_at(at[i] + half * 4));
-#pragma GCC unroll 4
-          for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot4(dots[i][v], weights[v], inputs);
+          dots[i][v] = dot44(dots[i][v], low[v], x_low, high[v], x_high);
         }
       }
     }

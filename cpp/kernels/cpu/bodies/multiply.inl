@@ -22,6 +22,11 @@ struct Product {
   int64_t sums_stride = kTileWidth;
 };
 
+// One or two rows wait for their own sums.
+inline constexpr int64_t product_work(int64_t rows, int64_t steps) {
+  return at_least(rows, 3) * steps * kRowVectors;
+}
+
 // Rows first + [0, kRows) of a product.
 template <int kRows, class Add>
 __attribute__((noinline)) void multiply_tile(const Product& p, int64_t first, Ahead* ahead) {
@@ -36,8 +41,9 @@ __attribute__((noinline)) void multiply_tile(const Product& p, int64_t first, Ah
     for (int v = 0; v < kRowVectors; ++v) acc[i][v] = vload(sums + i * sums_stride + v * kLanes);
   }
   for (int64_t s = 0; s < p.steps;) {
-    if (ahead != nullptr) ahead->touch();
-    for (const int64_t end = at_most(p.steps, s + turn_steps(kRows)); s < end; ++s, w += w_stride) {
+    const int64_t end = at_most(p.steps, s + turn_steps(kRows));
+    if (ahead != nullptr) ahead->touch(product_work(kRows, end - s));
+    for (; s < end; ++s, w += w_stride) {
       vf columns[kRowVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kRowVectors; ++v) columns[v] = vload(w + v * v_stride);
@@ -63,8 +69,4 @@ template <class Add>
 inline void multiply_rows(const Product& p, int64_t rows, Ahead* ahead = nullptr) {
   for_row_groups<kMaxRows>(
       rows, [&]<int kRows>(RowCount<kRows>, int64_t i) { multiply_tile<kRows, Add>(p, i, ahead); });
-}
-// At how many turns at least.
-inline int64_t turns_of(int64_t rows, int64_t steps) {
-  return blocks_of(rows, kMaxRows) * blocks_of(steps, turn_steps(rows));
 }

@@ -24,6 +24,7 @@ class RawTile {
   }
   int64_t depth() const { return depth_; }
   int64_t blocks() const { return blocks_of(depth_, kStep); }  // of one vector of rows
+  int64_t fill_work() const { return kRowVectors * blocks() * kTransposeWork; }
   // Columns of block `block` of a vector of rows: lane r of v[d] holds element(s) d of row r; zeros
   // past depth.
   void load(int vector, int64_t block, vf (&v)[kLanes]) const {
@@ -45,13 +46,13 @@ class RawTile {
   int64_t depth_;
 };
 
-// A tile as columns [d][kTileWidth], for many input rows; takes kRowVectors * blocks turns.
+// A tile as columns [d][kTileWidth], for many input rows.
 template <class Load>
 inline void fill_raw(const RawTile<Load>& tile, float* out, Ahead& ahead) {
   for (int v = 0; v < kRowVectors; ++v) {
     float* to = out + v * kLanes;
     for (int64_t block = 0; block < tile.blocks(); ++block, to += kLanes * kTileWidth) {
-      ahead.touch();
+      ahead.touch(kTransposeWork);
       vf columns[kLanes];
       tile.load(v, block, columns);
 #pragma GCC unroll 16
@@ -76,7 +77,7 @@ __attribute__((noinline)) void stream_rows(const RawTile<Load>& tile, const Inpu
     vf acc[kRows];
     for (int i = 0; i < kRows; ++i) acc[i] = vload(sums + i * kTileWidth + v * kLanes);
     for (int64_t block = 0; block < tile.blocks(); ++block, x += kLanes * 4) {
-      ahead.touch();
+      ahead.touch(1);
       vf columns[kLanes];
       tile.load(v, block, columns);
       const int64_t left = steps - block * kLanes;
