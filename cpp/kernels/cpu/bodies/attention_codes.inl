@@ -22,11 +22,10 @@ struct RowGroup {
   int32_t padding;  // to the size of a power of two
 };
 
-// Dot products of kRows / 2 rows of two bytes.
+// Dot products of pair i, whose codes have two bytes.
 template <int kRows>
-inline vf dots_of(const RowDots<kRows>& dots, int i, int v, int32_t zero) {
-  const vi high = vshift_left<7>((vi)dots[2 * i][v]);
-  return vto_float(vadd_i(vadd_i(high, (vi)dots[2 * i + 1][v]), vset_i(zero)));
+inline vi dot_of(const RowDots<kRows>& dots, int i, int v) {
+  return vadd_i(vshift_left<7>((vi)dots[2 * i][v]), (vi)dots[2 * i + 1][v]);
 }
 template <int kRows>
 inline void clear_dots(RowDots<kRows>& dots) {
@@ -98,7 +97,9 @@ __attribute__((noinline)) void score_codes(const PairTile& t, const KeyCodes<kBi
         float* score = scores + i * kScoreStride + v * kLanes;
         vf sum = d == 0 ? vzero() : vload(score);
         const vf scale = vmul(vset(row.scale), low_half(params[v]));
-        sum = vfma(scale, dots_of<kRows>(dots, i, v, kBits == 8 ? row.zero : 0), sum);
+        vi dot = dot_of<kRows>(dots, i, v);
+        if constexpr (kBits == 8) dot = vadd_i(dot, vset_i(row.zero));
+        sum = vfma(scale, vto_float(dot), sum);
         if constexpr (kBits == 4) sum = vfma(vset(row.bias), high_half(params[v]), sum);
         vstore(score, sum);
       }
@@ -106,57 +107,37 @@ __attribute__((noinline)) void score_codes(const PairTile& t, const KeyCodes<kBi
   }
 }
 
-// Where the values of a segment lie.
-struct ValuePlaces {
-  static constexpr int64_t kTurnTokens = 32;
-  static constexpr int kMost = kAttentionSegment / kKeyBlock;  // the smallest page
+// Softmax weights of a task over a segment: of each group of head_dim and pair codes of high parts,
+// a RowGroup, codes of low parts.
+struct WeightCodes {
+  std::byte* first;
+  int64_t pairs;
 
-  // Words of four tokens, side by side; at most kTurnTokens of a page. The first and the last word
-  // may hold other tokens too.
-  struct Run {
-    const std::byte* codes;
-    int64_t words;
-  } runs[kMost];
-  const std::byte* params[kAttentionSegment / kLanes];  // of kLanes tokens
-  int count = 0;
-
-  ValuePlaces(const PairTile& t, KeyRange keys) {
-    const KvColumn values = t.values();
-    for (int64_t key = keys.begin / 4 * 4; key < keys.end;) {
-      const int64_t turn_end = (key / kTurnTokens + 1) * kTurnTokens;
-      const int64_t end = at_most(at_most(keys.end, values.page_end(key)), turn_end);
-      runs[count++] = {values.at(key).codes, blocks_of(end - key, 4)};
-      key = end;
-    }
-    const int64_t first = keys.begin / kLanes * kLanes;
-    for (int64_t key = first; key < keys.end; key += kLanes) {
-      params[(key - first) / kLanes] = values.at(key).params;
-    }
+  std::byte* high(int64_t group, int64_t i) const {
+    return first + (group * pairs + i) * 2 * kWeightStride;
+  }
+  RowGroup& group(int64_t group, int64_t i) const {
+    return *static_cast<RowGroup*>(static_cast<void*>(high(group, i) + kAttentionSegment));
   }
 };
+static_assert(kAttentionSegment + sizeof(RowGroup) <= kWeightStride);
 
-// Params of a group.
-struct ValueParams {
-  const ValuePlaces& places;
-  int64_t offset;
-};
-
-// kTileWidth elements of a segment's values.
-struct ValueBlock {
-  const ValuePlaces& places;
-  const RowGroup* groups;  // of the pairs' weights
-  int64_t first;           // element
-  int64_t key;             // the segment's, of the first word
+// Words of four tokens of one page, side by side: `count` of them from `codes` on. The first and
+// the last word may hold other tokens too.
+struct ValueWords {
+  const std::byte* codes;
+  int64_t key;  // of the first token, from the segment's first
+  int64_t count;
 };
 
 // Weight rows first + [0, kRows), two a pair, over words of four tokens.
 template <int kRows, int kBits>
-inline void add_words(const ValuePlaces::Run& run, const std::byte* const (&codes_at)[kRowVectors],
+inline void add_words(int64_t count, const std::byte* const (&codes_at)[kRowVectors],
                       int64_t stride, const CodeRows& rows, RowDots<kRows>& dots) {
   const std::byte* codes[kRowVectors];
   for (int v = 0; v < kRowVectors; ++v) codes[v] = codes_at[v];
   RowPointers<kRows> at(rows.first, rows.stride);
-  for (int64_t word = 0; word < run.words; ++word, at.step(4)) {
+  for (int64_t word = 0; word < count; ++word, at.step(4)) {
     Codes words[kRowVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
@@ -194,39 +175,45 @@ inline int64_t value_offset(const PairTile& t, int64_t element, int v) {
   return at_most(part, (t.view.code_bytes - 1) / kLanes * kLanes) * 4;
 }
 
+// Adds dot products, as integers, to the partial outputs of weight rows first + [0, kRows), two a
+// pair, for kTileWidth elements from `d` on.
 template <int kRows, int kBits>
-__attribute__((noinline)) void add_values(const PairTile& t, const ValueBlock& block, int64_t first,
-                                          Ahead& ahead) {
+__attribute__((noinline)) void add_values(const PairTile& t, const ValueWords& words, int64_t d,
+                                          int64_t first) {
+  const AttentionScratch& s = t.scratch;
+  const WeightCodes weights{s.weights, t.count()};
   RowDots<kRows> dots;
   clear_dots<kRows>(dots);
-  const std::byte* weights = t.scratch.weights + first * kWeightStride + block.key;
-  for (int r = 0; r < block.places.count; ++r) {
-    const ValuePlaces::Run& run = block.places.runs[r];
-    ahead.touch(dots_work(kRows, run.words));
-    const std::byte* codes[kRowVectors];
+  const std::byte* codes[kRowVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kRowVectors; ++v) {
-      codes[v] = run.codes + value_offset<kBits>(t, block.first, v);
-    }
-    add_words<kRows, kBits>(run, codes, 4 * t.view.code_bytes, {weights, kWeightStride}, dots);
-    weights += 4 * run.words;
-  }
+  for (int v = 0; v < kRowVectors; ++v) codes[v] = words.codes + value_offset<kBits>(t, d, v);
+  const CodeRows rows{weights.high(d / kKvGroup, first / 2) + words.key, kWeightStride};
+  add_words<kRows, kBits>(words.count, codes, 4 * t.view.code_bytes, rows, dots);
 #pragma GCC unroll 8
   for (int i = 0; i < kRows / 2; ++i) {
-    const RowGroup& group = block.groups[first / 2 + i];
-    float* out = t.scratch.partial + (first / 2 + i) * t.scratch.width + block.first;
-    const vf scale = vset(group.scale), bias = vset(group.bias);
-    vf sums[kRowVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
-      const vf dot = dots_of<kRows>(dots, i, v, kBits == 8 ? group.zero : 0);
-      sums[v] = kBits == 8 ? vmul(scale, dot) : vfma(scale, dot, bias);
+      float* sum = s.partial + (first / 2 + i) * s.width + d + v * kLanes;
+      vstore(sum, vfrom_bits(vadd_i(vbits(vload(sum)), dot_of<kRows>(dots, i, v))));
     }
-#pragma GCC unroll 4
-    for (int v = 0; kBits == 4 && v < kRowVectors; v += 2) vzip(sums[v], sums[v + 1]);
-#pragma GCC unroll 4
-    for (int v = 0; v < kRowVectors; ++v) vstore(out + v * kLanes, sums[v]);
   }
+}
+
+// Sums of dot products become sums of values.
+template <int kBits>
+inline void scale_values(const RowGroup& group, float* sums) {
+  const vf scale = vset(group.scale), bias = vset(group.bias);
+  vf values[kRowVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kRowVectors; ++v) {
+    const vi dot = vbits(vload(sums + v * kLanes));
+    values[v] = kBits == 8 ? vmul(scale, vto_float(vadd_i(dot, vset_i(group.zero))))
+                           : vfma(scale, vto_float(dot), bias);
+  }
+#pragma GCC unroll 4
+  for (int v = 0; kBits == 4 && v < kRowVectors; v += 2) vzip(values[v], values[v + 1]);
+#pragma GCC unroll 4
+  for (int v = 0; v < kRowVectors; ++v) vstore(sums + v * kLanes, values[v]);
 }
 
 template <int kBits>
@@ -263,20 +250,25 @@ struct CodeAttention {
   }
 
   void values(const Segment& segment, Ahead& ahead) const {
-    const ValuePlaces places(t, segment.keys);
-    const int64_t first = (segment.keys.begin - segment.first) / 4 * 4;
-    for (int64_t d = 0; d < t.view.head_dim; d += kKvGroup) {
-      RowGroup groups[kMostPairs];
-      for (int64_t i = 0; i < t.count(); ++i) {
-        groups[i] = load_weights(i, segment, {places, d / kKvGroup * kKeyStride}, ahead);
-      }
-      const int64_t end = at_most(t.view.head_dim, d + kKvGroup);
-      for (int64_t block = d; block < end; block += kTileWidth) {
+    const AttentionScratch& s = t.scratch;
+    load_weights(segment, ahead);
+    __builtin_memset(s.partial, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
+    // All elements of a page before the next page, so that memory is read in order.
+    for (int64_t key = segment.keys.begin / 4 * 4; key < segment.keys.end;) {
+      const int64_t end = at_most(segment.keys.end, t.values().page_end(key));
+      const ValueWords words{t.values().at(key).codes, key - segment.first,
+                             blocks_of(end - key, 4)};
+      for (int64_t d = 0; d < t.view.head_dim; d += kTileWidth) {
         for_row_groups<kMaxIntRows>(2 * t.count(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
-          if constexpr (kRows > 1) {
-            add_values<kRows, kBits>(t, {places, groups, block, first}, i, ahead);
-          }
+          ahead.touch(dots_work(kRows, words.count));
+          if constexpr (kRows > 1) add_values<kRows, kBits>(t, words, d, i);
         });
+      }
+      key = end;
+    }
+    for (int64_t i = 0; i < t.count(); ++i) {
+      for (int64_t d = 0; d < t.view.head_dim; d += kTileWidth) {
+        scale_values<kBits>(weights().group(d / kKvGroup, i), s.partial + i * s.width + d);
       }
     }
   }
@@ -284,6 +276,7 @@ struct CodeAttention {
  private:
   static_assert(kKeyStride == kTileRows * 4 && kRowVectors % 2 == 0 && kMaxIntRows % 2 == 0);
 
+  WeightCodes weights() const { return {t.scratch.weights, t.count()}; }
   QueryCodes queries() const { return {mutable_bytes_of(t.scratch.query), t.scratch.width}; }
 
   // Codes of one group of a pair's query.
@@ -330,11 +323,26 @@ struct CodeAttention {
     return codes;
   }
 
-  // Codes of the weights of pair i for one group, zeros for keys that it does not see.
-  RowGroup load_weights(int64_t i, const Segment& segment, const ValueParams& params,
-                        Ahead& ahead) const {
+  // Codes of the softmax weights, times the values' scales, of all pairs and groups.
+  void load_weights(const Segment& segment, Ahead& ahead) const {
+    const int64_t begin = (segment.keys.begin - segment.first) / kLanes * kLanes;
+    const std::byte* params[kAttentionSegment / kLanes];  // of kLanes keys
+    for (int64_t k = begin; k < segment.keys.end - segment.first; k += kLanes) {
+      params[k / kLanes] = t.values().at(segment.first + k).params;
+    }
+    for (int64_t group = 0; group < blocks_of(t.view.head_dim, kKvGroup); ++group) {
+      for (int64_t i = 0; i < t.count(); ++i) {
+        ahead.touch(segment.count() / kLanes * kCodesWork);
+        weights().group(group, i) = load_weights(segment, params, group, i);
+      }
+    }
+  }
+
+  // Zeros for keys that the pair does not see.
+  RowGroup load_weights(const Segment& segment, const std::byte* const* params, int64_t group,
+                        int64_t i) const {
     const float* softmax = t.scratch.scores + i * kScoreStride;
-    std::byte* high = t.scratch.weights + 2 * i * kWeightStride;
+    std::byte* high = weights().high(group, i);
     const KeyRange own = overlap(segment.keys, t.keys(i));
     const int64_t begin = (segment.keys.begin - segment.first) / kLanes * kLanes;
     const int64_t end = segment.keys.end - segment.first;
@@ -343,8 +351,7 @@ struct CodeAttention {
     vf biases = vzero();
     for (int64_t k = begin; k < end; k += kLanes) {
       const int64_t at = segment.first + k;
-      ahead.touch(kCodesWork);
-      const vi words = load_words(params.places.params[(k - begin) / kLanes] + params.offset);
+      const vi words = load_words(params[k / kLanes] + group * kKeyStride);
       const vf weights = vload(softmax + k);
       const auto seen = [&](vf x) {
         return vselect_range(x, vzero(), own.begin - at, own.end - at);

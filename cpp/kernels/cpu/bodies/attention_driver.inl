@@ -25,13 +25,22 @@ struct AttentionScratch {
   float* scores;       // [pairs][kScoreStride]
   float* rows;         // [kKeyStep][width]: keys or values as fp32
   float* keys;         // [width][kTileWidth]: keys as columns
-  std::byte* weights;  // [2 * pairs][kWeightStride] of kernels that multiply what is stored
+  std::byte* weights;  // where rows and keys are: [groups of head_dim][2 * pairs][kWeightStride]
 };
 
-// Pairs of a task, so that the scratch fits for every head_dim up to 4096.
-inline int64_t pairs_per_task(int64_t width) {
+// Pairs of a task, so that the scratch fits for every head_dim up to kMostHeadDim.
+inline constexpr int64_t pairs_per_task(int64_t width) {
   return at_least(12, at_most(kMostPairs, kMostPairs * 256 / width / 12 * 12));
 }
+inline constexpr int64_t attention_scratch_bytes(int64_t width) {
+  const int64_t pairs = pairs_per_task(width);
+  const int64_t rows = 2 * kTileWidth * width * 4;
+  const int64_t weights = blocks_of(width, kKvGroup) * 2 * pairs * kWeightStride;
+  return pairs * (3 * width + kScoreStride) * 4 + at_least(rows, weights);
+}
+static_assert(attention_scratch_bytes(256) <= int64_t{kScratchBytesPerWorker} &&
+              attention_scratch_bytes(512) <= int64_t{kScratchBytesPerWorker} &&
+              attention_scratch_bytes(kMostHeadDim) <= int64_t{kScratchBytesPerWorker});
 
 AttentionScratch attention_scratch(const KernelContext& context, int worker, int64_t width) {
   const int64_t pairs = pairs_per_task(width);
@@ -49,7 +58,7 @@ AttentionScratch attention_scratch(const KernelContext& context, int worker, int
   s.scores = take(pairs * kScoreStride);
   s.rows = take(kKeyStep * width);
   s.keys = take(width * kTileWidth);
-  s.weights = mutable_bytes_of(take(2 * pairs * kWeightStride / 4));
+  s.weights = mutable_bytes_of(s.rows);
   return s;
 }
 

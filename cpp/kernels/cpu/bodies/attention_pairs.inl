@@ -6,7 +6,8 @@
 template <class Pairs>
 struct PairValues {
   const PairTile& t;
-  const Segment& segment;
+  KeyRange keys;          // of one page
+  int64_t segment_first;  // key
   int64_t d;
   Ahead& ahead;
 
@@ -26,7 +27,7 @@ struct PairValues {
   }
 
  private:
-  KeyRange own(int64_t i) const { return overlap(segment.keys, t.keys(i)); }
+  KeyRange own(int64_t i) const { return overlap(keys, t.keys(i)); }
   const float* values_at(int64_t key) const {
     return floats_of(t.values().at(key / 2 * 2).codes) + d;
   }
@@ -55,14 +56,11 @@ struct PairValues {
 
   // Keys of whole pairs.
   void add_pairs(int64_t i, int64_t count, KeyRange keys) const {
-    for (int64_t key = keys.begin; key < keys.end;) {
-      const int64_t end = at_most(keys.end, t.values().page_end(key));
-      Product part = product(i, key, values_at(key), (end - key) / 2);
-      part.w_stride = t.view.head_dim;
-      part.v_stride = v_stride();
-      multiply_rows<Pairs>(part, count, &ahead);
-      key = end;
-    }
+    if (keys.begin >= keys.end) return;
+    Product part = product(i, keys.begin, values_at(keys.begin), (keys.end - keys.begin) / 2);
+    part.w_stride = t.view.head_dim;
+    part.v_stride = v_stride();
+    multiply_rows<Pairs>(part, count, &ahead);
   }
 
   // Of row i: values of `pairs` pairs, the weights of key `key` and on.
@@ -70,7 +68,7 @@ struct PairValues {
     const AttentionScratch& s = t.scratch;
     const float* weights = s.scores + i * kScoreStride;
     return {.w = values,
-            .x = bytes_of(weights) + (key - segment.first) / 2 * 4,
+            .x = bytes_of(weights) + (key - segment_first) / 2 * 4,
             .x_stride = kScoreStride * 4,
             .steps = pairs,
             .sums = s.partial + i * s.width + d,
@@ -110,10 +108,16 @@ struct PairAttention {
     const AttentionScratch& s = t.scratch;
     for (int64_t i = 0; i < t.count(); ++i) round_weights(i, segment);
     __builtin_memset(s.partial, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
-    for (int64_t d = 0; d < t.view.head_dim; d += kTileWidth) {
-      for (int64_t i = 0; i < t.count(); i += kMaxRows) {
-        PairValues<Pairs>{t, segment, d, ahead}.add_rows(i, at_most(kMaxRows, t.count() - i));
+    // All elements of a page before the next page, so that memory is read in order.
+    for (int64_t key = segment.keys.begin; key < segment.keys.end;) {
+      const KeyRange page{key, at_most(segment.keys.end, t.values().page_end(key))};
+      for (int64_t d = 0; d < t.view.head_dim; d += kTileWidth) {
+        for (int64_t i = 0; i < t.count(); i += kMaxRows) {
+          PairValues<Pairs>{t, page, segment.first, d, ahead}.add_rows(
+              i, at_most(kMaxRows, t.count() - i));
+        }
       }
+      key = page.end;
     }
   }
 

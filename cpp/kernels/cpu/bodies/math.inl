@@ -23,7 +23,7 @@ inline const float* floats_of(const std::byte* p) {
 }
 inline constexpr int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 inline constexpr int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
-inline int64_t blocks_of(int64_t n, int64_t step) { return (n + step - 1) / step; }
+inline constexpr int64_t blocks_of(int64_t n, int64_t step) { return (n + step - 1) / step; }
 
 // e^x to 1e-7 relative; 0 below -104, infinity above 88.8, NaN stays NaN.
 inline vf vexp(vf x) {
