@@ -190,7 +190,7 @@ def compare(pair: Pair, job: Job, arguments: argparse.Namespace) -> dict[str, An
     """Both engines in turns, batch by batch; the rows of the table."""
     model: Path = getattr(arguments, pair.model)
     told: dict[str, Any] = {"model": model.name, "ours": pair.ours, "theirs": pair.theirs}
-    told |= {"device": job.device, "rates": {}}
+    told |= {"machine": machine.facts(), "device": job.device, "rates": {}}
     for batch in sorted({*pair.batches("prefill"), *pair.batches("decode")}):
         peer, own = theirs(pair, job, arguments, batch), ours(model, pair, job, batch)
         for what in own:
@@ -250,7 +250,6 @@ def main() -> None:
         for one in criteria_of(pair, kept[pair.theirs])
     ]
     result = {
-        "machine": machine.facts(),
         "job": vars(job),
         "pairs": pairs,
         "criteria": criteria,
