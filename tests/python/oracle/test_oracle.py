@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import pytest
@@ -106,22 +106,36 @@ def test_quantised_weights_mean_what_the_format_says(
     assert distance(published, expected) > 10 * TOLERANCE
 
 
+class QuantisedKv(NamedTuple):
+    """Logits of one prompt: ours, the reference's over the cache's codes, over an exact cache."""
+
+    found: Any
+    expected: Any
+    exact: Any
+
+
+def _quantised_kv(folder: Path, tokens: list[int], bits: int, compute: str) -> QuantisedKv:
+    reference = Reference(folder)
+    with _open(folder, kv=f"int{bits}", compute=compute) as llm:
+        found = llm.logits(tokens)
+    return QuantisedKv(
+        found, reference.logits_with_stored_kv(tokens, bits), reference.logits(tokens)
+    )
+
+
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("case", SHORT_GROUPS, ids=lambda case: case.name)
 def test_quantised_kv_means_what_the_format_says(
     case: Case, bits: int, checkpoint: Folders
 ) -> None:
     """Most rows agree exactly; in a few a value near the middle of two codes went the other way."""
-    folder = checkpoint(case)
-    tokens = case.prompts()[1]
-    reference = Reference(folder)
-    expected = reference.logits_with_stored_kv(tokens, bits)
-    with _open(folder, kv=f"int{bits}", compute="exact") as llm:
-        found = llm.logits(tokens)
-    each = [distance(row, wanted) for row, wanted in zip(found, expected, strict=True)]
+    logits = _quantised_kv(checkpoint(case), case.prompts()[1], bits, "exact")
+    each = [
+        distance(row, wanted) for row, wanted in zip(logits.found, logits.expected, strict=True)
+    ]
     assert numpy.median(each) <= TOLERANCE
     assert max(each) <= 100 * TOLERANCE
-    assert distance(expected, reference.logits(tokens)) > 20 * TOLERANCE
+    assert distance(logits.expected, logits.exact) > 20 * TOLERANCE
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -130,14 +144,8 @@ def test_rounding_by_attention_is_less_than_that_by_the_cache(
     case: Case, bits: int, checkpoint: Folders
 ) -> None:
     """Queries and weights have codes too: values that go to other codes by it cost less."""
-    folder = checkpoint(case)
-    tokens = case.prompts()[1]
-    reference = Reference(folder)
-    expected = reference.logits_with_stored_kv(tokens, bits)
-    with _open(folder, kv=f"int{bits}") as llm:
-        found = llm.logits(tokens)
-    lost = distance(expected, reference.logits(tokens))
-    assert distance(found, expected) <= lost / 3
+    logits = _quantised_kv(checkpoint(case), case.prompts()[1], bits, "fast")
+    assert distance(logits.found, logits.expected) <= distance(logits.expected, logits.exact) / 3
 
 
 def test_the_reference_hears_every_part(checkpoint: Folders) -> None:

@@ -15,11 +15,10 @@ inline vi store_code_pairs(vf steps, std::byte* high, std::byte* low) {
 }
 
 // A row of codes over one group of the cache.
-struct RowGroup {
-  float scale;      // of a code
-  int32_t zero;     // 8-bit: what to add to a dot product because stored codes are 128 too large
-  float bias;       // 4-bit: sum of value * bias of the cache, or what the bias is multiplied by
-  int32_t padding;  // to the size of a power of two
+struct alignas(16) RowGroup {
+  float scale;   // of a code
+  int32_t zero;  // 8-bit: what to add to a dot product because stored codes are 128 too large
+  float bias;    // 4-bit: sum of value * bias of the cache, or what the bias is multiplied by
 };
 
 // Dot products of pair i, whose codes have two bytes.
@@ -61,8 +60,10 @@ struct KeyCodes {
   const std::byte* params[kRowVectors];
 
   // The group that begins at element d.
-  void at(int64_t d, const std::byte* (&at)[kRowVectors]) const {
-    for (int v = 0; v < kRowVectors; ++v) at[v] = codes[v] + d * kBits / 8 * kKeyBlock;
+  CodeWords at(int64_t d) const {
+    CodeWords words;
+    for (int v = 0; v < kRowVectors; ++v) words.at[v] = codes[v] + d * kBits / 8 * kKeyBlock;
+    return words;
   }
 };
 
@@ -75,14 +76,12 @@ __attribute__((noinline)) void score_codes(const PairTile& t, const KeyCodes<kBi
   scores += first / 2 * kScoreStride;
   for (int64_t d = 0; d < elements; d += kKvGroup) {
     const int64_t group = d / kKvGroup;
-    const std::byte* codes[kRowVectors];
     RowDots<kRows> dots;
     clear_dots<kRows>(dots);
     const int64_t end = at_most(elements, d + kKvGroup);
     for (int64_t k = d; k < end; k += kTurnElements) {
       ahead.touch(dots_work(kRows, kTurnElements / 4));
-      keys.at(k, codes);
-      add_dots<kRows, kBits>(codes, {query.high(first / 2) + k, query.stride()},
+      add_dots<kRows, kBits>(keys.at(k), {query.high(first / 2) + k, query.stride()},
                              at_most(kTurnElements, end - k), dots);
     }
     vi params[kRowVectors];
@@ -130,39 +129,26 @@ struct ValueWords {
   int64_t count;
 };
 
-// Weight rows first + [0, kRows), two a pair, over words of four tokens.
-template <int kRows, int kBits>
-inline void add_words(int64_t count, const std::byte* const (&codes_at)[kRowVectors],
-                      int64_t stride, const CodeRows& rows, RowDots<kRows>& dots) {
-  const std::byte* codes[kRowVectors];
-  for (int v = 0; v < kRowVectors; ++v) codes[v] = codes_at[v];
-  RowPointers<kRows> at(rows.first, rows.stride);
-  for (int64_t word = 0; word < count; ++word, at.step(4)) {
-    Codes words[kRowVectors];
+// Words of four nibbles, of low ones where v is even and of high ones where it is odd.
+template <int kRows>
+inline void add_nibbles(const CodeWords& words, const CodeRows& rows, int64_t count,
+                        RowDots<kRows>& dots) {
+  const std::byte* at[kRowVectors];
+  for (int v = 0; v < kRowVectors; ++v) at[v] = words.at[v];
+  RowPointers<kRows> x(rows.first, rows.stride);
+  for (int64_t word = 0; word < count; ++word, x.step(4)) {
+    Codes codes[kRowVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
-      words[v] = vload_codes(codes[v]);
-      if constexpr (kBits == 4)
-        words[v] = v % 2 == 0 ? low_nibbles(words[v]) : high_nibbles(words[v]);
-      codes[v] += stride;
+      const Codes both = vload_codes(at[v]);
+      codes[v] = v % 2 == 0 ? low_nibbles(both) : high_nibbles(both);
+      at[v] += words.stride;
     }
-    if constexpr (kBits == 8) {
-      Weights8 weights[kRowVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kRowVectors; ++v) weights[v] = weights8(words[v]);
 #pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const Inputs8 inputs = inputs8(int_at(at[i]));
+    for (int i = 0; i < kRows; ++i) {
+      const Inputs4 inputs = inputs4(int_at(x[i]));
 #pragma GCC unroll 4
-        for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot8(dots[i][v], weights[v], inputs);
-      }
-    } else {
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const Inputs4 inputs = inputs4(int_at(at[i]));
-#pragma GCC unroll 4
-        for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot4(dots[i][v], words[v], inputs);
-      }
+      for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot4(dots[i][v], codes[v], inputs);
     }
   }
 }
@@ -184,11 +170,15 @@ __attribute__((noinline)) void add_values(const PairTile& t, const ValueWords& w
   const WeightCodes weights{s.weights, t.count()};
   RowDots<kRows> dots;
   clear_dots<kRows>(dots);
-  const std::byte* codes[kRowVectors];
+  CodeWords codes{.at = {}, .stride = 4 * t.view.code_bytes};
 #pragma GCC unroll 4
-  for (int v = 0; v < kRowVectors; ++v) codes[v] = words.codes + value_offset<kBits>(t, d, v);
+  for (int v = 0; v < kRowVectors; ++v) codes.at[v] = words.codes + value_offset<kBits>(t, d, v);
   const CodeRows rows{weights.high(d / kKvGroup, first / 2) + words.key, kWeightStride};
-  add_words<kRows, kBits>(words.count, codes, 4 * t.view.code_bytes, rows, dots);
+  if constexpr (kBits == 8) {
+    add_dots<kRows, 8>(codes, rows, 4 * words.count, dots);
+  } else {
+    add_nibbles<kRows>(codes, rows, words.count, dots);
+  }
 #pragma GCC unroll 8
   for (int i = 0; i < kRows / 2; ++i) {
 #pragma GCC unroll 4
@@ -224,7 +214,7 @@ struct CodeAttention {
     const QueryCodes query = queries();
     for (int64_t i = 0; i < t.count(); ++i) {
       for (int64_t d = 0; d < t.view.head_dim; d += kKvGroup) {
-        query.groups(i)[d / kKvGroup] = load_query(i, d);
+        query.groups(i)[d / kKvGroup] = query_codes(i, d);
       }
     }
   }
@@ -251,7 +241,7 @@ struct CodeAttention {
 
   void values(const Segment& segment, Ahead& ahead) const {
     const AttentionScratch& s = t.scratch;
-    load_weights(segment, ahead);
+    store_weights(segment, ahead);
     __builtin_memset(s.partial, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
     // All elements of a page before the next page, so that memory is read in order.
     for (int64_t key = segment.keys.begin / 4 * 4; key < segment.keys.end;) {
@@ -279,8 +269,8 @@ struct CodeAttention {
   WeightCodes weights() const { return {t.scratch.weights, t.count()}; }
   QueryCodes queries() const { return {mutable_bytes_of(t.scratch.query), t.scratch.width}; }
 
-  // Codes of one group of a pair's query.
-  RowGroup load_query(int64_t i, int64_t d) const {
+  // Stores codes of one group of a pair's query.
+  RowGroup query_codes(int64_t i, int64_t d) const {
     const float* q = t.query(i) + d;
     const int64_t left = at_most(kKvGroup, t.view.head_dim - d);
     const int64_t count = blocks_of(left, 8) * 8;
@@ -300,7 +290,7 @@ struct CodeAttention {
       for (int64_t k = 0; k < count; k += 8) order_as_nibbles(high + k), order_as_nibbles(low + k);
     }
     const int32_t sum = vsum_i(sums);
-    return {scale.scale, -128 * sum, scale.scale * static_cast<float>(sum), 0};
+    return {scale.scale, -128 * sum, scale.scale * static_cast<float>(sum)};
   }
 
   // Even elements, then odd ones.
@@ -314,9 +304,7 @@ struct CodeAttention {
   KeyCodes<kBits> key_codes(int64_t first, KeyRange keys) const {
     KeyCodes<kBits> codes;
     for (int v = 0; v < kRowVectors; ++v) {
-      const int64_t last = (keys.end - 1) / kLanes * kLanes;
-      const int64_t key = at_least(keys.begin / kLanes * kLanes, at_most(last, first + v * kLanes));
-      const KvAt at = t.keys().at(key);
+      const KvAt at = t.key_lanes(first + v * kLanes, keys);
       codes.codes[v] = at.codes;
       codes.params[v] = at.params;
     }
@@ -324,7 +312,7 @@ struct CodeAttention {
   }
 
   // Codes of the softmax weights, times the values' scales, of all pairs and groups.
-  void load_weights(const Segment& segment, Ahead& ahead) const {
+  void store_weights(const Segment& segment, Ahead& ahead) const {
     const int64_t begin = (segment.keys.begin - segment.first) / kLanes * kLanes;
     const std::byte* params[kAttentionSegment / kLanes];  // of kLanes keys
     for (int64_t k = begin; k < segment.keys.end - segment.first; k += kLanes) {
@@ -333,13 +321,13 @@ struct CodeAttention {
     for (int64_t group = 0; group < blocks_of(t.view.head_dim, kKvGroup); ++group) {
       for (int64_t i = 0; i < t.count(); ++i) {
         ahead.touch(segment.count() / kLanes * kCodesWork);
-        weights().group(group, i) = load_weights(segment, params, group, i);
+        weights().group(group, i) = weight_codes(segment, params, group, i);
       }
     }
   }
 
-  // Zeros for keys that the pair does not see.
-  RowGroup load_weights(const Segment& segment, const std::byte* const* params, int64_t group,
+  // Stores codes of one group of a pair; zeros for keys that it does not see.
+  RowGroup weight_codes(const Segment& segment, const std::byte* const* params, int64_t group,
                         int64_t i) const {
     const float* softmax = t.scratch.scores + i * kScoreStride;
     std::byte* high = weights().high(group, i);
@@ -367,6 +355,6 @@ struct CodeAttention {
       const vf steps = vmul(vload(scaled + k), vset(scale.inverse));
       sums = vadd_i(sums, store_code_pairs(steps, high + k, high + kWeightStride + k));
     }
-    return {scale.scale, -128 * vsum_i(sums), vsum(biases), 0};
+    return {scale.scale, -128 * vsum_i(sums), vsum(biases)};
   }
 };

@@ -91,7 +91,29 @@ struct PairTile {
   const float* query(int64_t i) const {
     return p.q + batch_row(i) * p.q_stride + head(i) * view.head_dim;
   }
+  // kLanes keys from `key` on, or others that are in `keys` if none of these are.
+  KvAt key_lanes(int64_t key, KeyRange seen) const {
+    const int64_t last = (seen.end - 1) / kLanes * kLanes;
+    return keys().at(at_least(seen.begin / kLanes * kLanes, at_most(last, key)));
+  }
 };
+
+// Pairs [first, first + count) whose keys differ at an edge of the mask are taken one by one there
+// and together in between, over multiples of `step` keys: no pair ever multiplies a value it must
+// not see, not even by zero. own(i): keys of pair i. Calls take(i, pairs, keys).
+template <class Own, class Take>
+inline void for_common_keys(int64_t first, int64_t count, int64_t step, Own own, Take take) {
+  const int64_t end = first + count;
+  const int64_t begin = blocks_of(own(end - 1).begin, step) * step;  // both ends ascend
+  const KeyRange common{begin, at_least(begin, own(first).end / step * step)};
+  for (int64_t i = first; i < end; ++i) {
+    take(i, 1, KeyRange{own(i).begin, at_most(own(i).end, common.begin)});
+  }
+  take(first, count, common);
+  for (int64_t i = first; i < end; ++i) {
+    take(i, 1, KeyRange{at_least(own(i).begin, common.end), own(i).end});
+  }
+}
 
 static_assert(2 * kAttentionSegment / kKeyBlock <= Ahead::kMostRuns);
 // Lines of K or V of `keys`, page by page.

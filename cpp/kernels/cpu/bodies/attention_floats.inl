@@ -1,6 +1,6 @@
-// Attention in fp32: keys are read in steps of kTileWidth and widened once for all
-// pairs of a task. When all pairs are of one query row, those of
-// raw caches go through registers (attention_few.inl).
+// Attention in fp32: keys are read in steps of kTileWidth and widened once for all pairs of a task.
+// When all pairs are of one query row, those of raw caches go through registers
+// (attention_few.inl).
 
 // Values of `keys` (at most kKeyStep of them) as fp32 into the rows [key - first].
 void load_values(const PairTile& t, int64_t first, KeyRange keys) {
@@ -75,22 +75,11 @@ void add_values(const PairTile& t, int64_t i, int64_t count, KeyRange keys, Ahea
   }
 }
 
-// Pairs whose keys differ at an edge of the mask are taken one by one there and together in
-// between: no pair ever multiplies a value it must not see, not even by zero.
 void value_step(const PairTile& t, KeyRange step, Ahead& ahead) {
   for (int64_t i = 0; i < t.count(); i += kMaxRows) {
-    const int64_t count = at_most(kMaxRows, t.count() - i);
-    const KeyRange low = overlap(step, t.keys(i)), high = overlap(step, t.keys(i + count - 1));
-    const KeyRange common = {high.begin, at_least(high.begin, low.end)};  // both ends ascend
-    for (int64_t j = i; j < i + count; ++j) {
-      const KeyRange own = overlap(step, t.keys(j));
-      add_values(t, j, 1, {own.begin, at_most(own.end, common.begin)}, ahead);
-    }
-    add_values(t, i, count, common, ahead);
-    for (int64_t j = i; j < i + count; ++j) {
-      const KeyRange own = overlap(step, t.keys(j));
-      add_values(t, j, 1, {at_least(own.begin, common.end), own.end}, ahead);
-    }
+    for_common_keys(
+        i, at_most(kMaxRows, t.count() - i), 1, [&](int64_t j) { return overlap(step, t.keys(j)); },
+        [&](int64_t j, int64_t pairs, KeyRange keys) { add_values(t, j, pairs, keys, ahead); });
   }
 }
 
@@ -135,7 +124,7 @@ struct FloatAttention {
   void scores(const Segment& segment, Ahead& ahead) const {
     if (few()) return few_scores(segment, ahead);
     const KeyRange keys = segment.keys;
-    for (int64_t at = keys.begin / kKeyStep * kKeyStep; at < keys.end; at += kKeyStep) {
+    for (int64_t at = segment.first_step(); at < keys.end; at += kKeyStep) {
       score_step(t, overlap(keys, {at, at + kKeyStep}), t.scratch.scores + at - segment.first,
                  ahead);
     }
@@ -146,7 +135,7 @@ struct FloatAttention {
     const AttentionScratch& s = t.scratch;
     const KeyRange keys = segment.keys;
     __builtin_memset(s.partial, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
-    for (int64_t at = keys.begin / kKeyStep * kKeyStep; at < keys.end; at += kKeyStep) {
+    for (int64_t at = segment.first_step(); at < keys.end; at += kKeyStep) {
       const KeyRange step = overlap(keys, {at, at + kKeyStep});
       load_values(t, at, step);
       value_step(t, step, ahead);

@@ -11,23 +11,15 @@ struct PairValues {
   int64_t d;
   Ahead& ahead;
 
-  // Rows whose keys differ at an edge of the mask are taken one by one there and together in
-  // between: no row ever multiplies a value it must not see, not even by zero.
   void add_rows(int64_t i, int64_t count) const {
-    const KeyRange low = own(i), high = own(i + count - 1);
-    const int64_t begin = blocks_of(high.begin, 2) * 2;  // both ends ascend
-    const KeyRange common{begin, at_least(begin, low.end / 2 * 2)};
-    for (int64_t j = i; j < i + count; ++j) {
-      add_edge(j, {own(j).begin, at_most(own(j).end, common.begin)});
-    }
-    add_pairs(i, count, common);
-    for (int64_t j = i; j < i + count; ++j) {
-      add_edge(j, {at_least(own(j).begin, common.end), own(j).end});
-    }
+    for_common_keys(
+        i, count, 2, [&](int64_t j) { return overlap(keys, t.keys(j)); },
+        [&](int64_t j, int64_t rows, KeyRange common) {
+          rows == 1 ? add_edge(j, common) : add_pairs(j, rows, common);
+        });
   }
 
  private:
-  KeyRange own(int64_t i) const { return overlap(keys, t.keys(i)); }
   const float* values_at(int64_t key) const {
     return floats_of(t.values().at(key / 2 * 2).codes) + d;
   }
@@ -126,9 +118,7 @@ struct PairAttention {
     const AttentionScratch& s = t.scratch;
     const float* words[kRowVectors];
     for (int v = 0; v < kRowVectors; ++v) {
-      const int64_t last = (keys.end - 1) / kLanes * kLanes;
-      const int64_t key = at_least(keys.begin / kLanes * kLanes, at_most(last, first + v * kLanes));
-      words[v] = floats_of(t.keys().at(key).codes);
+      words[v] = floats_of(t.key_lanes(first + v * kLanes, keys).codes);
     }
     for (int64_t i = 0; i < t.count(); ++i) {
       for (int v = 0; v < kRowVectors; ++v) vstore(scores + i * kScoreStride + v * kLanes, vzero());

@@ -6,9 +6,15 @@
 constexpr int32_t kDotsBits = 0x4b400000;
 constexpr float kDotsBase = 0x1.8p23f;
 
+// Words of codes, a vector from each place; the next ones are `stride` bytes on.
+struct CodeWords {
+  const std::byte* at[kRowVectors];
+  int64_t stride = kTileRows * 4;
+};
+
 // What one K block of one weight tile brings.
 struct WeightBlock {
-  const std::byte* codes[kRowVectors];
+  CodeWords codes;
   vf scales[kRowVectors];
   vf zeros[kRowVectors];
 };
@@ -39,19 +45,19 @@ struct CodeRows {
 
 // The codes of `depth` k against kRows rows of bytes.
 template <int kRows, int kBits>
-inline void add_dots(const std::byte* const (&weights_at)[kRowVectors], const CodeRows& rows,
-                     int64_t depth, RowDots<kRows>& dots) {
+inline void add_dots(const CodeWords& words, const CodeRows& rows, int64_t depth,
+                     RowDots<kRows>& dots) {
   constexpr int kWord = kBits == 8 ? 4 : 8;
   const std::byte* codes_at[kRowVectors];
 #pragma GCC unroll 4
-  for (int v = 0; v < kRowVectors; ++v) codes_at[v] = weights_at[v];
+  for (int v = 0; v < kRowVectors; ++v) codes_at[v] = words.at[v];
   RowPointers<kRows> at(rows.first, rows.stride);
   for (int64_t k = 0; k < depth; k += kWord, at.step(kWord)) {
     Codes codes[kRowVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
       codes[v] = vload_codes(codes_at[v]);
-      codes_at[v] += kTileRows * 4;
+      codes_at[v] += words.stride;
     }
     if constexpr (kBits == 8) {
       Weights8 weights[kRowVectors];
@@ -240,7 +246,7 @@ struct GemmInt {
     const int64_t group = k / view.group;
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
-      w.codes[v] = tiles.codes[v] + offset;
+      w.codes.at[v] = tiles.codes[v] + offset;
       w.scales[v] = packed_scales(tiles.rows[v], group);
       w.zeros[v] = vto_float(packed_zeros(view, tiles.rows[v], group));
     }

@@ -15,8 +15,8 @@ inline void dot_block(const WeightBlock& w, const std::byte* x, const PreparedLa
   }
   for (int64_t k = 0; k < input.block; k += step) {
     const std::byte* at = x + block * input.block + k;
-    _tile_loadd(6, w.codes[0] + k * 16, kTileRowBytes);
-    _tile_loadd(7, w.codes[1] + k * 16, kTileRowBytes);
+    _tile_loadd(6, w.codes.at[0] + k * 16, kTileRowBytes);
+    _tile_loadd(7, w.codes.at[1] + k * 16, kTileRowBytes);
     _tile_loadd(4, at, stride);
     _tile_dpbsud(0, 4, 6);
     _tile_dpbsud(1, 4, 7);
