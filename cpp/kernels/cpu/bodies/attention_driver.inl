@@ -115,6 +115,7 @@ inline void for_common_keys(int64_t first, int64_t count, int64_t step, Own own,
   }
 }
 
+constexpr int kPagesTogether = 4;
 static_assert(2 * kAttentionSegment / kKeyBlock <= Ahead::kMostRuns);
 // Lines of K or V of `keys`, page by page.
 inline void add_pages(const PairTile& t, KeyRange keys, bool value, Ahead& ahead) {
@@ -203,13 +204,13 @@ struct Segment {
 // What is read after the keys of a segment: its values. Nothing was asked for before the first
 // keys.
 inline Ahead ahead_of_keys(const PairTile& t, const Segment& segment) {
-  Ahead ahead(t.view.head_bytes);
+  Ahead ahead(t.view.head_bytes, kPagesTogether);
   if (segment.is_first) add_pages(t, segment.keys, false, ahead);
   add_pages(t, segment.keys, true, ahead);
   return ahead;
 }
 inline Ahead ahead_of_values(const PairTile& t, const Segment& segment) {
-  Ahead ahead(t.view.head_bytes);
+  Ahead ahead(t.view.head_bytes, kPagesTogether);
   add_pages(t, segment.after, false, ahead);
   return ahead;
 }

@@ -15,13 +15,13 @@ template <class Pairs>
 struct GemmBf16 {
   WeightView view;
 
-  int64_t depth() const { return kDepth; }
+  int64_t depth(bool) const { return kDepth; }
   void begin(const Chunk&) const {}
 
   void tile(const Chunk& c, const TileRows& rows, const NextTile& next, float* sums) const {
     float* weights = static_cast<float*>(static_cast<void*>(c.scratch.tile));
     const RawTile<LoadPairs> tile(c, rows, view.row_bytes);
-    Ahead ahead = ahead_of(next, view.row_bytes, next.k_begin * 2, c.depth() * 2);
+    Ahead ahead = ahead_of(next, view.row_bytes, 2);
     const Product product{.w = weights,
                           .x = c.input_row(0) + c.k_begin * 2,
                           .x_stride = c.p.input.stride_bytes,

@@ -1,6 +1,6 @@
 // The loops of every GEMM: tasks over blocks of weight rows (and runs of input rows), K in chunks,
 // tiles of kTileWidth weight rows. A kernel type K gives
-//   int64_t depth()                                  K values per chunk, a multiple of kTileK
+//   int64_t depth(bool few)                          K values per chunk, a multiple of kTileK
 //   void begin(const Chunk&)                         once per chunk and run of input rows
 //   void tile(const Chunk&, const TileRows&, const NextTile&, float*)
 //                                                    adds the chunk to sums [rows][kTileWidth]
@@ -56,7 +56,8 @@ struct TileRows {
 // What the task reads after a tile; the last tile names itself.
 struct NextTile {
   TileRows rows;
-  int64_t k_begin;
+  int64_t k_begin, k_end;
+  int64_t depth() const { return k_end - k_begin; }
 };
 
 // What was derived from a pointer before is computed again where it is needed, and takes up no
@@ -173,15 +174,17 @@ void run_block(K kernel, Chunk chunk, const BlockRows& block) {
   const int64_t tile_sums = chunk.rows() * kTileWidth;
   __builtin_memset(chunk.scratch.sums, 0, static_cast<size_t>(tiles * tile_sums) * sizeof(float));
   // Few input rows: read each tile's rows to their end before the next tile.
-  const Visit visit{tiles, chunk.few() ? 1 : tiles, blocks_of(k, kernel.depth())};
+  const int64_t depth = kernel.depth(chunk.few());
+  const Visit visit{tiles, chunk.few() ? 1 : tiles, blocks_of(k, depth)};
   for (int64_t i = 0; i < visit.count(); ++i) {
     const int64_t tile = visit.tile(i), next = at_most(i + 1, visit.count() - 1);
     if (i % visit.group == 0) {
-      chunk.k_begin = visit.chunk(i) * kernel.depth();
-      chunk.k_end = at_most(k, chunk.k_begin + kernel.depth());
+      chunk.k_begin = visit.chunk(i) * depth;
+      chunk.k_end = at_most(k, chunk.k_begin + depth);
       kernel.begin(chunk);
     }
-    const NextTile after{tile_rows(block, visit.tile(next)), visit.chunk(next) * kernel.depth()};
+    const int64_t begin = visit.chunk(next) * depth;
+    const NextTile after{tile_rows(block, visit.tile(next)), begin, at_most(k, begin + depth)};
     kernel.tile(chunk, tile_rows(block, tile), after, chunk.scratch.sums + tile * tile_sums);
   }
   finish_block(chunk, block);

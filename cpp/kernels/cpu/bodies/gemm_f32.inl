@@ -58,7 +58,7 @@ struct GemmF32 {
   WeightView view;
   bool widen;  // inputs are bf16
 
-  int64_t depth() const { return kDepth; }
+  int64_t depth(bool) const { return kDepth; }
 
   void begin(const Chunk& c) const {
     if (!widen) return;
@@ -81,8 +81,7 @@ struct GemmF32 {
     }
     with_loader(view.raw, [&]<class Load>(Load) {
       const RawTile<Load> tile(c, rows, view.row_bytes);
-      Ahead ahead =
-          ahead_of(next, view.row_bytes, next.k_begin * Load::kBytes, c.depth() * Load::kBytes);
+      Ahead ahead = ahead_of(next, view.row_bytes, Load::kBytes);
       if (c.few()) {
         return stream_raw<MultiplyAdd>(tile, {product.x, product.x_stride}, c.rows(), sums, ahead);
       }

@@ -135,13 +135,13 @@ class AheadCodes {
  public:
   template <class Gemm>
   AheadCodes(const Gemm& gemm, const NextTile& next, int64_t turns) {
-    const int64_t wanted = gemm.depth() * kTileRows * gemm.view.bits / 8;
+    const int64_t wanted = next.depth() * kTileRows * gemm.view.bits / 8;
     for (int v = 0; v < kRowVectors; v += kVectors) {
       const PackedRows packed = packed_rows(gemm.view, next.rows, v);
       const int64_t begin = gemm.view.codes_offset + next.k_begin * kTileRows * gemm.view.bits / 8;
       codes_[v / kVectors] = packed.tile + begin;
       bytes_ = at_most(wanted, gemm.view.tile_bytes - begin);
-      ask(packed.tile, gemm.view, {next.k_begin, next.k_begin + gemm.depth()});
+      ask(packed.tile, gemm.view, next);
     }
     step_ = blocks_of(blocks_of(bytes_, turns), 64) * 64;
   }
@@ -152,11 +152,9 @@ class AheadCodes {
   }
 
  private:
-  struct Depths {
-    int64_t begin, end;
-  };
-  static void ask(const std::byte* tile, const WeightView& view, Depths k) {
-    const int64_t first = k.begin / view.group * kTileRows, end = k.end / view.group * kTileRows;
+  static void ask(const std::byte* tile, const WeightView& view, const NextTile& next) {
+    const int64_t first = next.k_begin / view.group * kTileRows;
+    const int64_t end = blocks_of(next.k_end, view.group) * kTileRows;
     for (int64_t at = first * 2; at < end * 2; at += 64) __builtin_prefetch(tile + at, 0, 2);
     if (!view.has_zeros) return;
     const std::byte* zeros = tile + view.zeros_offset;
@@ -211,7 +209,8 @@ template <int kBits>
 struct GemmInt {
   WeightView view;
 
-  int64_t depth() const { return 512; }
+  // Few input rows: memory is read in longer runs.
+  int64_t depth(bool few) const { return few ? 2048 : 512; }
   void begin(const Chunk&) const {}
 
   void tile(const Chunk& c, const TileRows& rows, const NextTile& next, float* sums) const {

@@ -54,7 +54,7 @@ template <int kBits>
 struct GemmIntTiles {
   GemmInt<kBits> plain;
 
-  int64_t depth() const { return plain.depth(); }
+  int64_t depth(bool few) const { return plain.depth(few); }
   void begin(const Chunk&) const {}
 
   __attribute__((noinline)) void tile(const Chunk& c, const TileRows& rows, const NextTile&,

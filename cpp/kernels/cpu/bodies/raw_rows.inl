@@ -1,8 +1,9 @@
 // Raw weights: rows as they lie in a checkpoint, which must become columns of kLanes rows.
 
-// What comes after a tile: `bytes` of each of its rows from `first` on.
-inline Ahead ahead_of(const NextTile& next, int64_t row_bytes, int64_t first, int64_t bytes) {
-  Ahead ahead(bytes);
+// What comes after a tile.
+inline Ahead ahead_of(const NextTile& next, int64_t row_bytes, int64_t element_bytes) {
+  Ahead ahead(next.depth() * element_bytes);
+  const int64_t first = next.k_begin * element_bytes;
   for (int i = 0; i < kTileWidth; ++i) {
     const int64_t row = next.rows.begin + at_most(i, next.rows.count - 1);
     ahead.add(next.rows.panel + row * row_bytes + first);
@@ -77,13 +78,13 @@ __attribute__((noinline)) void stream_rows(const RawTile<Load>& tile, const Inpu
     vf acc[kRows];
     for (int i = 0; i < kRows; ++i) acc[i] = vload(sums + i * kTileWidth + v * kLanes);
     for (int64_t block = 0; block < tile.blocks(); ++block, x += kLanes * 4) {
-      ahead.touch(1);
       vf columns[kLanes];
       tile.load(v, block, columns);
       const int64_t left = steps - block * kLanes;
       if (left >= kLanes) {
 #pragma GCC unroll 16
         for (int d = 0; d < kLanes; ++d) {
+          if (d % 8 == 0) ahead.touch(8);
           for (int i = 0; i < kRows; ++i) {
             acc[i] = Add::add(acc[i], columns[d], Add::input(x + i * inputs.stride + d * 4));
           }
@@ -102,7 +103,7 @@ __attribute__((noinline)) void stream_rows(const RawTile<Load>& tile, const Inpu
 template <class Add, class Load>
 inline void stream_raw(const RawTile<Load>& tile, const InputSteps& inputs, int64_t rows,
                        float* sums, Ahead& ahead) {
-  ahead.spread(blocks_of(rows, 4) * kRowVectors * tile.blocks());
+  ahead.spread(blocks_of(rows, 4) * kRowVectors * tile.blocks() * kLanes);
   for_row_groups<4>(rows, [&]<int kRows>(RowCount<kRows>, int64_t i) {
     const InputSteps group{inputs.first + i * inputs.stride, inputs.stride};
     stream_rows<kRows, Add>(tile, group, sums + i * kTileWidth, ahead);
