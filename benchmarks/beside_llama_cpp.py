@@ -3,14 +3,17 @@
     python benchmarks/beside_llama_cpp.py --model MODEL --llama FOLDER --venv PEERS --data FOLDER
 
 MODEL is Llama-7B's shape in bf16 (random_checkpoint.py llama-7b bfloat16); FOLDER holds llama.cpp's
-llama-batched-bench and llama-quantize; --venv is an environment with gguf and numpy. GGUF files
-(fp16, Q4_0) are made in --data when missing: 18 GB. Both decode after one prompt of about 128
-tokens that every row shares, inside a memory cgroup that counts the page cache, from an empty one,
-in turns. Writes benchmarks/results/beside-llama-cpp.json after each case.
+llama-batched-bench and llama-quantize; --venv is an environment with gguf, numpy, torch,
+transformers and accelerate. GGUF files (fp16, Q4_0) are made in --data when missing: 18 GB, and 13
+GB more while Accelerate runs. All decode after one prompt of about 128 tokens that every row shares
+(of Accelerate, rows that are computed apart, but only decoding counts), inside a memory cgroup that
+counts the page cache, from an empty one, in turns. Accelerate takes part where batches are equal.
+Writes benchmarks/results/beside-llama-cpp.json after each case.
 """
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from typing import Any
 
 import machine
 import memory_limit
+import peer_job
 from results import RESULTS, Criterion, Results, limit_text
 
 _HERE = Path(__file__).parent
@@ -28,7 +32,7 @@ FLOP_A_TOKEN = 13.2e9  # two for each weight of Llama-7B that is multiplied
 
 @dataclass(frozen=True)
 class Case:
-    """One limit; batches of ours and of theirs, whose best rates are compared.
+    """One limit; batches of ours and of the peers', whose best rates are compared.
 
     Of a prompt of 129 tokens our rows share whole pages and compute one token each.
     """
@@ -48,6 +52,7 @@ class Case:
     peak: str = ""  # of which our best has to reach a share
     share: float = 0.0
     over_busiest: float = 0.0  # at most, of our best
+    accelerate: tuple[int, ...] = ()  # its batches
 
     @property
     def host_memory(self) -> str:
@@ -58,9 +63,11 @@ class Case:
 _FOUR_BIT_CACHE = ("-ctk", "q4_0", "-ctv", "q4_0", "-fa", "on")
 _NO_TILES = "cpu:avx512bf16"  # as in in_memory.py
 CASES = (
-    Case("16-bit, batch 1", "auto", "auto", "f16", 6, (1,), (1,), 1.6, new=3),
-    Case("16-bit, batch 8", "auto", "auto", "f16", 6, (8,), (8,), 1.6, new=3),
-    Case("16-bit, batch 32", "auto", "auto", "f16", 6, (32,), (32,), 1.6, new=3),
+    Case(*("16-bit, batch 1", "auto", "auto", "f16", 6, (1,), (1,), 1.6), new=3, accelerate=(1,)),
+    Case(*("16-bit, batch 8", "auto", "auto", "f16", 6, (8,), (8,), 1.6), new=3, accelerate=(8,)),
+    Case(
+        *("16-bit, batch 32", "auto", "auto", "f16", 6, (32,), (32,), 1.6), new=3, accelerate=(32,)
+    ),
     Case(
         *("16-bit, best batch", "auto", "int4", "f16", 6, (256,), (64, 128), 2.5),
         flags=_FOUR_BIT_CACHE,
@@ -89,7 +96,7 @@ CASES = (
 
 
 class Bench:
-    """Both engines, inside a limit."""
+    """The engines, inside a limit."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.given = arguments
@@ -132,6 +139,21 @@ class Bench:
         told = self.last_line(command, case, gguf)
         return {"batch": batch, "rate": told.get("speed_tg", 0.0), **told}
 
+    def accelerate(self, case: Case, batch: int) -> dict[str, Any]:
+        job = peer_job.PeerJob(
+            model=self.given.model,
+            python=self.given.venv / "bin" / "python",
+            batch=batch,
+            steps=case.new,
+            rows=batch,
+            prompt=case.prompt,
+            new=case.new,
+            limit_bytes=int(case.limit_gib * GIB),
+        )
+        told = peer_job.run(job, self.folder / "accelerate")
+        steps = told.get("measured_peer", {}).get("step_seconds", [])
+        return {**told, "rate": batch / statistics.median(steps) if steps else 0.0}
+
     def gguf(self, kind: str) -> Path:
         """The checkpoint as GGUF in fp16, or quantised from that by llama.cpp's own tool."""
         whole: Path = self.given.data / f"{self.given.model.name}-f16.gguf"
@@ -147,17 +169,20 @@ class Bench:
 
 
 def measured(case: Case, bench: Bench) -> dict[str, Any]:
-    """Engines in turns; the best of each beside what is asked."""
-    told: dict[str, Any] = {"name": case.name, "case": vars(case), "ours": [], "theirs": []}
-    for index in range(max(len(case.ours), len(case.theirs))):
-        for side, batches in (("theirs", case.theirs), ("ours", case.ours)):
+    """Engines in turns; our best beside the best of the peers."""
+    told: dict[str, Any] = {"name": case.name, "case": vars(case)}
+    sides = {"accelerate": case.accelerate, "theirs": case.theirs, "ours": case.ours}
+    told |= {side: [] for side in sides}
+    for index in range(max(map(len, sides.values()))):
+        for side, batches in sides.items():
             if index < len(batches):
                 one = getattr(bench, side)(case, batches[index])
                 told[side].append(one)
                 print(f"{case.name}: {side} at {batches[index]}: {one['rate']:.3f}", flush=True)
-    ours, theirs = (max(told[side], key=lambda one: one["rate"]) for side in ("ours", "theirs"))
-    ratio = ours["rate"] / theirs["rate"] if theirs["rate"] else 0.0
-    criteria = [Criterion(f"{case.name}: over llama.cpp", ratio, case.at_least, False)]
+    ours = max(told["ours"], key=lambda one: one["rate"])
+    theirs = max(one["rate"] for side in ("accelerate", "theirs") for one in told[side])
+    ratio = ours["rate"] / theirs if theirs else 0.0
+    criteria = [Criterion(f"{case.name}: over the best peer", ratio, case.at_least, False)]
     if case.peak:
         told["peaks"] = machine.peaks()
         share = ours["rate"] * FLOP_A_TOKEN / told["peaks"][case.peak]
@@ -180,6 +205,7 @@ def main() -> None:
     bench = Bench(arguments)
     shown = {str(arguments.data): "DATA", str(arguments.model): "CHECKPOINT"}
     shown |= {str(RESULTS.parents[1]): "REPOSITORY", sys.executable: "python"}
+    shown |= {str(arguments.venv): "VENV"}
     results = Results(replaced=shown)
     kept = {told["name"]: told for told in results.read("beside-llama-cpp").get("cases", [])}
     for case in CASES:

@@ -10,7 +10,7 @@ native flags; --venv is an environment with torch, transformers, gguf, numpy and
 when missing. Engines take turns within each row of the table, all on the same threads; decoding
 goes on from one prompt of 512 tokens, whose cache every sequence has, so that a figure is of
 decoding alone. With --device cpu:ISA other engines are asked to leave tile registers alone too.
-Medians of --runs. Writes benchmarks/results/in-memory.json.
+Medians of --runs. Writes benchmarks/results/NAME.json.
 """
 
 import argparse
@@ -227,6 +227,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu:avx512bf16 leaves out tile registers")
     peers = [pair.theirs for pair in PAIRS]
     parser.add_argument("--only", action="append", choices=peers, help="keeps the others' figures")
+    parser.add_argument("--name", default="in-memory", help="of the result; one for each machine")
     arguments = parser.parse_args()
     job = Job(
         arguments.prompt,
@@ -237,7 +238,7 @@ def main() -> None:
     )
     print("| | ours | tokens/s | peer | tokens/s | ratio | wanted |")
     print("|---|---|---:|---|---:|---:|---|")
-    kept = {told["theirs"]: told for told in Results().read("in-memory").get("pairs", [])}
+    kept = {told["theirs"]: told for told in Results().read(arguments.name).get("pairs", [])}
     for pair in PAIRS:
         if not arguments.only or pair.theirs in arguments.only:
             own_job = replace(job, device=pair.device or job.device)
@@ -254,7 +255,7 @@ def main() -> None:
         "pairs": pairs,
         "criteria": criteria,
     }
-    Results().write("in-memory", result)
+    Results().write(arguments.name, result)
     for one in criteria:
         print(f"{one['what']}: {one['value']:.3g} ({limit_text(one)})", file=sys.stderr)
 
