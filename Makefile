@@ -95,7 +95,7 @@ $(GTEST_STAMP): | $(BUILD_STAMP)
 
 # $(1): build folder below build/, $(2): further settings. FOLDER limits the build and the run.
 cpp_tests = cmake -S . -B build/$(1) -DCMAKE_BUILD_TYPE=Test -DPENSTOCK_BUILD_TESTS=ON \
-	  -DPENSTOCK_WERROR=ON -DPython_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python $(2) >build/$(1).log \
+	  -DPENSTOCK_WERROR=ON -DPENSTOCK_CUDA=OFF -DPython_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python $(2) >build/$(1).log \
 	  || { cat build/$(1).log; exit 1; }; \
 	cmake --build build/$(1) $(if $(FOLDER),--target test_$(FOLDER)) && \
 	ctest --test-dir build/$(1) --output-on-failure $(if $(FOLDER),-R '^$(FOLDER)$$')

@@ -50,10 +50,11 @@ function(penstock_isa_flags file)
   endif()
 endfunction()
 
-# penstock_library(<folder> [<folder it may include>...]) makes penstock_<folder> from all .cc files
-# below cpp/<folder>. A folder without sources becomes an interface library with the same links.
+# penstock_library(<folder> [<folder it may include>...]) makes penstock_<folder> from all .cc and .cu
+# files below cpp/<folder>. A folder without sources becomes an interface library with the same links.
 function(penstock_library folder)
-  file(GLOB_RECURSE found CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cc")
+  file(GLOB_RECURSE found CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cc"
+       "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cu")
   set(sources "")
   foreach(file IN LISTS found)
     penstock_is_compiled("${file}" compiled)
@@ -77,6 +78,9 @@ function(penstock_library folder)
     "$<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}>"
     "$<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>")
   target_link_libraries(${target} ${scope} ${links} Threads::Threads)
+  if(PENSTOCK_CUDA AND found MATCHES "/cuda/")
+    target_link_libraries(${target} ${scope} CUDA::cudart_static)
+  endif()
   target_compile_features(${target} ${scope} cxx_std_20)
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${folder})
   set(PENSTOCK_LIBRARIES ${PENSTOCK_LIBRARIES} ${target} CACHE INTERNAL "Targets to install")

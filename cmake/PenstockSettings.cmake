@@ -16,13 +16,19 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 # A fused multiply-add is written where it is meant: results must not depend on the compiler's choice.
-add_compile_options(-Wall -Wextra -ffp-contract=off)
+set(penstock_warnings -Wall -Wextra -ffp-contract=off)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  add_compile_options(-Wno-restrict)  # false alarms on "text" + std::string (GCC bug 105651)
+  list(APPEND penstock_warnings -Wno-restrict)  # false alarms on "text" + std::string (GCC bug 105651)
 endif()
+set(penstock_cuda_options --expt-relaxed-constexpr --fmad=false)
 if(PENSTOCK_WERROR)
-  add_compile_options(-Werror)
+  list(APPEND penstock_warnings -Werror)
+  list(APPEND penstock_cuda_options --Werror=all-warnings)
 endif()
+list(JOIN penstock_warnings "," penstock_host_warnings)
+list(APPEND penstock_cuda_options -Xcompiler=${penstock_host_warnings})
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${penstock_warnings}>"
+                    "$<$<COMPILE_LANGUAGE:CUDA>:${penstock_cuda_options}>")
 if(PENSTOCK_SANITIZE)
   add_compile_options(-fsanitize=${PENSTOCK_SANITIZE} -fno-omit-frame-pointer
                       -fno-sanitize-recover=all -g1)

@@ -18,7 +18,7 @@ struct FoldWeights {
 
 // `exp_fn` is the ISA's own scalar exponential, so that every path of one ISA agrees.
 template <class Exp>
-inline FoldWeights fold_state(AttentionState& state, const AttentionState& next, Exp exp_fn) {
+constexpr FoldWeights fold_state(AttentionState& state, const AttentionState& next, Exp exp_fn) {
   const float max = state.max > next.max ? state.max : next.max;
   const FoldWeights weights{exp_fn(state.max - max), exp_fn(next.max - max)};
   state.sum = state.sum * weights.keep + next.sum * weights.take;

@@ -24,16 +24,10 @@ KvRange range_of(const float* values, int count) {
   return range;
 }
 
-uint8_t code_of(float value, const KvGroupParams& params, bool real) {
-  const float top = real ? 15.0f : 255.0f, offset = real ? 0.0f : 128.0f;
-  const float steps = clamp_code((value - params.bias) / params.step, -512.0f, 512.0f);
-  return static_cast<uint8_t>(static_cast<int>(clamp_code(round_even(steps) + offset, 0.0f, top)));
-}
-
 void store_group(const float* values, int count, const KvGroupParams& params, bool real,
                  uint8_t* codes) {
   for (int i = 0; i < count; ++i) {
-    const uint8_t code = code_of(values[i], params, real);
+    const uint8_t code = kv_code(values[i], params, real);
     if (!real) {
       codes[i] = code;
     } else if (i % 2 == 0) {
@@ -45,23 +39,6 @@ void store_group(const float* values, int count, const KvGroupParams& params, bo
 }
 
 }  // namespace
-
-KvGroupParams kv_group_params(bool real_bias, float low, float high, bool finite) {
-  KvGroupParams params;
-  if (!finite) {
-    params.stored[0] = kNanBf16;
-    return params;
-  }
-  if (real_bias) {
-    params.stored[1] = bf16_round_down(low);
-    params.bias = float_from_bf16(params.stored[1]);
-    params.stored[0] = scale_for(high - params.bias, 15.0f);
-  } else {
-    params.stored[0] = scale_for(high > -low ? high : -low, 127.0f);
-  }
-  if (params.stored[0] != 0) params.step = float_from_bf16(params.stored[0]);
-  return params;
-}
 
 int64_t KvLayout::code_bytes() const {
   const QuantFormat& row = penstock::format(format);

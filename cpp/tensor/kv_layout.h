@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "tensor/format.h"
+#include "tensor/scale.h"
 
 namespace penstock {
 
@@ -56,7 +57,28 @@ struct KvGroupParams {
   float step = 1.0f;            // the scale, or 1 where it is 0 or NaN: what values are divided by
   float bias = 0.0f;
 };
-KvGroupParams kv_group_params(bool real_bias, float low, float high, bool finite);
+constexpr KvGroupParams kv_group_params(bool real_bias, float low, float high, bool finite) {
+  KvGroupParams params;
+  if (!finite) {
+    params.stored[0] = kNanBf16;
+    return params;
+  }
+  if (real_bias) {
+    params.stored[1] = bf16_round_down(low);
+    params.bias = float_from_bf16(params.stored[1]);
+    params.stored[0] = scale_for(high - params.bias, 15.0f);
+  } else {
+    params.stored[0] = scale_for(high > -low ? high : -low, 127.0f);
+  }
+  if (params.stored[0] != 0) params.step = float_from_bf16(params.stored[0]);
+  return params;
+}
+// The code of a value of the group.
+constexpr uint8_t kv_code(float value, const KvGroupParams& params, bool real) {
+  const float top = real ? 15.0f : 255.0f, offset = real ? 0.0f : 128.0f;
+  const float steps = clamp_code((value - params.bias) / params.step, -512.0f, 512.0f);
+  return static_cast<uint8_t>(static_cast<int>(clamp_code(round_even(steps) + offset, 0.0f, top)));
+}
 
 // One vector of a page. `value`: false for K, true for V.
 struct KvSlot {

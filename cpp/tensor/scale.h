@@ -14,14 +14,14 @@ namespace penstock {
 inline constexpr uint16_t kNanBf16 = 0x7fc0;
 
 // Smallest bf16 >= value, for value >= 0 (also -0). A value that underflowed to 0 stays 0.
-inline uint16_t bf16_round_up(float value) {
+constexpr uint16_t bf16_round_up(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value) & 0x7fffffffu;
   if (bits > 0x7f800000u) return kNanBf16;
   return static_cast<uint16_t>((bits + 0xffffu) >> 16);
 }
 
 // Largest bf16 <= value.
-inline uint16_t bf16_round_down(float value) {
+constexpr uint16_t bf16_round_down(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return kNanBf16;
   const bool negative = (bits >> 31) != 0;
@@ -29,17 +29,17 @@ inline uint16_t bf16_round_down(float value) {
 }
 
 // The scale of a range `span` (>= 0) over `steps` code steps; never 0 for a span that is not 0.
-inline uint16_t scale_for(float span, float steps) {
+constexpr uint16_t scale_for(float span, float steps) {
   if (span == 0) return 0;  // -0 too
   const uint16_t scale = bf16_round_up(span / steps);
   return scale == 0 ? uint16_t{1} : scale;
 }
 
 // Round to nearest even for |value| < 2^22; adding and subtracting vectorises without SSE4.1.
-inline float round_even(float value) { return (value + 0x1.8p23f) - 0x1.8p23f; }
+constexpr float round_even(float value) { return (value + 0x1.8p23f) - 0x1.8p23f; }
 
 // NaN becomes `low`.
-inline float clamp_code(float value, float low, float high) {
+constexpr float clamp_code(float value, float low, float high) {
   const float above = value > low ? value : low;
   return above < high ? above : high;
 }

@@ -10,7 +10,10 @@ LONG_FUNCTIONS: dict[str, str] = {}
 WIDE_FUNCTIONS: dict[str, str] = {}
 
 # "file:NAME" of preprocessor definitions.
-MACROS: dict[str, str] = {}
+MACROS: dict[str, str] = {
+    "cpp/kernels/cuda/simt.h:PENSTOCK_DEVICE": "says `__device__` to nvcc and nothing to the host",
+    "cpp/kernels/cuda/simt.h:PENSTOCK_UNROLL": "a pragma that only nvcc knows",
+}
 
 # "file:declaration start" of mutable variables with static storage.
 MUTABLE_GLOBALS: dict[str, str] = {}

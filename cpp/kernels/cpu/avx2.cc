@@ -3,7 +3,7 @@
 
 #include "kernels/attention_state.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/views.h"
+#include "kernels/views.h"
 
 namespace penstock {
 namespace avx2_kernels {

@@ -7,7 +7,7 @@
 
 #include "kernels/attention_state.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/views.h"
+#include "kernels/views.h"
 
 namespace penstock {
 namespace avx512_kernels {

@@ -7,7 +7,7 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/views.h"
+#include "kernels/views.h"
 
 namespace penstock {
 namespace avx512amx_kernels {

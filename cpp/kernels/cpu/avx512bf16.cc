@@ -8,7 +8,7 @@
 
 #include "kernels/attention_state.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/views.h"
+#include "kernels/views.h"
 
 namespace penstock {
 namespace avx512bf16_kernels {

@@ -1,7 +1,7 @@
 // Kernels for every processor.
 #include "kernels/attention_state.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/views.h"
+#include "kernels/views.h"
 
 namespace penstock {
 namespace portable_kernels {

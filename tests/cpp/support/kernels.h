@@ -13,6 +13,7 @@
 #include "base/thread_pool.h"
 #include "kernels/cpu/table.h"
 #include "support/random.h"
+#include "support/simt_emulator.h"
 
 namespace penstock::test {
 
@@ -56,13 +57,15 @@ struct Kernels {
   const KernelContext& context;
 };
 
-// Calls f(table) for every ISA this processor runs.
+// Calls f(table) for every ISA this processor runs, and for the CUDA kernels by the emulator.
 template <class F>
 void for_each_isa(F f) {
   for (const std::string_view isa : supported_isas()) {
     SCOPED_TRACE(std::string(isa));
     f(kernel_table(isa));
   }
+  SCOPED_TRACE("CUDA, emulated");
+  f(emulated_cuda_table());
 }
 
 inline void expect_same_bits(const float* a, const float* b, int64_t count, const char* what) {

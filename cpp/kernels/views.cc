@@ -1,4 +1,4 @@
-#include "kernels/cpu/views.h"
+#include "kernels/views.h"
 
 namespace penstock {
 

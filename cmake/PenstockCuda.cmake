@@ -1,0 +1,23 @@
+# Settles PENSTOCK_CUDA: whether this build has the CUDA device, and for which GPUs.
+
+include(CheckLanguage)
+if(PENSTOCK_CUDA STREQUAL "AUTO")
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(PENSTOCK_CUDA ON)
+  else()
+    set(PENSTOCK_CUDA OFF)
+  endif()
+endif()
+if(PENSTOCK_CUDA)
+  # Turing to Blackwell: machine code for each, and PTX of the newest for those that come.
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90a-real 100-real 120)
+  endif()
+  enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+endif()
+message(STATUS "CUDA device: ${PENSTOCK_CUDA} ${CMAKE_CUDA_ARCHITECTURES}")

@@ -1,0 +1,155 @@
+#include "device/cuda/cuda_device.h"
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <charconv>
+
+#include "base/error.h"
+#include "device/cuda/gpu.h"
+#include "device/lane_use.h"
+#include "device/operands.h"
+#include "kernels/cuda/gpu_launcher.h"
+
+namespace penstock {
+namespace {
+
+using cuda::check_cuda;
+
+constexpr LaneId kCompute{LaneKind::compute, 0};
+constexpr LaneId kH2d{LaneKind::h2d, 0};
+constexpr LaneId kD2h{LaneKind::d2h, 0};
+constexpr int kDepth = 8;                        // ops and copies in flight on a lane
+constexpr size_t kTableBytes = size_t{1} << 20;  // of one op
+
+// What follows "cuda:". Throws Error(unsupported).
+int parse_ordinal(std::string_view text, const DeviceOptions& options) {
+  int ordinal = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), ordinal);
+  if (error != std::errc{} || end != text.data() + text.size() || ordinal < 0) {
+    throw Error(ErrorCode::unsupported, "unknown device",
+                {.file = {},
+                 .field = "device",
+                 .found = escape_for_message(options.spec),
+                 .allowed = "cuda:N, N the number of one GPU"});
+  }
+  return ordinal;
+}
+
+struct RunOnGpu {
+  cuda::GpuLauncher& launcher;
+  template <class Params>
+  void operator()(const Params& params) const {
+    cuda::run_on_gpu(launcher, params);
+  }
+};
+
+class CudaDevice : public Device {
+ public:
+  CudaDevice(int ordinal, LaneSet& lanes, Budget& host)
+      : gpu_(ordinal), lanes_(lanes), tables_(gpu_, kDepth, kTableBytes, host) {
+    info_.name = "cuda";
+    info_.isa = "sm_" + std::to_string(gpu_.capability());
+    info_.memory = Tier::device;
+    info_.capacity_bytes = gpu_.free_bytes();
+    for (const LaneId id : {kCompute, kH2d, kD2h}) lanes_.open(id, {.depth = kDepth});
+  }
+  ~CudaDevice() override {
+    for (const LaneId id : {kH2d, kCompute, kD2h}) settle(lanes_, id);
+  }
+
+  const DeviceInfo& info() const override { return info_; }
+
+  Buffer allocate(size_t bytes, Budget& budget, const std::string& what) override {
+    return gpu_.allocate(bytes, budget, what);
+  }
+
+  Ticket copy(const CopyParams& params, std::span<const Ticket> after, int64_t tag) override {
+    check(params.source || params.direction == CopyDirection::within,
+          "only a copy within a device has no source");
+    const LaneId lane = lane_of(params.direction);
+    return submit(lane, after, tag, {params.source ? params.bytes : 0, name_of(params)},
+                  [this, params, lane](int) {
+                    if (params.source == nullptr) return;  // content no longer matters
+                    check_cuda(cudaMemcpyAsync(params.destination, params.source, params.bytes,
+                                               kind_of(params.direction), stream(lane)),
+                               "cudaMemcpyAsync");
+                  });
+  }
+
+  Ticket run(const Op& op, std::span<const Ticket> after, int64_t tag) override {
+    return submit(kCompute, after, tag, {0, op_name(op)}, [this, op](int slot) {
+      cuda::GpuLauncher launcher(stream(kCompute), gpu_.capability(), tables_.room(slot));
+      std::visit(RunOnGpu{launcher}, op);
+    });
+  }
+
+  void wait(Ticket ticket) override { lanes_.wait(ticket); }
+
+ private:
+  struct Label {
+    size_t bytes;
+    const char* name;
+  };
+  // A lane: its stream, and an event for each task in flight.
+  struct Queue {
+    GpuStream stream;
+    std::array<GpuEvent, kDepth> events;
+    size_t begun = 0;
+  };
+
+  static LaneId lane_of(CopyDirection direction) {
+    if (direction == CopyDirection::within) return kCompute;
+    return direction == CopyDirection::h2d ? kH2d : kD2h;
+  }
+  static cudaMemcpyKind kind_of(CopyDirection direction) {
+    if (direction == CopyDirection::within) return cudaMemcpyDeviceToDevice;
+    return direction == CopyDirection::h2d ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
+  }
+  static const char* name_of(const CopyParams& params) {
+    if (params.source == nullptr) return "poison";
+    if (params.direction == CopyDirection::within) return "copy";
+    return params.direction == CopyDirection::h2d ? "h2d" : "d2h";
+  }
+  Queue& queue(LaneId lane) {
+    return queues_[lane.kind == LaneKind::compute ? 0 : (lane.kind == LaneKind::h2d ? 1 : 2)];
+  }
+  cudaStream_t stream(LaneId lane) { return queue(lane).stream.get(); }
+
+  // `work` is given its slot, which no other task in flight has. What comes before it on its
+  // own lane is before it on its stream too, so the lane need not wait for that.
+  template <class Work>
+  Ticket submit(LaneId lane, std::span<const Ticket> after, int64_t tag, Label label, Work work) {
+    LaneTask task{.bytes = label.bytes, .label = label.name, .tag = tag};
+    for (const Ticket& ticket : after) {
+      if (!(ticket.lane == lane)) task.after.push_back(ticket);
+    }
+    const auto slot = std::make_shared<size_t>(0);
+    task.begin = [this, lane, slot, work] {
+      *slot = queue(lane).begun++ % kDepth;
+      gpu_.use();
+      work(static_cast<int>(*slot));
+      queue(lane).events[*slot].record(stream(lane));
+    };
+    task.finish = [this, lane, slot] {
+      gpu_.use();
+      queue(lane).events[*slot].wait();
+    };
+    return lanes_.submit(lane, std::move(task));
+  }
+
+  Gpu gpu_;
+  LaneSet& lanes_;
+  DeviceInfo info_;
+  TableRooms tables_;
+  std::array<Queue, 3> queues_;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> open_cuda_device(std::string_view ordinals, const DeviceOptions& options,
+                                         LaneSet& lanes, Budget& host) {
+  return std::make_unique<CudaDevice>(parse_ordinal(ordinals, options), lanes, host);
+}
+
+}  // namespace penstock

@@ -1,0 +1,72 @@
+// One GPU: what it is, its memory, streams and events. All calls are checked; a failure is
+// Error(device).
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/gpu_launcher.h"
+#include "memory/buffer.h"
+
+namespace penstock {
+
+class Gpu {
+ public:
+  // Throws Error(unsupported) without a driver, without such a GPU, or for one older than Turing.
+  explicit Gpu(int ordinal);
+
+  void use() const;                               // by the calling thread from now on
+  int capability() const { return capability_; }  // 10 * major + minor
+  uint64_t free_bytes() const;
+  // Plain device memory. Throws Error(budget), also when the GPU has no room.
+  Buffer allocate(size_t bytes, Budget& budget, const std::string& what) const;
+
+ private:
+  int ordinal_;
+  int capability_ = 0;
+};
+
+class GpuStream {
+ public:
+  GpuStream();
+  ~GpuStream();
+  GpuStream(const GpuStream&) = delete;
+  GpuStream& operator=(const GpuStream&) = delete;
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+class GpuEvent {
+ public:
+  GpuEvent();
+  ~GpuEvent();
+  GpuEvent(const GpuEvent&) = delete;
+  GpuEvent& operator=(const GpuEvent&) = delete;
+  void record(cudaStream_t stream);
+  void wait() const;
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+// Rooms for the tables of the ops in flight: pinned memory of the host, charged to its budget, and
+// as much of the GPU's.
+class TableRooms {
+ public:
+  TableRooms(const Gpu& gpu, int count, size_t bytes, Budget& host);
+  ~TableRooms();
+  TableRooms(const TableRooms&) = delete;
+  TableRooms& operator=(const TableRooms&) = delete;
+  cuda::TableRoom room(int slot) const;
+
+ private:
+  Reservation paid_;
+  size_t bytes_;
+  std::byte *host_ = nullptr, *device_ = nullptr;
+};
+
+}  // namespace penstock

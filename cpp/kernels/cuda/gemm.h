@@ -1,0 +1,83 @@
+// What the products share: weights, panels, epilogue. A block computes kBlockRows weight rows of
+// one panel by kBlockInputs input rows.
+#pragma once
+
+#include "kernels/cuda/numeric.h"
+#include "kernels/views.h"
+
+namespace penstock::cuda {
+
+inline constexpr int kBlockRows = 64, kBlockInputs = 64;
+
+struct GemmArgs {
+  GemmParams params;
+  WeightView view;
+  int64_t row_blocks;  // of all panels
+};
+
+// The weight rows and input rows of one block of the launch.
+struct GemmBlock {
+  const WeightPanel* panel;
+  int64_t row, rows;      // in the panel
+  int64_t input, inputs;  // of the batch
+
+  PENSTOCK_DEVICE GemmBlock(const GemmArgs& args, int64_t block) {
+    int64_t index = block % args.row_blocks;
+    panel = args.params.panels;
+    for (;; ++panel) {
+      const int64_t here = blocks_of(panel->row_end - panel->row_begin, kBlockRows);
+      if (index < here) break;
+      index -= here;
+    }
+    row = index * kBlockRows;
+    rows = at_most<int64_t>(kBlockRows, panel->row_end - panel->row_begin - row);
+    input = block / args.row_blocks * kBlockInputs;
+    inputs = at_most<int64_t>(kBlockInputs, args.params.m - input);
+  }
+  // Tiles of tensor cores that hold input rows.
+  PENSTOCK_DEVICE int64_t column_tiles() const { return blocks_of(inputs, 8); }
+};
+
+// Rows of packed weights (tensor/format.h).
+struct PackedRow {
+  const WeightView& view;
+  const std::byte* tile;
+  int64_t row;  // in the tile
+
+  PENSTOCK_DEVICE PackedRow(const WeightView& of, const std::byte* panel, int64_t panel_row)
+      : view(of), tile(panel + panel_row / kTileRows * of.tile_bytes), row(panel_row % kTileRows) {}
+  PENSTOCK_DEVICE float scale(int64_t group) const {
+    return float_from_bf16(load<uint16_t>(tile + (group * kTileRows + row) * 2));
+  }
+  PENSTOCK_DEVICE int32_t zero(int64_t group) const {
+    if (!view.has_zeros) return 1 << (view.bits - 1);
+    return std::to_integer<int32_t>(tile[view.zeros_offset + group * kTileRows + row]);
+  }
+  // Codes of 4 (8-bit) or 8 (4-bit) neighbours of k.
+  PENSTOCK_DEVICE uint32_t word(int64_t index) const {
+    return load_word(tile + view.codes_offset + (index * kTileRows + row) * 4);
+  }
+  PENSTOCK_DEVICE float value(int64_t k) const {
+    const int64_t group = k / view.group;
+    uint32_t code = 0;
+    if (view.bits == 8) {
+      code = word(k / 4) >> (k % 4 * 8) & 255u;
+    } else {
+      code = word(k / 8) >> (k % 4 * 8 + (k % 8 < 4 ? 0 : 4)) & 15u;
+    }
+    return scale(group) * static_cast<float>(static_cast<int32_t>(code) - zero(group));
+  }
+};
+
+// Bias, activation, residual of the sum of weight row `row` of the panel and input row `input`.
+PENSTOCK_DEVICE inline void finish(const GemmParams& p, const GemmBlock& block, int64_t row,
+                                   int64_t input, float sum) {
+  if (row >= block.rows || input >= block.inputs) return;
+  const int64_t n = block.panel->row_begin + block.row + row, m = block.input + input;
+  if (p.bias != nullptr) sum += p.bias[n];
+  sum = act_of(p.act, sum);
+  if (p.residual != nullptr) sum += p.residual[m * p.residual_stride + n];
+  p.y[m * p.y_stride + (n - p.column_origin)] = sum;
+}
+
+}  // namespace penstock::cuda

@@ -1,0 +1,62 @@
+// Launches on a GPU: one object for the work of one op on one stream.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstring>
+
+#include "base/error.h"
+#include "kernels/cuda/simt.h"
+#include "kernels/params.h"
+
+namespace penstock::cuda {
+
+// Throws Error(device) with the name of the failed call.
+void check_cuda(cudaError_t status, const char* call);
+
+// Room for the tables of one op: the host's copy is pinned, the device's is where kernels read it.
+struct TableRoom {
+  std::byte* host = nullptr;
+  std::byte* device = nullptr;
+  size_t bytes = 0;
+};
+
+class GpuLauncher {
+ public:
+  GpuLauncher(cudaStream_t stream, int capability, TableRoom room)
+      : stream_(stream), capability_(capability), room_(room) {}
+
+  template <class Kernel, class Args>
+  void launch(const LaunchShape& shape, const Args& args);
+
+  // Throws Error(device) when the room is too small.
+  template <class T>
+  const T* upload(const T* table, int64_t count) {
+    if (table == nullptr) return nullptr;
+    return static_cast<const T*>(
+        place(static_cast<const void*>(table), static_cast<size_t>(count) * sizeof(T)));
+  }
+  bool bf16_tiles() const { return capability_ >= 80; }
+
+ private:
+  const void* place(const void* table, size_t bytes);
+
+  cudaStream_t stream_;
+  int capability_;  // 10 * major + minor
+  TableRoom room_;
+  size_t used_ = 0;
+};
+
+// One function a kernel family, each in a file of its own.
+void run_on_gpu(GpuLauncher& launcher, const EmbedParams& params);
+void run_on_gpu(GpuLauncher& launcher, const NormParams& params);
+void run_on_gpu(GpuLauncher& launcher, const PrepareParams& params);
+void run_on_gpu(GpuLauncher& launcher, const GemmParams& params);
+void run_on_gpu(GpuLauncher& launcher, const GatedParams& params);
+void run_on_gpu(GpuLauncher& launcher, const RotaryParams& params);
+void run_on_gpu(GpuLauncher& launcher, const KvAppendParams& params);
+void run_on_gpu(GpuLauncher& launcher, const AttentionParams& params);
+void run_on_gpu(GpuLauncher& launcher, const GatherRowsParams& params);
+void run_on_gpu(GpuLauncher& launcher, const ScoreParams& params);
+
+}  // namespace penstock::cuda

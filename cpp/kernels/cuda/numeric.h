@@ -1,0 +1,150 @@
+// Scalar functions of the CUDA kernels. Multiply-adds are written as such and nothing else is
+// contracted, so the GPU and the emulator give the same bits.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/cuda/simt.h"
+#include "kernels/params.h"
+#include "tensor/dtype.h"
+#include "tensor/scale.h"
+
+namespace penstock::cuda {
+
+template <class T>
+constexpr T at_most(T a, T b) {
+  return a < b ? a : b;
+}
+template <class T>
+constexpr T at_least(T a, T b) {
+  return a > b ? a : b;
+}
+constexpr int64_t blocks_of(int64_t n, int64_t step) { return (n + step - 1) / step; }
+
+// Values that are as aligned as their size.
+template <class T>
+PENSTOCK_DEVICE inline T load(const std::byte* p) {
+#if defined(__CUDA_ARCH__)
+  return *reinterpret_cast<const T*>(p);
+#else
+  T value;
+  std::memcpy(&value, p, sizeof(T));
+  return value;
+#endif
+}
+template <class T>
+PENSTOCK_DEVICE inline void store(std::byte* p, T value) {
+#if defined(__CUDA_ARCH__)
+  *reinterpret_cast<T*>(p) = value;
+#else
+  std::memcpy(p, &value, sizeof(T));
+#endif
+}
+PENSTOCK_DEVICE inline uint32_t load_word(const std::byte* p) { return load<uint32_t>(p); }
+PENSTOCK_DEVICE inline float low_bf16(uint32_t word) { return std::bit_cast<float>(word << 16); }
+PENSTOCK_DEVICE inline float high_bf16(uint32_t word) {
+  return std::bit_cast<float>(word & 0xffff0000u);
+}
+
+// Element `index` of raw values that are as aligned as an element.
+PENSTOCK_DEVICE inline float raw_at(const std::byte* data, DType dtype, int64_t index) {
+  if (dtype == DType::f32) return load<float>(data + index * 4);
+  const uint16_t half = load<uint16_t>(data + index * 2);
+  return dtype == DType::f16 ? float_from_f16(half) : float_from_bf16(half);
+}
+
+// 2^n for n of a normal number.
+PENSTOCK_DEVICE inline float power_of_two(int n) {
+  return std::bit_cast<float>(static_cast<uint32_t>(n + 127) << 23);
+}
+
+// e^x to 1e-7 relative; 0 below -104, infinity above 88.8, NaN stays NaN.
+PENSTOCK_DEVICE inline float exp_of(float x) {
+  if (x != x) return x;
+  x = at_most(90.0f, at_least(-105.0f, x));
+  const float n = round_even(x * 0x1.715476p0f);
+  float r = fmaf(n, -0x1.62e4p-1f, x);
+  r = fmaf(n, -1.4286068203e-06f, r);
+  float p = 0x1.a18910p-13f;
+  p = fmaf(p, r, 0x1.6d98dcp-10f);
+  p = fmaf(p, r, 0x1.1110a0p-7f);
+  p = fmaf(p, r, 0x1.55547cp-5f);
+  p = fmaf(p, r, 0x1.555556p-3f);
+  p = fmaf(p, r, 0.5f);
+  p = fmaf(r * r, p, r) + 1.0f;
+  const int whole = static_cast<int>(n), half = whole / 2;
+  return p * power_of_two(half) * power_of_two(whole - half);
+}
+
+struct ExpOf {
+  PENSTOCK_DEVICE float operator()(float x) const { return exp_of(x); }
+};
+
+// x / (1 + e^-s): with s = x this is silu.
+PENSTOCK_DEVICE inline float sigmoid_times(float x, float s) { return x / (1.0f + exp_of(-s)); }
+
+// x times the normal distribution function, by erfc(z) = e^(-z^2) t P(2t - 1), t = 1 / (1 + 0.4 z);
+// the polynomial of the CPU kernels.
+PENSTOCK_DEVICE inline float gelu(float x) {
+  const float z = at_most(14.0f, fabsf(x * 0x1.6a09e6p-1f));
+  const float t = 1.0f / fmaf(z, 0.4f, 1.0f), u = t + t - 1.0f;
+  const float factors[] = {0x1.ea349ap-13f, 0x1.b72e62p-13f, -0x1.f4201ep-10f,
+                           -0x1.b9e56cp-9f, 0x1.739e0ep-7f,  0x1.189630p-4f,
+                           0x1.73d8d8p-3f,  0x1.4995d6p-2f,  0x1.afbb3ep-2f};
+  float p = -0x1.87d3f0p-15f;
+  for (const float factor : factors) p = fmaf(p, u, factor);
+  const float half_erfc = 0.5f * (exp_of(-(z * z)) * (t * p));
+  return x * (x < 0 ? half_erfc : 1.0f - half_erfc);
+}
+
+PENSTOCK_DEVICE inline float act_of(Act act, float x) {
+  switch (act) {
+    case Act::none:
+      return x;
+    case Act::relu:
+      return x != x || x > 0 ? x : 0.0f;
+    case Act::gelu:
+      return x != x ? x : gelu(x);
+    case Act::gelu_tanh: {
+      const float inner = fmaf(x * x * x, 0.044715f, x);
+      return sigmoid_times(x, inner * 1.5957691216f);  // 2 sqrt(2 / pi)
+    }
+    case Act::silu:
+      return sigmoid_times(x, x);
+  }
+  return x;
+}
+
+// A reduction over a block, through `room` (a value a warp) in shared memory; ends in step.
+template <class Thread, class T, class Join>
+PENSTOCK_DEVICE inline T over_block(const Thread& on, T* room, T value, Join join) {
+  value = on.over_warp(value, join);
+  on.sync();  // room may still be read from the last time
+  if (on.thread() % kWarp == 0) room[on.thread() / kWarp] = value;
+  on.sync();
+  value = room[0];
+  for (int warp = 1; warp < on.threads() / kWarp; ++warp) value = join(value, room[warp]);
+  return value;
+}
+struct Add {
+  template <class T>
+  PENSTOCK_DEVICE T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+struct Largest {  // of numbers; a NaN loses
+  template <class T>
+  PENSTOCK_DEVICE T operator()(T a, T b) const {
+    return b > a || a != a ? b : a;
+  }
+};
+struct Smallest {
+  template <class T>
+  PENSTOCK_DEVICE T operator()(T a, T b) const {
+    return b < a || a != a ? b : a;
+  }
+};
+
+}  // namespace penstock::cuda

@@ -1,0 +1,53 @@
+// What CUDA kernels are written against. A kernel is a struct with
+//   template <class Thread> void operator()(const Thread& on, const Args& args) const
+// that runs once for each thread of a launch and reaches everything CUDA through `on`:
+//   int thread(), int64_t block()              of the block, of the launch; both have one dimension
+//   int threads()                              of a block, a multiple of kWarp
+//   std::byte* shared()                        LaunchShape::shared_bytes, 16-byte aligned
+//   void sync()                                all threads of the block
+//   T over_warp(T value, Join join)            of 4 bytes; values of a warp joined two by two,
+//   lanes
+//                                              16, 8, 4, 2 and 1 apart: the same bits in every lane
+//                                              if the join does not see which of two is first
+//   void multiply_s8(sums, a, b)               16 x 8 int32 sums += 16 x 32 int8 by 32 x 8 int8
+//   void multiply_bf16(sums, a, b)             16 x 8 fp32 sums += 16 x 16 bf16 by 16 x 8 bf16
+// The last three want every lane of a warp together. So one text is compiled for GPUs
+// (device_thread.cuh) and, for tests on machines without one, for an emulator that runs the threads
+// of a block in turns. Fragments are those of PTX's mma.m16n8k32 and m16n8k16
+// (fragments.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define PENSTOCK_DEVICE __device__
+#define PENSTOCK_UNROLL _Pragma("unroll")
+#else
+#define PENSTOCK_DEVICE
+#define PENSTOCK_UNROLL
+#endif
+
+namespace penstock::cuda {
+
+inline constexpr int kWarp = 32;
+
+struct LaunchShape {
+  int64_t blocks = 0;
+  int threads = 0;
+  size_t shared_bytes = 0;
+};
+
+// A tile of a product by a warp's tensor cores: what one lane holds of it.
+template <class T>
+struct Fragment {
+  T sums[4] = {};
+};
+struct FragmentA {
+  uint32_t words[4];
+};
+struct FragmentB {
+  uint32_t words[2];
+};
+
+}  // namespace penstock::cuda

@@ -1,0 +1,221 @@
+// The index arithmetic of the CUDA kernels against naive models, and the emulator that the other
+// tests trust.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <utility>
+
+#include "kernels/cuda/launch.h"
+#include "support/kernels.h"
+#include "tensor/quantize.h"
+
+namespace penstock {
+namespace {
+
+using cuda::kWarp;
+
+TEST(CudaFragments, EveryElementHasOneLane) {
+  std::set<std::pair<int, int>> a, b, sums;
+  for (int lane = 0; lane < kWarp; ++lane) {
+    for (int i = 0; i < 4; ++i) {
+      a.insert({cuda::place_a(lane, i).row, cuda::place_a(lane, i).word});
+      sums.insert({cuda::place_sum(lane, i).row, cuda::place_sum(lane, i).column});
+    }
+    for (int i = 0; i < 2; ++i) {
+      b.insert({cuda::place_b(lane, i).word, cuda::place_b(lane, i).column});
+    }
+  }
+  EXPECT_EQ(a.size(), size_t{16 * 8});
+  EXPECT_EQ(b.size(), size_t{8 * 8});
+  EXPECT_EQ(sums.size(), size_t{16 * 8});
+  EXPECT_EQ(a.rbegin()->first, 15);
+  EXPECT_EQ(b.rbegin()->second, 7);
+}
+
+// PTX: in m16n8k32 with 8-bit elements, element i of the 16 of a lane's A is of row groupID for i
+// in [0, 4) and [8, 12), groupID + 8 otherwise, and of column threadID_in_group * 4 + i % 4, 16
+// more from i = 8 on; of B, row threadID_in_group * 4 + i % 4, 16 more from i = 4 on, column
+// groupID.
+TEST(CudaFragments, AreThoseOfTheInstructionSet) {
+  for (int lane = 0; lane < kWarp; ++lane) {
+    const int group = lane / 4, in_group = lane % 4;
+    for (int i = 0; i < 16; ++i) {
+      const bool upper = i < 4 || (i >= 8 && i < 12);
+      const cuda::PlaceA place = cuda::place_a(lane, i / 4);
+      EXPECT_EQ(place.row, upper ? group : group + 8);
+      EXPECT_EQ(place.word * 4 + i % 4, in_group * 4 + i % 4 + (i >= 8 ? 16 : 0));
+    }
+    for (int i = 0; i < 8; ++i) {
+      const cuda::PlaceB place = cuda::place_b(lane, i / 4);
+      EXPECT_EQ(place.word * 4 + i % 4, in_group * 4 + i % 4 + (i >= 4 ? 16 : 0));
+      EXPECT_EQ(place.column, group);
+    }
+  }
+}
+
+TEST(CudaFragments, WordsOfCodesCoverEveryKOnce) {
+  std::set<int> eight, four;
+  for (int word = 0; word < 8; ++word) {
+    eight.insert(cuda::GemmCodesKernel<8>::k_of(word));
+    four.insert(cuda::GemmCodesKernel<4>::k_of(word));
+    // The nibbles of stored word j are k 8j to 8j + 3 in the low halves, then the next four.
+    EXPECT_EQ(cuda::GemmCodesKernel<4>::k_of(word), word < 4 ? word * 8 : (word - 4) * 8 + 4);
+  }
+  EXPECT_EQ(eight, (std::set<int>{0, 4, 8, 12, 16, 20, 24, 28}));
+  EXPECT_EQ(four, eight);
+}
+
+TEST(CudaKv, PlacesAreThoseOfTheLayout) {
+  for (const std::string_view name : {"fp32", "fp16", "bf16", "int8", "int4"}) {
+    for (const int dim : {64, 80, 33}) {
+      const KvLayout layout{kv_format(name), 3, dim, 32};
+      const KvView view = kv_view(layout);
+      for (int token = 0; token < 32; ++token) {
+        for (const bool value : {false, true}) {
+          const KvPlace expected = layout.place(value, 2, token);
+          const KvPlace found = cuda::kv_place(view, value, 2, token);
+          EXPECT_EQ(found.codes, expected.codes);
+          EXPECT_EQ(found.params, expected.params);
+          EXPECT_EQ(found.stride, expected.stride);
+          EXPECT_EQ(found.part_bytes, expected.part_bytes);
+        }
+      }
+    }
+  }
+}
+
+TEST(CudaGemm, BlocksCoverEveryPanelRowAndInputRowOnce) {
+  const WeightPanel panels[] = {{nullptr, 0, 16}, {nullptr, 16, 144}, {nullptr, 144, 211}};
+  GemmParams p;
+  p.panels = panels;
+  p.panel_count = 3;
+  p.m = 130;
+  int64_t row_blocks = 0;
+  for (const WeightPanel& panel : panels) {
+    row_blocks += cuda::blocks_of(panel.row_end - panel.row_begin, cuda::kBlockRows);
+  }
+  const cuda::GemmArgs args{p, {}, row_blocks};
+  std::map<std::pair<int64_t, int64_t>, int> seen;
+  for (int64_t i = 0; i < row_blocks * cuda::blocks_of(p.m, cuda::kBlockInputs); ++i) {
+    const cuda::GemmBlock block(args, i);
+    for (int64_t row = 0; row < block.rows; ++row) {
+      for (int64_t input = 0; input < block.inputs; ++input) {
+        ++seen[{block.panel->row_begin + block.row + row, block.input + input}];
+      }
+    }
+  }
+  EXPECT_EQ(seen.size(), size_t{211 * 130});
+  for (const auto& [place, times] : seen) EXPECT_EQ(times, 1);
+}
+
+// ---- the emulator ------------------------------------------------------------------------------
+
+// Every thread stores its number and reads that of the thread opposite.
+std::vector<int> opposite(bool with_barrier, uint64_t seed) {
+  std::vector<int> read(64, -7);
+  test::emulate({1, 64, 64 * sizeof(int)}, seed, [&](const test::EmulatedThread& on) {
+    auto* room = static_cast<int*>(static_cast<void*>(on.shared()));
+    room[on.thread()] = on.thread();
+    if (with_barrier) on.sync();
+    read[static_cast<size_t>(on.thread())] = room[63 - on.thread()];
+  });
+  return read;
+}
+
+TEST(SimtEmulator, ABarrierOrdersAndItsLackShows) {
+  std::vector<int> expected;
+  for (int i = 0; i < 64; ++i) expected.push_back(63 - i);
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    EXPECT_EQ(opposite(true, seed), expected);
+    EXPECT_NE(opposite(false, seed), expected);
+  }
+}
+
+TEST(SimtEmulator, AReductionGivesEveryLaneTheSame) {
+  std::vector<float> sums(32);
+  test::emulate({1, 32, 0}, 3, [&](const test::EmulatedThread& on) {
+    const float value = 1.0f / static_cast<float>(on.thread() + 3);
+    sums[static_cast<size_t>(on.thread())] = on.over_warp(value, cuda::Add{});
+  });
+  float expected = 0;
+  for (int i = 0; i < 32; ++i) expected += 1.0f / static_cast<float>(i + 3);
+  for (const float sum : sums) EXPECT_EQ(sum, sums[0]);
+  EXPECT_NEAR(sums[0], expected, 1e-6f);
+}
+
+TEST(SimtEmulator, MultipliesMatrices) {
+  // A of bytes row + k, B of bytes k - column: sums by hand.
+  std::vector<int32_t> found(16 * 8, -1);
+  test::emulate({1, 32, 0}, 5, [&](const test::EmulatedThread& on) {
+    const int lane = on.thread();
+    cuda::FragmentA a{};
+    cuda::FragmentB b{};
+    for (int i = 0; i < 16; ++i) {
+      const cuda::PlaceA place = cuda::place_a(lane, i / 4);
+      const int value = place.row - (place.word * 4 + i % 4);
+      a.words[i / 4] |= (static_cast<uint32_t>(value) & 255u) << (i % 4 * 8);
+    }
+    for (int i = 0; i < 8; ++i) {
+      const cuda::PlaceB place = cuda::place_b(lane, i / 4);
+      const int value = 3 * (place.word * 4 + i % 4) - 5 * place.column;
+      b.words[i / 4] |= (static_cast<uint32_t>(value) & 255u) << (i % 4 * 8);
+    }
+    cuda::Fragment<int32_t> sums;
+    on.multiply_s8(sums, a, b);
+    for (int i = 0; i < 4; ++i) {
+      const cuda::PlaceSum place = cuda::place_sum(lane, i);
+      found[static_cast<size_t>(place.row * 8 + place.column)] = sums.sums[i];
+    }
+  });
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      int32_t expected = 0;
+      for (int k = 0; k < 32; ++k) expected += (row - k) * (3 * k - 5 * column);
+      EXPECT_EQ(found[static_cast<size_t>(row * 8 + column)], expected);
+    }
+  }
+}
+
+// Those whose multiply-adds are fused: not portable ones.
+TEST(CudaGemm, QuantisedProductsHaveTheBitsOfTheProcessor) {
+  if (supported_isas().front() == "portable") GTEST_SKIP() << "no fused multiply-adds here";
+  const test::TestContext context(1);
+  const int64_t m = 11, n = 40, k = 200;
+  for (const std::string_view name : {"int8", "int8-g64", "int4-g32", "int4-g64"}) {
+    SCOPED_TRACE(std::string(name));
+    const FormatId id = weight_format(name);
+    const PackedLayout packed = packed_layout(format(id), k);
+    const int64_t tiles = cuda::blocks_of(n, kTileRows);
+    test::AlignedBytes weights(tiles * packed.tile_bytes);
+    const std::vector<float> w = test::Random(5).normals(tiles * kTileRows * k);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      pack_tile(format(id), {w.data() + tile * kTileRows * k, kTileRows, k}, k,
+                weights.data() + tile * packed.tile_bytes);
+    }
+    const std::vector<float> x = test::Random(6).normals(m * k);
+    const PreparedLayout layout = prepared_layout_for(format(id), k, false);
+    const WeightPanel panel{weights.data(), 0, n};
+    std::vector<std::vector<float>> results;
+    for (const KernelTable* table : {&kernel_table(""), &test::emulated_cuda_table()}) {
+      test::AlignedBytes inputs(m * layout.stride_bytes);
+      table->prepare({x.data(), k, m, layout, inputs.data()}, context);
+      results.emplace_back(static_cast<size_t>(m * n));
+      GemmParams p;
+      p.panels = &panel;
+      p.panel_count = 1;
+      p.format = id;
+      p.x = inputs.data();
+      p.input = layout;
+      p.m = m;
+      p.k = k;
+      p.y = results.back().data();
+      p.y_stride = n;
+      table->gemm(p, context);
+    }
+    EXPECT_EQ(results[0], results[1]);
+  }
+}
+
+}  // namespace
+}  // namespace penstock

@@ -1,0 +1,56 @@
+// Runs CUDA kernels on the host: the threads of a block as coroutines that take turns at barriers
+// and exchanges, one block after the other. Shared memory begins as NaN patterns. Threads take
+// their turns in an order that depends on a seed, so that a missing barrier shows. What a GPU would
+// leave undefined is an error: threads that leave while others wait, lanes of a warp that meet in
+// different exchanges.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cuda/fragments.h"
+
+namespace penstock::test {
+
+class Emulator;
+
+// What a kernel sees of the emulator (kernels/cuda/simt.h).
+class EmulatedThread {
+ public:
+  EmulatedThread(Emulator& emulator, int thread) : emulator_(emulator), thread_(thread) {}
+
+  int thread() const { return thread_; }
+  int threads() const;
+  int64_t block() const;
+  std::byte* shared() const;
+  void sync() const;
+  template <class T, class Join>
+  T over_warp(T value, Join join) const {
+    static_assert(sizeof(T) == 4);
+    const auto joined = [&join](uint32_t a, uint32_t b) {
+      return std::bit_cast<uint32_t>(join(std::bit_cast<T>(a), std::bit_cast<T>(b)));
+    };
+    return std::bit_cast<T>(reduce(std::bit_cast<uint32_t>(value), joined));
+  }
+  void multiply_s8(cuda::Fragment<int32_t>& sums, const cuda::FragmentA& a,
+                   const cuda::FragmentB& b) const;
+  void multiply_bf16(cuda::Fragment<float>& sums, const cuda::FragmentA& a,
+                     const cuda::FragmentB& b) const;
+
+ private:
+  using JoinWords = const std::function<uint32_t(uint32_t, uint32_t)>&;
+  uint32_t reduce(uint32_t value, JoinWords join) const;
+
+  Emulator& emulator_;
+  int thread_;
+};
+
+using EmulatedBody = std::function<void(const EmulatedThread&)>;
+// Runs the body for every thread of the launch.
+void emulate(const cuda::LaunchShape& shape, uint64_t seed, const EmulatedBody& body);
+
+// The CUDA kernels as a kernel table, by the emulator.
+const KernelTable& emulated_cuda_table();
+
+}  // namespace penstock::test
