@@ -6,6 +6,7 @@
 #   make rules    the layering and size rules alone
 #   make lint     formatting, ruff, mypy
 #   make format   rewrites the files so that lint passes; `make format FOLDER=memory` one folder
+#   make cuda-check  compiles the CUDA device for three GPU generations and runs what needs no GPU
 #   make asan     the C++ tests under the address and undefined-behaviour sanitizers (FOLDER= too)
 #   make tsan     the C++ tests under the thread sanitizer (FOLDER= too)
 #   make wheel    a wheel in dist/
@@ -39,7 +40,7 @@ TORCH := $(shell sed -n 's/.*"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export CMAKE_GENERATOR := Ninja
 
-.PHONY: demo test cpp rules lint format asan tsan wheel install clean
+.PHONY: demo test cpp cuda-check rules lint format asan tsan wheel install clean
 .NOTPARALLEL:
 
 demo: install
@@ -111,6 +112,17 @@ asan: $(GTEST_STAMP)
 tsan: $(GTEST_STAMP)
 	@mkdir -p build
 	$(call cpp_tests,tsan,-DPENSTOCK_SANITIZE=thread)
+
+# Where there is no nvcc this says so and does nothing.
+cuda-check: $(GTEST_STAMP)
+	@mkdir -p build
+	@command -v nvcc >/dev/null || { echo "no nvcc: the CUDA device is not checked"; exit 0; }; \
+	cmake -S . -B build/cuda -DCMAKE_BUILD_TYPE=Test -DPENSTOCK_BUILD_TESTS=ON -DPENSTOCK_WERROR=ON \
+	  -DPENSTOCK_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=75-real;80-real;90a-real" \
+	  -DPython_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python >build/cuda.log \
+	  || { cat build/cuda.log; exit 1; }; \
+	cmake --build build/cuda --target test_device && \
+	build/cuda/tests/cpp/test_device --gtest_brief=1 --gtest_filter='Cuda.*'
 
 comma := ,
 

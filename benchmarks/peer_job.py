@@ -12,7 +12,7 @@ import memory_limit
 
 SCRIPT = Path(__file__).parent / "peers" / "accelerate_offload.py"
 _RUNTIME_BYTES = 1280 << 20  # torch and its libraries, the module being computed
-_ACTIVATION_BYTES_A_ROW = 12 << 20
+_ACTIVATION_BYTES_A_TOKEN = 384 << 10  # of the prompts, which are read at once
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def resident_bytes(job: PeerJob) -> int:
     """Weights that the peer may keep in RAM: the limit less cache, activations and runtime."""
     config = json.loads((job.model / "config.json").read_text(encoding="utf-8"))
     cache = kv_bytes(config, job.batch * (job.prompt + job.new))
-    used = _RUNTIME_BYTES + cache + job.batch * _ACTIVATION_BYTES_A_ROW
+    used = _RUNTIME_BYTES + cache + job.batch * job.prompt * _ACTIVATION_BYTES_A_TOKEN
     return max(0, job.limit_bytes - used)
 
 

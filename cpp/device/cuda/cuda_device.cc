@@ -52,7 +52,9 @@ class CudaDevice : public Device {
     info_.isa = "sm_" + std::to_string(gpu_.capability());
     info_.memory = Tier::device;
     info_.capacity_bytes = gpu_.free_bytes();
-    for (const LaneId id : {kCompute, kH2d, kD2h}) lanes_.open(id, {.depth = kDepth});
+    LaneOptions options;
+    options.depth = kDepth;
+    for (const LaneId id : {kCompute, kH2d, kD2h}) lanes_.open(id, options);
   }
   ~CudaDevice() override {
     for (const LaneId id : {kH2d, kCompute, kD2h}) settle(lanes_, id);
@@ -120,7 +122,10 @@ class CudaDevice : public Device {
   // own lane is before it on its stream too, so the lane need not wait for that.
   template <class Work>
   Ticket submit(LaneId lane, std::span<const Ticket> after, int64_t tag, Label label, Work work) {
-    LaneTask task{.bytes = label.bytes, .label = label.name, .tag = tag};
+    LaneTask task;
+    task.bytes = label.bytes;
+    task.label = label.name;
+    task.tag = tag;
     for (const Ticket& ticket : after) {
       if (!(ticket.lane == lane)) task.after.push_back(ticket);
     }

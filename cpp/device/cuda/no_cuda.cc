@@ -6,8 +6,8 @@ namespace penstock {
 std::unique_ptr<Device> open_cuda_device(std::string_view, const DeviceOptions& options, LaneSet&,
                                          Budget&) {
   throw Error(ErrorCode::unsupported,
-              "CUDA is not in this build; build again with nvcc on the PATH and "
-              "-DPENSTOCK_CUDA=ON (pip install . -C cmake.define.PENSTOCK_CUDA=ON)",
+              "CUDA is not in this build; build again with nvcc on the PATH "
+              "(pip install . -C cmake.define.PENSTOCK_CUDA=ON says what it misses)",
               {.file = {},
                .field = "device",
                .found = escape_for_message(options.spec),

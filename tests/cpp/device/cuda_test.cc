@@ -1,28 +1,45 @@
 #include <gtest/gtest.h>
 
+#include <string>
+
 #include "base/error.h"
 #include "device/device.h"
 
 namespace penstock {
 namespace {
 
-// Holds with and without CUDA in the build: a device that cannot be opened says so before it takes
-// anything.
-TEST(Cuda, AnUnusableDeviceIsRefusedBeforeAnythingIsOpened) {
+// What opening the device says, or "" when it opens.
+std::string refused(const std::string& spec) {
   LaneSet lanes;
-  Budget host({Tier::host, 0}, 1 << 30);
+  Budget host({Tier::host, 0}, uint64_t{64} << 20);
   DeviceOptions options;
-  options.spec = "cuda:4711";
+  options.spec = spec;
   try {
     open_device(options, lanes, host);
-    FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::unsupported);
-    EXPECT_NE(std::string(error.what()).find("CUDA"), std::string::npos);
-    EXPECT_EQ(error.detail().found, "cuda:4711");
+    EXPECT_EQ(error.detail().found, spec);
+    // It says so before it takes anything.
+    EXPECT_TRUE(lanes.lanes().empty());
+    EXPECT_EQ(host.peak(), 0u);
+    return error.what();
   }
-  EXPECT_TRUE(lanes.lanes().empty());
-  EXPECT_EQ(host.peak(), 0u);
+  return "";
+}
+
+// Three machines: a build without CUDA, one with it but no GPU, and one with a GPU.
+TEST(Cuda, OpensOrSaysWhatItLacks) {
+  const std::string told = refused("cuda:0");
+  if (told.empty()) return;
+  const bool not_built = told.find("nvcc on the PATH") != told.npos;
+  const bool no_driver = told.find("NVIDIA GPU and a driver") != told.npos;
+  EXPECT_TRUE(not_built || no_driver) << told;
+}
+
+TEST(Cuda, NamesThatAreNotGpusAreRefused) {
+  for (const char* spec : {"cuda:", "cuda:x", "cuda:-1", "cuda:0x", "cuda:99999"}) {
+    EXPECT_NE(refused(spec), "") << spec;
+  }
 }
 
 }  // namespace
