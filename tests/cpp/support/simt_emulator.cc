@@ -33,8 +33,6 @@ struct Warp {
   int arrived = 0;   // lanes at the next one
 };
 
-}  // namespace
-
 constexpr int kWorkers = 2;  // that run blocks of a launch side by side
 // Coroutines are used again: their stacks are large.
 std::vector<std::unique_ptr<Coroutine>>& coroutines(int worker, size_t count) {
@@ -42,6 +40,8 @@ std::vector<std::unique_ptr<Coroutine>>& coroutines(int worker, size_t count) {
   while (all[worker].size() < count) all[worker].push_back(std::make_unique<Coroutine>());
   return all[worker];
 }
+
+}  // namespace
 
 class Emulator {
  public:
@@ -54,7 +54,7 @@ class Emulator {
         ready_(count_),
         warps_(count_ / cuda::kWarp),
         shared_(static_cast<std::byte*>(
-            ::operator new(shape.shared_bytes + 64, std::align_val_t{64}))) {
+            ::operator new(shape.shared_bytes, std::align_val_t{64}))) {
     check(shape.threads > 0 && shape.threads % cuda::kWarp == 0, "whole warps only");
   }
   ~Emulator() { ::operator delete(shared_, std::align_val_t{64}); }
@@ -242,7 +242,8 @@ struct EmulatedLauncher {
   template <class Kernel, class Args>
   void launch(const cuda::LaunchShape& shape, const Args& args) {
     const Args copy = args;
-    emulate(shape, 1, [&](const EmulatedThread& on) { Kernel{}(on, copy); });
+    const auto seed = static_cast<uint64_t>(shape.blocks * shape.threads);
+    emulate(shape, seed, [&](const EmulatedThread& on) { Kernel{}(on, copy); });
   }
   // A copy, as on a GPU.
   template <class T>
