@@ -53,8 +53,7 @@ class Emulator {
         threads_(coroutines(worker, count_)),
         ready_(count_),
         warps_(count_ / cuda::kWarp),
-        shared_(static_cast<std::byte*>(
-            ::operator new(shape.shared_bytes, std::align_val_t{64}))) {
+        shared_(static_cast<std::byte*>(::operator new(shape.shared_bytes, std::align_val_t{64}))) {
     check(shape.threads > 0 && shape.threads % cuda::kWarp == 0, "whole warps only");
   }
   ~Emulator() { ::operator delete(shared_, std::align_val_t{64}); }
