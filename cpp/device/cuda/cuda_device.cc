@@ -16,9 +16,6 @@ namespace {
 
 using cuda::check_cuda;
 
-constexpr LaneId kCompute{LaneKind::compute, 0};
-constexpr LaneId kH2d{LaneKind::h2d, 0};
-constexpr LaneId kD2h{LaneKind::d2h, 0};
 constexpr int kDepth = 8;                        // ops and copies in flight on a lane
 constexpr size_t kTableBytes = size_t{1} << 20;  // of one op
 
@@ -100,18 +97,9 @@ class CudaDevice : public Device {
     size_t begun = 0;
   };
 
-  static LaneId lane_of(CopyDirection direction) {
-    if (direction == CopyDirection::within) return kCompute;
-    return direction == CopyDirection::h2d ? kH2d : kD2h;
-  }
   static cudaMemcpyKind kind_of(CopyDirection direction) {
     if (direction == CopyDirection::within) return cudaMemcpyDeviceToDevice;
     return direction == CopyDirection::h2d ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
-  }
-  static const char* name_of(const CopyParams& params) {
-    if (params.source == nullptr) return "poison";
-    if (params.direction == CopyDirection::within) return "copy";
-    return params.direction == CopyDirection::h2d ? "h2d" : "d2h";
   }
   Queue& queue(LaneId lane) {
     return queues_[lane.kind == LaneKind::compute ? 0 : (lane.kind == LaneKind::h2d ? 1 : 2)];

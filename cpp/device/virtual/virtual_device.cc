@@ -9,21 +9,6 @@
 namespace penstock {
 namespace {
 
-constexpr LaneId kCompute{LaneKind::compute, 0};
-constexpr LaneId kH2d{LaneKind::h2d, 0};
-constexpr LaneId kD2h{LaneKind::d2h, 0};
-
-LaneId lane_of(CopyDirection direction) {
-  if (direction == CopyDirection::within) return kCompute;
-  return direction == CopyDirection::h2d ? kH2d : kD2h;
-}
-
-const char* name_of(const CopyParams& params) {
-  if (params.source == nullptr) return "poison";
-  if (params.direction == CopyDirection::within) return "copy";
-  return params.direction == CopyDirection::h2d ? "h2d" : "d2h";
-}
-
 [[noreturn]] void violation(const char* work, const char* name, size_t bytes, const char* rule) {
   throw Error(ErrorCode::device, std::string(work) + ": the " + std::to_string(bytes) +
                                      " bytes of '" + name + "' " + rule);

@@ -18,10 +18,15 @@ const void* GpuLauncher::place(const void* table, size_t bytes) {
   }
   std::memcpy(room_.host + begin, table, bytes);
   used_ = begin + bytes;
-  check_cuda(cudaMemcpyAsync(room_.device + begin, room_.host + begin, bytes,
+  return room_.device + begin;
+}
+
+void GpuLauncher::send_tables() {
+  if (sent_ == used_) return;
+  check_cuda(cudaMemcpyAsync(room_.device + sent_, room_.host + sent_, used_ - sent_,
                              cudaMemcpyHostToDevice, stream_),
              "copy of tables");
-  return room_.device + begin;
+  sent_ = used_;
 }
 
 }  // namespace penstock::cuda

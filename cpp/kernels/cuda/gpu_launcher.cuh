@@ -15,6 +15,7 @@ __global__ void kernel(const __grid_constant__ Args args) {
 template <class Kernel, class Args>
 void GpuLauncher::launch(const LaunchShape& shape, const Args& args) {
   if (shape.blocks == 0) return;
+  send_tables();
   constexpr size_t kPlain = size_t{48} << 10;  // more has to be asked for
   if (shape.shared_bytes > kPlain) {
     check_cuda(

@@ -40,11 +40,12 @@ class GpuLauncher {
 
  private:
   const void* place(const void* table, size_t bytes);
+  void send_tables();  // those placed since the last launch, in one copy
 
   cudaStream_t stream_;
   int capability_;  // 10 * major + minor
   TableRoom room_;
-  size_t used_ = 0;
+  size_t used_ = 0, sent_ = 0;
 };
 
 // One function a kernel family, each in a file of its own.

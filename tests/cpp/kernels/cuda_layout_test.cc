@@ -8,7 +8,6 @@
 
 #include "kernels/cuda/launch.h"
 #include "support/kernels.h"
-#include "tensor/quantize.h"
 
 namespace penstock {
 namespace {
@@ -174,46 +173,6 @@ TEST(SimtEmulator, MultipliesMatrices) {
       for (int k = 0; k < 32; ++k) expected += (row - k) * (3 * k - 5 * column);
       EXPECT_EQ(found[static_cast<size_t>(row * 8 + column)], expected);
     }
-  }
-}
-
-// Those whose multiply-adds are fused: not portable ones.
-TEST(CudaGemm, QuantisedProductsHaveTheBitsOfTheProcessor) {
-  if (supported_isas().front() == "portable") GTEST_SKIP() << "no fused multiply-adds here";
-  const test::TestContext context(1);
-  const int64_t m = 11, n = 40, k = 200;
-  for (const std::string_view name : {"int8", "int8-g64", "int4-g32", "int4-g64"}) {
-    SCOPED_TRACE(std::string(name));
-    const FormatId id = weight_format(name);
-    const PackedLayout packed = packed_layout(format(id), k);
-    const int64_t tiles = cuda::blocks_of(n, kTileRows);
-    test::AlignedBytes weights(tiles * packed.tile_bytes);
-    const std::vector<float> w = test::Random(5).normals(tiles * kTileRows * k);
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      pack_tile(format(id), {w.data() + tile * kTileRows * k, kTileRows, k}, k,
-                weights.data() + tile * packed.tile_bytes);
-    }
-    const std::vector<float> x = test::Random(6).normals(m * k);
-    const PreparedLayout layout = prepared_layout_for(format(id), k, false);
-    const WeightPanel panel{weights.data(), 0, n};
-    std::vector<std::vector<float>> results;
-    for (const KernelTable* table : {&kernel_table(""), &test::emulated_cuda_table()}) {
-      test::AlignedBytes inputs(m * layout.stride_bytes);
-      table->prepare({x.data(), k, m, layout, inputs.data()}, context);
-      results.emplace_back(static_cast<size_t>(m * n));
-      GemmParams p;
-      p.panels = &panel;
-      p.panel_count = 1;
-      p.format = id;
-      p.x = inputs.data();
-      p.input = layout;
-      p.m = m;
-      p.k = k;
-      p.y = results.back().data();
-      p.y_stride = n;
-      table->gemm(p, context);
-    }
-    EXPECT_EQ(results[0], results[1]);
   }
 }
 

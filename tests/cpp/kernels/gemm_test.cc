@@ -40,6 +40,12 @@ class Weight {
     return out;
   }
 
+  // Of a quantised row's group that holds k.
+  float scale(int64_t n, int64_t k) const {
+    const std::byte* tile = tiles_[static_cast<size_t>(n / kTileRows)].data();
+    return load_as_float(tile, DType::bf16, k / layout_.group * kTileRows + n % kTileRows);
+  }
+
   FormatId id() const { return id_; }
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
@@ -325,6 +331,47 @@ TEST(Gemm, ResidualMayBeTheOutputAndColumnsMayBeShifted) {
       test::expect_same_bits(narrow.data() + i * 32, expected.data() + i * 48 + 16, 32, "shifted");
     }
   });
+}
+
+// Row i by weight row n as the formats say it: dot products of blocks of K are exact, and are added
+// ascending. Portable multiply-adds round twice.
+float exact_blocks(const Weight& weight, const Inputs& inputs, int64_t i, int64_t n, bool fused) {
+  const PreparedLayout& layout = inputs.layout;
+  const std::byte* row = inputs.data.data() + i * layout.stride_bytes;
+  const std::vector<double> values = weight.row(n);
+  float sum = 0;
+  for (int64_t b = 0; b < layout.blocks; ++b) {
+    const int64_t begin = b * layout.block, end = std::min(begin + layout.block, weight.k());
+    const float scale = weight.scale(n, begin);
+    double dot = 0;
+    for (int64_t k = begin; k < end; ++k) {
+      dot += values[static_cast<size_t>(k)] / scale * static_cast<int8_t>(row[k]);
+    }
+    const float factor = load_as_float(row + layout.scales_offset, DType::f32, b) * scale;
+    const auto exact = static_cast<float>(dot);
+    const float product = factor * exact;
+    sum = fused ? std::fma(factor, exact, sum) : sum + product;
+  }
+  return sum;
+}
+
+TEST(Gemm, QuantisedProductsHaveTheSameBitsEverywhere) {
+  const TestContext context(1);
+  const int64_t m = 11, n = 40, k = 200;
+  const std::vector<float> x = Random(6).normals(m * k);
+  for (const std::string_view name : {"int8", "int8-g64", "int4-g32", "int4-g64"}) {
+    SCOPED_TRACE(std::string(name));
+    Weight weight(weight_format(name), n, k, 5);
+    const auto panels = weight.panels({0});
+    test::for_each_isa([&](const KernelTable& table) {
+      const Inputs inputs(table, weight, false, x, context);
+      const std::vector<float> y = multiply({table, context}, weight, inputs, panels, {});
+      for (int64_t at = 0; at < m * n; ++at) {
+        ASSERT_EQ(y[static_cast<size_t>(at)],
+                  exact_blocks(weight, inputs, at / n, at % n, table.isa != "portable"));
+      }
+    });
+  }
 }
 
 TEST(Gemm, ANanStaysInItsRow) {
