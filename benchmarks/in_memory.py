@@ -229,6 +229,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=peers, help="keeps the others' figures")
     parser.add_argument("--name", default="in-memory", help="of the result; one for each machine")
     arguments = parser.parse_args()
+    arguments.data.mkdir(parents=True, exist_ok=True)
     job = Job(
         arguments.prompt,
         arguments.new,

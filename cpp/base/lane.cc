@@ -123,6 +123,11 @@ std::string lane_name(LaneKind kind) {
   return kNames[index];
 }
 
+std::string lane_name(LaneId id) {
+  const std::string name = lane_name(id.kind);
+  return id.ordinal == 0 ? name : name + ":" + std::to_string(id.ordinal);
+}
+
 struct LaneSet::State {
   std::mutex mutex;
   std::vector<std::unique_ptr<Lane>> lanes;

@@ -12,8 +12,10 @@
 // ticket failed fails with the same error.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,9 +29,12 @@ std::string lane_name(LaneKind kind);  // "compute", "host_compute", ...
 
 struct LaneId {
   LaneKind kind = LaneKind::compute;
-  int ordinal = 0;
-  bool operator==(const LaneId&) const = default;
+  int ordinal = 0;  // of the accelerator
+  auto operator<=>(const LaneId&) const = default;
 };
+std::string lane_name(LaneId id);  // "compute", "compute:1", ...
+template <class T>
+using PerLane = std::map<LaneId, T>;
 
 struct Ticket {
   LaneId lane;

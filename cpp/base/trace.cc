@@ -96,8 +96,7 @@ class Flows {
 };
 
 std::string track_name(const Track& track, size_t index) {
-  std::string name = lane_name(track.lane.kind);
-  if (track.lane.ordinal > 0) name.append(":").append(std::to_string(track.lane.ordinal));
+  std::string name = lane_name(track.lane);
   if (track.copy > 0) name.append(" (").append(std::to_string(track.copy + 1)).append(")");
   return "{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,\"tid\":" + std::to_string(index + 1) +
          ",\"args\":{\"name\":" + quoted(name) + "}}";

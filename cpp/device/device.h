@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/lane.h"
 #include "device/op.h"
@@ -24,16 +25,20 @@ struct DeviceInfo {
   uint64_t capacity_bytes = 0;  // accelerator memory; 0: the host's
 };
 
-enum class CopyDirection : uint8_t { h2d, d2h, within };
+class Device;
+
+enum class CopyDirection : uint8_t { h2d, d2h, within, peer };
 
 // A null source (direction `within` only) says that the content of the destination no longer
 // matters: the device may fill it with a poison pattern, in order on the compute lane. The CPU
-// device does nothing; no bytes are counted.
+// device does nothing; no bytes are counted. Direction `peer` is from a device to the memory of
+// `peer`, another one of its kind; it is the source's to run, on its d2h lane.
 struct CopyParams {
   void* destination = nullptr;
   const void* source = nullptr;
   size_t bytes = 0;
   CopyDirection direction = CopyDirection::within;
+  Device* peer = nullptr;
 };
 
 // Descriptors that an op points to (span, page and panel tables, positions, row lists, targets) are
@@ -54,8 +59,19 @@ class Device {
   virtual void wait(Ticket ticket) = 0;  // rethrows the lane's first error
 };
 
+// A device and the budget that its memory is charged to.
+struct DeviceMemory {
+  Device* device = nullptr;
+  Budget* budget = nullptr;
+
+  Buffer allocate(size_t bytes, const std::string& what) const {
+    return device->allocate(bytes, *budget, what);
+  }
+};
+
 struct DeviceOptions {
   std::string spec = "cpu";  // "cpu", "cpu:avx2", "virtual", "virtual:avx2", "cuda:0"
+  int ordinal = 0;           // of its lanes, among several accelerators
   int threads = 1;
   uint64_t device_memory = uint64_t{1} << 30;  // virtual: capacity in bytes
   uint64_t delay_seed = 0;                     // virtual: seeded delays on every lane
@@ -70,5 +86,9 @@ struct DeviceOptions {
 // Opens the lanes it needs in `lanes` (compute; h2d and d2h for accelerators). Kernel scratch is
 // charged to `host`. Throws Error(unsupported) with the list of known devices.
 std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes, Budget& host);
+
+// The devices of "cuda:0,cuda:1" or "virtual,virtual": one of any kind, or several accelerators of
+// one kind. Throws Error(unsupported).
+std::vector<std::string> device_list(const std::string& spec);
 
 }  // namespace penstock

@@ -7,19 +7,24 @@
 namespace penstock {
 
 // The lanes of an accelerator, and which one a copy takes.
-inline constexpr LaneId kCompute{LaneKind::compute, 0};
-inline constexpr LaneId kH2d{LaneKind::h2d, 0};
-inline constexpr LaneId kD2h{LaneKind::d2h, 0};
+struct DeviceLanes {
+  explicit DeviceLanes(int ordinal)
+      : compute{LaneKind::compute, ordinal},
+        h2d{LaneKind::h2d, ordinal},
+        d2h{LaneKind::d2h, ordinal} {}
 
-inline LaneId lane_of(CopyDirection direction) {
-  if (direction == CopyDirection::within) return kCompute;
-  return direction == CopyDirection::h2d ? kH2d : kD2h;
-}
+  LaneId of(CopyDirection direction) const {
+    if (direction == CopyDirection::within) return compute;
+    return direction == CopyDirection::h2d ? h2d : d2h;
+  }
+
+  LaneId compute, h2d, d2h;
+};
 
 inline const char* name_of(const CopyParams& params) {
   if (params.source == nullptr) return "poison";
-  if (params.direction == CopyDirection::within) return "copy";
-  return params.direction == CopyDirection::h2d ? "h2d" : "d2h";
+  constexpr const char* kNames[] = {"h2d", "d2h", "copy", "peer"};
+  return kNames[static_cast<int>(params.direction)];
 }
 
 // Returns when everything submitted to the lane so far has been passed, whether it failed or not.

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string_view>
 
 #include "base/error.h"
@@ -32,12 +33,36 @@ bool is_supported(std::string_view isa) {
   return false;
 }
 
+std::string_view kind_of(std::string_view spec) { return spec.substr(0, spec.find(':')); }
+
 }  // namespace
+
+std::vector<std::string> device_list(const std::string& spec) {
+  std::vector<std::string> devices;
+  for (size_t begin = 0; begin <= spec.size();) {
+    const size_t end = std::min(spec.find(',', begin), spec.size());
+    devices.push_back(spec.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  const std::string_view kind = kind_of(devices.front());
+  const bool accelerators = kind == "virtual" || kind == "cuda";
+  for (size_t i = 1; i < devices.size(); ++i) {
+    const bool twice = kind == "cuda" && std::find(devices.begin(), devices.begin() + i,
+                                                   devices[i]) != devices.begin() + i;
+    if (accelerators && kind_of(devices[i]) == kind && !twice) continue;
+    throw Error(ErrorCode::unsupported, "these devices do not make a pipeline",
+                {.file = {},
+                 .field = "device",
+                 .found = escape_for_message(spec),
+                 .allowed = "several of one kind, as cuda:0,cuda:1 or virtual,virtual"});
+  }
+  return devices;
+}
 
 std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes, Budget& host) {
   const std::string_view spec = options.spec;
   const size_t colon = spec.find(':');
-  const std::string_view kind = spec.substr(0, colon);
+  const std::string_view kind = kind_of(spec);
   const std::string_view rest = colon == spec.npos ? "" : spec.substr(colon + 1);
   if (kind == "cuda") return open_cuda_device(rest, options, lanes, host);
   if (colon != spec.npos && rest != "auto" && !is_supported(rest)) refuse(options.spec);

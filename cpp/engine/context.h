@@ -2,7 +2,9 @@
 // device. Several models may share one.
 #pragma once
 
+#include <deque>
 #include <memory>
+#include <vector>
 
 #include "base/lane.h"
 #include "device/device.h"
@@ -12,19 +14,21 @@
 namespace penstock {
 
 struct ContextOptions {
-  uint64_t host_bytes = 0, device_bytes = 0, disk_bytes = 0;
+  uint64_t host_bytes = 0, disk_bytes = 0;
+  std::vector<uint64_t> device_bytes;  // of each accelerator
   uint64_t reserved_host_bytes = 0;
   double disk_read_bytes_per_second = 0, disk_write_bytes_per_second = 0;  // throttles; 0: none
   double host_attention_bytes_per_second = 0;
-  DeviceOptions device;
-  int read_depth = 8;  // panels in flight on the disk lane
+  DeviceOptions device;  // `spec` may name several accelerators
+  int read_depth = 8;    // panels in flight on the disk lane
 };
 
 class Context {
  public:
   explicit Context(const ContextOptions& options);
 
-  Budget host, device_memory, disk;
+  Budget host, disk;
+  std::deque<Budget> device_memory;  // by accelerator
 
  private:
   Reservation reserved_, bounce_;  // paid before what is below exists
@@ -32,11 +36,16 @@ class Context {
  public:
   LaneSet lanes;
   AsyncIo io;
-  std::unique_ptr<Device> device;
+  std::vector<std::unique_ptr<Device>> devices;
   const LaneOptions host_compute;  // of the lane that attention beside an accelerator opens
 
-  bool accelerator() const { return device->info().memory == Tier::device; }
-  Budget& compute_memory() { return accelerator() ? device_memory : host; }
+  Device& device(int ordinal = 0) const { return *devices.at(ordinal); }
+  bool accelerator() const { return device().info().memory == Tier::device; }
+  // Where the model computes.
+  DeviceMemory compute_memory(int ordinal = 0) {
+    return {&device(ordinal), accelerator() ? &device_memory.at(ordinal) : &host};
+  }
+  std::vector<DeviceMemory> compute_memories();
 };
 
 }  // namespace penstock

@@ -1,6 +1,7 @@
 #include "engine/dry_run.h"
 
 #include <algorithm>
+#include <deque>
 #include <memory>
 
 #include "engine/generator.h"
@@ -20,23 +21,19 @@ class Reckoner final : public SweepRunner {
   Reckoner(const DryRunInput& input, uint64_t tokens)
       : cost_(*input.plan, *input.policy, input.memory->weights),
         vocab_(input.plan->spec->vocab),
-        middle_(tokens / 2) {}
+        middle_(tokens / 2),
+        simulator_(kWakeSeconds, input.policy->sweeps()) {}
 
-  void run(const SweepWork& sweep) override {
+  void start(const SweepWork& sweep) override {
     const auto seconds = [&](const Step& step) { return cost_.seconds(step, sweep.shapes); };
-    const double begin = ready_;
+    const double begin = now_;
     Timeline timeline = simulator_.run(sweep.schedule, seconds, begin);
-    double end = begin;
-    for (const LaneKind lane :
-         {LaneKind::compute, LaneKind::host_compute, LaneKind::disk_write, LaneKind::d2h}) {
-      end = std::max(end, simulator_.lane_end(lane));
-    }
-    ready_ = end + kSweepSeconds +
-             static_cast<double>(sweep.plan.logits_rows * vocab_) / kSampledValuesPerSecond;
-    for (int lane = 0; lane < kLaneKinds; ++lane) done_.lane_seconds[lane] += timeline.busy[lane];
-    for (const Step& step : sweep.schedule.steps) {
-      done_.lane_bytes[static_cast<int>(step.lane.kind)] += step.bytes;
-    }
+    const double sampling =
+        static_cast<double>(sweep.plan.logits_rows * vocab_) / kSampledValuesPerSecond;
+    const double results = results_at(sweep.schedule, timeline, begin);
+    flights_.push_back({results, kSweepSeconds + sampling});
+    for (const auto& [lane, busy] : timeline.busy) done_.lane_seconds[lane] += busy;
+    for (const Step& step : sweep.schedule.steps) done_.lane_bytes[step.lane] += step.bytes;
     const double flops = cost_.flops(sweep.shapes);
     done_.flops += flops;
     const bool middle = tokens_ <= middle_ && tokens_ + sweep.plan.logits_rows > middle_;
@@ -45,21 +42,42 @@ class Reckoner final : public SweepRunner {
     done_.sweep = sweep.schedule;
     done_.timeline = std::move(timeline);
     done_.sweep_begin = begin;
-    done_.sweep_seconds = ready_ - begin;
+    done_.sweep_seconds = results + kSweepSeconds + sampling - begin;
     done_.sweep_flops = flops;
+  }
+
+  void finish() override {
+    const Flight flight = flights_.front();
+    flights_.pop_front();
+    now_ = std::max(now_, flight.results) + flight.after;
   }
   const float* logits(int64_t) const override { return nullptr; }
   const ScoreState* score(int64_t) const override { return nullptr; }
 
-  double now() const { return ready_; }
+  double now() const { return now_; }
   Prediction& done() { return done_; }
 
  private:
+  struct Flight {
+    double results, after;  // when they can be read; seconds until the next sweep is there
+  };
+
+  static double results_at(const Schedule& schedule, const Timeline& timeline, double begin) {
+    double end = begin;
+    for (size_t i = 0; i < schedule.steps.size(); ++i) {
+      const LaneKind lane = schedule.steps[i].lane.kind;
+      if (lane == LaneKind::disk_read || lane == LaneKind::h2d) continue;
+      end = std::max(end, timeline.entries[i].end);
+    }
+    return end;
+  }
+
   StepCost cost_;
   int64_t vocab_;
   uint64_t middle_, tokens_ = 0;
-  Simulator simulator_{kWakeSeconds};
-  double ready_ = 0;
+  Simulator simulator_;
+  double now_ = 0;
+  std::deque<Flight> flights_;
   Prediction done_;
 };
 
@@ -80,7 +98,8 @@ Request request_of(const RowLength& row, int64_t number, int vocab) {
 // What a job has taken when some part of its rows is over.
 struct Mark {
   double seconds = 0, rows = 0, flops = 0;
-  double lane_seconds[kLaneKinds] = {}, lane_bytes[kLaneKinds] = {};
+  PerLane<double> lane_seconds;
+  PerLane<uint64_t> lane_bytes;
 };
 
 Mark mark_of(const Reckoner& reckoner, const Prediction& done, double rows) {
@@ -88,10 +107,8 @@ Mark mark_of(const Reckoner& reckoner, const Prediction& done, double rows) {
   mark.seconds = reckoner.now();
   mark.rows = rows;
   mark.flops = done.flops;
-  for (int lane = 0; lane < kLaneKinds; ++lane) {
-    mark.lane_seconds[lane] = done.lane_seconds[lane];
-    mark.lane_bytes[lane] = static_cast<double>(done.lane_bytes[lane]);
-  }
+  mark.lane_seconds = done.lane_seconds;
+  mark.lane_bytes = done.lane_bytes;
   return mark;
 }
 
@@ -101,10 +118,16 @@ void extrapolate(const Mark& from, const Mark& to, double rows, Prediction* pred
   prediction->extrapolated = true;
   prediction->seconds += (to.seconds - from.seconds) * each;
   prediction->flops += (to.flops - from.flops) * each;
-  for (int lane = 0; lane < kLaneKinds; ++lane) {
-    prediction->lane_seconds[lane] += (to.lane_seconds[lane] - from.lane_seconds[lane]) * each;
-    prediction->lane_bytes[lane] +=
-        static_cast<uint64_t>((to.lane_bytes[lane] - from.lane_bytes[lane]) * each);
+  const auto grown = [&](const auto& after, const auto& before, LaneId lane) {
+    const auto old = before.find(lane);
+    const auto base = old == before.end() ? 0.0 : static_cast<double>(old->second);
+    return (static_cast<double>(after) - base) * each;
+  };
+  for (const auto& [lane, seconds] : to.lane_seconds) {
+    prediction->lane_seconds[lane] += grown(seconds, from.lane_seconds, lane);
+  }
+  for (const auto& [lane, bytes] : to.lane_bytes) {
+    prediction->lane_bytes[lane] += static_cast<uint64_t>(grown(bytes, from.lane_bytes, lane));
   }
 }
 
@@ -148,6 +171,7 @@ class DryRun {
     kv.host_blocks = input.memory->kv_host_blocks;
     kv.disk_bytes = input.memory->kv_disk_bytes;
     kv.accelerator = input.plan->accelerator;
+    kv.split = input.policy->split();
     return kv;
   }
 

@@ -20,8 +20,8 @@ struct RowLength {
 struct Prediction {
   double seconds = 0;
   uint64_t rows = 0, sweeps = 0, prompt_tokens = 0, generated_tokens = 0;
-  double lane_seconds[kLaneKinds] = {};
-  uint64_t lane_bytes[kLaneKinds] = {};
+  PerLane<double> lane_seconds;
+  PerLane<uint64_t> lane_bytes;
   double flops = 0;
   // A sweep from the middle of the job.
   Schedule sweep;

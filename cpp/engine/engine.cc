@@ -33,12 +33,11 @@ void settle(LaneSet& lanes) {
 ContextOptions context_options(const EngineOptions& options, int threads) {
   ContextOptions context;
   context.host_bytes = options.host_memory;
-  context.device_bytes = names_accelerator(options.device) ? options.device_memory : 0;
+  if (names_accelerator(options.device)) context.device_bytes = options.device_memory;
   context.disk_bytes = options.disk_memory;
   context.reserved_host_bytes = options.reserved_host_memory;
   context.device.spec = options.device;
   context.device.threads = threads;
-  context.device.device_memory = options.device_memory;
   context.device.delay_seed = options.delay_seed;
   const Throttle throttle = throttle_from_json(options.throttle, options.device);
   context.disk_read_bytes_per_second = throttle.disk_read;
@@ -70,9 +69,9 @@ struct Engine::State {
     weights.plan = &chosen.memory.weights;
     weights.source = &model.source();
     weights.packed = packed;
-    weights.device = context.device.get();
+    weights.split = chosen.policy.split();
+    weights.devices = context.compute_memories();
     weights.host = &context.host;
-    weights.device_budget = &context.device_memory;
     store.emplace(weights);
     load_caches();
     const Program& program = program_of(input, chosen.policy);
@@ -95,7 +94,7 @@ struct Engine::State {
     for (const MemoryItem& item : chosen.memory.items) {
       if (item.label == "engine") tables = context.host.reserve(item.bytes, item.label);
     }
-    for (const LaneId lane : context.lanes.lanes()) before[lane.kind] = context.lanes.stats(lane);
+    for (const LaneId lane : context.lanes.lanes()) before[lane] = context.lanes.stats(lane);
   }
 
   void load_caches() {
@@ -107,8 +106,8 @@ struct Engine::State {
     kv_input.host_blocks = memory.kv_host_blocks;
     kv_input.disk_bytes = memory.kv_disk_bytes;
     kv_input.folder = options.disk;
-    kv_input.device = context.device.get();
-    kv_input.memory = &context.compute_memory();
+    kv_input.split = chosen.policy.split();
+    kv_input.devices = context.compute_memories();
     kv_input.host = &context.host;
     kv_input.disk = &context.disk;
     kv.emplace(kv_input);
@@ -121,8 +120,8 @@ struct Engine::State {
     rows.slots = memory.activation_slots;
     rows.host_slots = memory.activation_host_slots;
     rows.folder = options.disk;
-    rows.device = context.device.get();
-    rows.memory = &context.compute_memory();
+    rows.sweeps = chosen.policy.sweeps();
+    rows.devices = context.compute_memories();
     rows.host = &context.host;
     rows.disk = &context.disk;
     activations.emplace(rows);
@@ -141,7 +140,7 @@ struct Engine::State {
   std::optional<ActivationStore> activations;
   std::optional<Executor> executor;
   std::optional<Generator> generator;
-  std::map<LaneKind, LaneStats> before;  // what loading did on the lanes
+  PerLane<LaneStats> before;  // what loading did on the lanes
 };
 
 Engine::Engine(const EngineOptions& options)
@@ -182,13 +181,17 @@ Stats Engine::stats() const {
   stats.active = counts.active;
   stats.waiting = counts.waiting;
   for (const LaneId lane : context.lanes.lanes()) {
-    const LaneStats now = context.lanes.stats(lane), before = state_->before.at(lane.kind);
-    stats.lanes[lane_name(lane.kind)] = {now.busy_seconds - before.busy_seconds,
-                                         now.bytes - before.bytes, now.tasks - before.tasks};
-    stats.predicted_bytes[lane_name(lane.kind)] = counts.lane_bytes[static_cast<int>(lane.kind)];
+    const LaneStats now = context.lanes.stats(lane), before = state_->before.at(lane);
+    stats.lanes[lane_name(lane)] = {now.busy_seconds - before.busy_seconds,
+                                    now.bytes - before.bytes, now.tasks - before.tasks};
+    const auto planned = counts.lane_bytes.find(lane);
+    stats.predicted_bytes[lane_name(lane)] =
+        planned == counts.lane_bytes.end() ? 0 : planned->second;
   }
-  for (const Budget* budget : {&context.host, &context.device_memory, &context.disk}) {
-    const std::string tier(tier_name(budget->place().tier));
+  std::vector<const Budget*> budgets = {&context.host, &context.disk};
+  for (const Budget& budget : context.device_memory) budgets.push_back(&budget);
+  for (const Budget* budget : budgets) {
+    const std::string tier = place_name(budget->place());
     stats.peak_bytes[tier] = budget->peak();
     stats.budget_bytes[tier] = budget->limit();
   }
@@ -205,8 +208,8 @@ std::string Engine::predict(const std::vector<RowTokens>& rows, int64_t most_row
 std::string Engine::describe() const {
   const State& state = *state_;
   nlohmann::json result = describe_plan({state.options, state.model, state.input, state.chosen});
-  result["device"] = state.context.device->info().name;
-  result["isa"] = state.context.device->info().isa;
+  result["device"] = state.context.device().info().name;
+  result["isa"] = state.context.device().info().isa;
   if (!state.options.throttle.empty()) {
     result["throttle"] = nlohmann::json::parse(state.options.throttle);
   }

@@ -13,61 +13,70 @@ Staging::Parts staging_parts(const ExecutorParts& p) {
   return {p.context, p.spec, p.program, p.weights, p.memory, p.policy, p.exact};
 }
 
-VisitRunner::Parts runner_parts(const ExecutorParts& p, const Staging& staging) {
+VisitRunner::Parts runner_parts(const ExecutorParts& p, const Staging& staging, int device) {
   return {p.spec,
           p.program,
           p.weights,
           p.store,
-          &staging.registers(),
-          p.context->device.get(),
+          &staging.registers(device),
+          &p.context->device(device),
           p.memory->kv,
           p.memory->exchange,
           p.exact,
-          staging.inv_freq()};
+          staging.inv_freq(device)};
 }
 
 }  // namespace
 
-Executor::Executor(const ExecutorParts& parts)
-    : parts_(parts),
-      staging_(staging_parts(parts)),
-      runner_(runner_parts(parts, staging_), staging_.head()),
-      binding_(*parts.kv, {parts.policy->page_tokens, parts.context->accelerator(),
-                           parts.policy->host_attention}) {
-  panels_.resize(parts_.memory->weights.visits.size());
+Executor::Executor(const ExecutorParts& parts) : parts_(parts), staging_(staging_parts(parts)) {
+  const PageRules rules{parts.policy->page_tokens, parts.context->accelerator(),
+                        parts.policy->host_attention};
+  for (int device = 0; device < parts_.policy->split().devices(); ++device) {
+    runners_.emplace_back(runner_parts(parts_, staging_, device));
+  }
+  for (int sweep = 0; sweep < parts_.policy->sweeps(); ++sweep) {
+    flights_.push_back(std::make_unique<Flight>(sweep, *parts_.kv, rules));
+  }
   if (parts_.memory->exchange_slots == 0) return;
   Context& context = *parts_.context;
   host_attention_ = std::make_unique<HostAttention>(HostAttention::Parts{
       &context.lanes, parts_.spec, parts_.memory->kv, parts_.exact, parts_.memory->exchange,
-      context.device->info().isa, parts_.policy->threads, &context.host, context.host_compute});
+      context.device().info().isa, parts_.policy->threads, &context.host, context.host_compute});
 }
 
 Executor::~Executor() { parts_.context->lanes.recover(); }
 
-void Executor::run(const SweepWork& sweep) {
+void Executor::start(const SweepWork& sweep) {
   const Schedule& schedule = sweep.schedule;
-  std::erase_if(tickets_, [&](const auto& entry) { return entry.first < previous_first_id_; });
-  previous_first_id_ = schedule.first_id;
-  binding_.bind(sweep.plan);
-  for (auto& visit : panels_) visit.clear();
+  // Steps follow those of the sweeps in flight, and what the one before them has read ahead.
+  first_ids_.push_back(schedule.first_id);
+  if (first_ids_.size() > flights_.size() + 1) first_ids_.pop_front();
+  std::erase_if(tickets_, [&](const auto& entry) { return entry.first < first_ids_.front(); });
+  check(started_ - finished_ < flights_.size(), "a sweep in flight has rows of its own");
+  flight_ = flights_[started_++ % flights_.size()].get();
+  flight_->binding.bind(sweep.plan);
+  flight_->panels.assign(parts_.memory->weights.visits.size(), {});
+  PerLane<Ticket> last;
   for (const Step& step : schedule.steps) {
     const Ticket ticket = submit(step);
-    tickets_[step.id] = poison_released(step, ticket);
+    last[step.lane] = tickets_[step.id] = poison_released(step, ticket);
   }
-  finish(schedule);
+  flight_->results.clear();
+  for (const auto& [lane, ticket] : last) {
+    const bool brings = lane.kind != LaneKind::disk_read && lane.kind != LaneKind::h2d;
+    if (brings) flight_->results.push_back(ticket);
+  }
 }
 
 // Results and spilled pages are complete; prefetches for the next sweep may still be under way.
-void Executor::finish(const Schedule& schedule) {
-  Ticket last[kLaneKinds];
-  for (const Step& step : schedule.steps) {
-    last[static_cast<int>(step.lane.kind)] = tickets_[step.id];
-  }
-  for (const LaneKind lane :
-       {LaneKind::compute, LaneKind::host_compute, LaneKind::disk_write, LaneKind::d2h}) {
-    const Ticket ticket = last[static_cast<int>(lane)];
-    if (ticket.number != 0) parts_.context->lanes.wait(ticket);
-  }
+void Executor::finish() {
+  ++finished_;
+  for (const Ticket& ticket : landed().results) parts_.context->lanes.wait(ticket);
+}
+
+Executor::Flight& Executor::landed() const {
+  check(finished_ > 0, "a sweep is over");
+  return *flights_[(finished_ - 1) % flights_.size()];
 }
 
 std::vector<Ticket> Executor::tickets_of(const Step& step) const {
@@ -122,19 +131,25 @@ Ticket Executor::submit(const Step& step) {
       return compute(step);
     case StepKind::logits_download:
       return download_logits(step);
+    case StepKind::hidden_send:
+      return send_hidden(step);
   }
   return {};
 }
 
 std::byte* Executor::slot(const Step& step, SlotKind kind) const {
   for (const SlotUse& use : step.slots) {
-    if (use.kind == kind) return staging_.slot(kind, use.index);
+    if (use.kind == kind) return staging_.slot(kind, device_of(step), use.index);
   }
   return nullptr;
 }
 
 const Panel& Executor::panel(const Step& step) const {
   return parts_.memory->weights.visits.at(step.visit).panels.at(step.panel);
+}
+
+int Executor::device_of(const Step& step) const {
+  return parts_.memory->weights.visits.at(step.visit).device;
 }
 
 int Executor::layer(const Step& step) const {
@@ -162,11 +177,11 @@ Ticket Executor::upload_panel(const Step& step) {
   const CopyParams copy = parts_.store->upload(panel(step), slot(step, SlotKind::host_ring),
                                                slot(step, SlotKind::device_ring));
   const std::vector<Ticket> after = tickets_of(step);
-  return parts_.context->device->copy(copy, after, static_cast<int64_t>(step.id));
+  return device(step).copy(copy, after, static_cast<int64_t>(step.id));
 }
 
 Ticket Executor::gather(const Step& step) {
-  const BatchBinding& batch = binding_.batch(step.batch);
+  const BatchBinding& batch = flight_->binding.batch(step.batch);
   std::byte* target = slot(step, SlotKind::gather);
   auto handle = std::make_shared<AsyncIo::Handle>();
   LaneTask work = task(step);
@@ -189,31 +204,30 @@ Ticket Executor::gather(const Step& step) {
 Ticket Executor::upload_gathered(const Step& step) {
   const std::byte* source = slot(step, SlotKind::gather);
   std::byte* target = slot(step, SlotKind::device_gather);
-  Device& device = *parts_.context->device;
-  const int64_t tokens = binding_.batch(step.batch).plan->tokens;
+  Device& to = device(step);
+  const int64_t tokens = flight_->binding.batch(step.batch).plan->tokens;
   const auto id = static_cast<int64_t>(step.id);
   const int token_table = parts_.weights->find(Role::token_embed);
   const int position_table = parts_.weights->find(Role::position_embed);
   const size_t bytes = tokens * parts_.store->row_bytes(token_table);
-  const Ticket ticket =
-      device.copy({target, source, bytes, CopyDirection::h2d}, tickets_of(step), id);
+  const Ticket ticket = to.copy({target, source, bytes, CopyDirection::h2d}, tickets_of(step), id);
   if (position_table < 0) return ticket;
   const int64_t offset = staging_.gather_positions_offset();
   const size_t position_bytes = tokens * parts_.store->row_bytes(position_table);
-  return device.copy({target + offset, source + offset, position_bytes, CopyDirection::h2d}, {},
-                     id);
+  return to.copy({target + offset, source + offset, position_bytes, CopyDirection::h2d}, {}, id);
 }
 
 Ticket Executor::read_kv(const Step& step) {
   std::byte* target = slot(step, SlotKind::kv);
   auto handle = std::make_shared<AsyncIo::Handle>();
   LaneTask work = task(step);
-  work.begin = [this, batch = step.batch, layer = layer(step), target, handle] {
-    *handle = parts_.context->io.start(binding_.page_reads(batch, layer, target));
+  const SweepBinding& pages = flight_->binding;
+  work.begin = [this, &pages, batch = step.batch, layer = layer(step), target, handle] {
+    *handle = parts_.context->io.start(pages.page_reads(batch, layer, target));
   };
-  work.finish = [this, batch = step.batch, layer = layer(step), target, handle] {
+  work.finish = [this, &pages, batch = step.batch, layer = layer(step), target, handle] {
     parts_.context->io.wait(*handle);
-    binding_.verify_pages(batch, layer, target);
+    pages.verify_pages(batch, layer, target);
   };
   return parts_.context->lanes.submit(step.lane, std::move(work));
 }
@@ -221,17 +235,19 @@ Ticket Executor::read_kv(const Step& step) {
 Ticket Executor::write_kv(const Step& step) {
   std::byte* source = slot(step, SlotKind::kv);
   LaneTask work = task(step);
-  work.begin = [this, batch = step.batch, layer = layer(step), source] {
-    const auto handle = parts_.context->io.start(binding_.page_writes(batch, layer, source));
+  SweepBinding& pages = flight_->binding;
+  work.begin = [this, &pages, batch = step.batch, layer = layer(step), source] {
+    const auto handle = parts_.context->io.start(pages.page_writes(batch, layer, source));
     parts_.context->io.wait(handle);
-    binding_.keep_tails(batch, layer, source);
+    pages.keep_tails(batch, layer, source);
   };
   return parts_.context->lanes.submit(step.lane, std::move(work));
 }
 
 Ticket Executor::spill_activations(const Step& step, bool write) {
   float* rows = parts_.context->accelerator() ? host_hidden(step) : hidden(step);
-  const uint64_t unit = binding_.batch(step.batch).plan->activation_unit;
+  const uint64_t own = flight_->binding.batch(step.batch).plan->activation_unit;
+  const uint64_t unit = parts_.activations->unit(flight_->number, own);
   LaneTask work = task(step);
   work.begin = [this, rows, unit, write] {
     SpillFile& spill = parts_.activations->spill();
@@ -257,23 +273,38 @@ Ticket Executor::move_activations(const Step& step, CopyDirection direction) {
   return copy_all(step, {copy});
 }
 
+// From where the step's device has them to where the next one wants them.
+Ticket Executor::send_hidden(const Step& step) {
+  const int from = device_of(step);
+  const int64_t first = flight_->binding.batch(step.batch).plan->first_token;
+  const auto rows = [&](int device) {
+    return parts_.activations->rows(device, flight_->number, first);
+  };
+  return copy_all(step, {{rows(from + 1), rows(from), step.bytes, CopyDirection::peer,
+                          &parts_.context->device(from + 1)}});
+}
+
 // Residual stream of the step's micro-batch where the device computes: its rows in memory, or the
 // slot it passes through.
 float* Executor::hidden(const Step& step) const {
-  const BatchPlan& plan = *binding_.batch(step.batch).plan;
-  if (plan.hidden == HiddenHome::here) return parts_.activations->rows(plan.first_token);
+  const BatchPlan& plan = *flight_->binding.batch(step.batch).plan;
+  if (plan.hidden == HiddenHome::here) {
+    return parts_.activations->rows(device_of(step), flight_->number, plan.first_token);
+  }
   const bool accelerator = parts_.context->accelerator();
   const SlotKind kind = accelerator ? SlotKind::device_activation : SlotKind::activation;
   for (const SlotUse& use : step.slots) {
-    if (use.kind == kind) return parts_.activations->slot(use.index);
+    if (use.kind == kind) return parts_.activations->slot(device_of(step), use.index);
   }
   return nullptr;  // a later chunk of the head: it reads picked rows only
 }
 
 // And in host memory beside an accelerator.
 float* Executor::host_hidden(const Step& step) const {
-  const BatchPlan& plan = *binding_.batch(step.batch).plan;
-  if (plan.hidden == HiddenHome::host) return parts_.activations->host_rows(plan.first_token);
+  const BatchPlan& plan = *flight_->binding.batch(step.batch).plan;
+  if (plan.hidden == HiddenHome::host) {
+    return parts_.activations->host_rows(flight_->number, plan.first_token);
+  }
   for (const SlotUse& use : step.slots) {
     if (use.kind == SlotKind::activation) return parts_.activations->host_slot(use.index);
   }
@@ -286,7 +317,7 @@ Ticket Executor::copy_all(const Step& step, const std::vector<CopyParams>& copie
   std::vector<Ticket> after = tickets_of(step);
   Ticket ticket;
   for (const CopyParams& copy : copies) {
-    ticket = parts_.context->device->copy(copy, after, static_cast<int64_t>(step.id));
+    ticket = device(step).copy(copy, after, static_cast<int64_t>(step.id));
     after.clear();
   }
   check(ticket.number != 0, "a step of the copy lanes moves something");
@@ -295,8 +326,8 @@ Ticket Executor::copy_all(const Step& step, const std::vector<CopyParams>& copie
 
 Ticket Executor::upload_kv(const Step& step) {
   std::byte* target = slot(step, SlotKind::device_kv);
-  return copy_all(step,
-                  binding_.page_uploads(step.batch, layer(step), slot(step, SlotKind::kv), target));
+  return copy_all(step, flight_->binding.page_uploads(step.batch, layer(step),
+                                                      slot(step, SlotKind::kv), target));
 }
 
 namespace {
@@ -323,10 +354,10 @@ Ticket Executor::download_exchange(const Step& step) {
   const ExchangeLayout& layout = parts_.memory->exchange;
   const CopyParams slots{slot(step, SlotKind::exchange), slot(step, SlotKind::device_exchange), 0,
                          CopyDirection::d2h};
-  const std::vector<RowRange> stored = binding_.stored_rows(step.batch);
+  const std::vector<RowRange> stored = flight_->binding.stored_rows(step.batch);
   std::vector<CopyParams> copies;
-  add_copies(binding_.hosted_rows(step.batch, false), {layout.q_offset(), layout.q_width * 4},
-             slots, &copies);
+  add_copies(flight_->binding.hosted_rows(step.batch, false),
+             {layout.q_offset(), layout.q_width * 4}, slots, &copies);
   add_copies(stored, {layout.k_offset(), layout.kv_width * 4}, slots, &copies);
   add_copies(stored, {layout.v_offset(), layout.kv_width * 4}, slots, &copies);
   return copy_all(step, copies);
@@ -334,9 +365,9 @@ Ticket Executor::download_exchange(const Step& step) {
 
 Ticket Executor::attend_on_host(const Step& step) {
   if (std::byte* pages = slot(step, SlotKind::kv)) {
-    binding_.place_host_pages(step.batch, layer(step), pages);
+    flight_->binding.place_host_pages(step.batch, layer(step), pages);
   }
-  const LayerSpans& spans = binding_.batch(step.batch).layers.at(layer(step));
+  const LayerSpans& spans = flight_->binding.batch(step.batch).layers.at(layer(step));
   return host_attention_->run(spans, layer(step), slot(step, SlotKind::exchange), task(step));
 }
 
@@ -345,9 +376,9 @@ Ticket Executor::upload_exchange(const Step& step) {
   const CopyParams slots{slot(step, SlotKind::device_exchange), slot(step, SlotKind::exchange), 0,
                          CopyDirection::h2d};
   std::vector<CopyParams> copies;
-  add_copies(binding_.hosted_rows(step.batch, false),
+  add_copies(flight_->binding.hosted_rows(step.batch, false),
              {layout.attended_offset(), layout.q_width * 4}, slots, &copies);
-  add_copies(binding_.hosted_rows(step.batch, true),
+  add_copies(flight_->binding.hosted_rows(step.batch, true),
              {layout.states_offset(), layout.heads * kAttentionStateBytes}, slots, &copies);
   return copy_all(step, copies);
 }
@@ -356,8 +387,8 @@ Ticket Executor::upload_exchange(const Step& step) {
 void Executor::bind_panels(const Step& step) {
   const Visit& visit = parts_.memory->weights.visits.at(step.visit);
   const auto& matrices = parts_.program->modules.at(visit.module).matrices;
-  const Tier compute = parts_.context->device->info().memory;
-  auto& bound = panels_.at(step.visit);
+  const Tier compute = parts_.context->device().info().memory;
+  auto& bound = flight_->panels.at(step.visit);
   bound.resize(matrices.size());
   size_t next = 0;
   for (const Panel& panel : visit.panels) {
@@ -368,7 +399,7 @@ void Executor::bind_panels(const Step& step) {
       continue;
     }
     const SlotUse& use = step.slots.at(next++);
-    const std::byte* data = staging_.slot(use.kind, use.index);
+    const std::byte* data = staging_.slot(use.kind, visit.device, use.index);
     list.push_back(compute == Tier::device ? parts_.store->uploaded(panel, data)
                                            : parts_.store->staged(panel, data));
   }
@@ -376,50 +407,56 @@ void Executor::bind_panels(const Step& step) {
 
 Ticket Executor::compute(const Step& step) {
   const Visit& visit = parts_.memory->weights.visits.at(step.visit);
-  if (panels_.at(step.visit).empty()) bind_panels(step);
+  if (flight_->panels.at(step.visit).empty()) bind_panels(step);
   if (std::byte* pages = slot(step, SlotKind::kv)) {
-    binding_.place_host_pages(step.batch, layer(step), pages);
+    flight_->binding.place_host_pages(step.batch, layer(step), pages);
   }
   if (std::byte* pages = slot(step, SlotKind::device_kv)) {
-    binding_.place_device_pages(step.batch, layer(step), pages);
+    flight_->binding.place_device_pages(step.batch, layer(step), pages);
   }
   const bool accelerator = parts_.context->accelerator();
   VisitBinding binding;
   binding.visit = &visit;
-  binding.panels = &panels_.at(step.visit);
-  binding.batch = &binding_.batch(step.batch);
+  binding.panels = &flight_->panels.at(step.visit);
+  binding.head = &staging_.head(flight_->number).memory;
+  binding.batch = &flight_->binding.batch(step.batch);
   binding.hidden = hidden(step);
   binding.exchange = slot(step, SlotKind::device_exchange);
   binding.gathered = slot(step, accelerator ? SlotKind::device_gather : SlotKind::gather);
   binding.gathered_positions_offset = staging_.gather_positions_offset();
   const std::vector<Ticket> after = tickets_of(step);
-  return runner_.run(binding, after, static_cast<int64_t>(step.id));
+  return runners_.at(visit.device).run(binding, after, static_cast<int64_t>(step.id));
 }
 
 Ticket Executor::download_logits(const Step& step) {
-  const BatchBinding& batch = binding_.batch(step.batch);
-  Device& device = *parts_.context->device;
+  const BatchBinding& batch = flight_->binding.batch(step.batch);
+  const Staging::Head& head = staging_.head(flight_->number);
+  Device& from = device(step);
   const auto id = static_cast<int64_t>(step.id);
   std::vector<Ticket> after = tickets_of(step);
   Ticket ticket;
   if (batch.plan->logits_rows > 0) {
     const int64_t offset = batch.first_logits * parts_.spec->vocab;
     const size_t bytes = batch.plan->logits_rows * parts_.spec->vocab * sizeof(float);
-    ticket = device.copy({staging_.host_logits() + offset, staging_.head().logits + offset, bytes,
-                          CopyDirection::d2h},
-                         after, id);
+    ticket = from.copy(
+        {head.host_logits + offset, head.memory.logits + offset, bytes, CopyDirection::d2h}, after,
+        id);
   }
   if (batch.plan->score_rows > 0) {
     const size_t bytes = batch.plan->score_rows * sizeof(ScoreState);
-    ticket = device.copy({staging_.host_states() + batch.first_score,
-                          staging_.head().states + batch.first_score, bytes, CopyDirection::d2h},
-                         after, id);
+    ticket = from.copy({head.host_states + batch.first_score,
+                        head.memory.states + batch.first_score, bytes, CopyDirection::d2h},
+                       after, id);
   }
   return ticket;
 }
 
 const float* Executor::logits(int64_t row) const {
-  return staging_.host_logits() + row * parts_.spec->vocab;
+  return staging_.head(landed().number).host_logits + row * parts_.spec->vocab;
+}
+
+const ScoreState* Executor::score(int64_t index) const {
+  return staging_.head(landed().number).host_states + index;
 }
 
 // Tells an accelerator that the slots a step released hold nothing any more. Later users follow the
@@ -430,9 +467,9 @@ Ticket Executor::poison_released(const Step& step, Ticket ticket) {
     const bool staging = use.kind == SlotKind::device_ring || use.kind == SlotKind::device_kv ||
                          use.kind == SlotKind::device_exchange;
     if (!use.release || !staging) continue;
-    const CopyParams dead{staging_.slot(use.kind, use.index), nullptr,
+    const CopyParams dead{staging_.slot(use.kind, device_of(step), use.index), nullptr,
                           staging_.slot_bytes(use.kind), CopyDirection::within};
-    ticket = parts_.context->device->copy(dead, {}, static_cast<int64_t>(step.id));
+    ticket = device(step).copy(dead, {}, static_cast<int64_t>(step.id));
   }
   return ticket;
 }

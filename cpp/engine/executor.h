@@ -1,8 +1,9 @@
 // Walks a schedule: binds each step to addresses and submits it to its lane after the tickets of
-// the steps it follows. Decides nothing. run() returns when the sweep's results can be read;
-// prefetches for the next sweep stay in flight.
+// the steps it follows. Decides nothing. A sweep is over when its results can be read; prefetches
+// for the next sweep stay in flight.
 #pragma once
 
+#include <deque>
 #include <unordered_map>
 #include <vector>
 
@@ -37,11 +38,23 @@ class Executor final : public SweepRunner {
   Executor& operator=(const Executor&) = delete;
 
   // Throws the first error of any lane; unusable afterwards.
-  void run(const SweepWork& sweep) override;
+  void start(const SweepWork& sweep) override;
+  void finish() override;
   const float* logits(int64_t row) const override;
-  const ScoreState* score(int64_t index) const override { return staging_.host_states() + index; }
+  const ScoreState* score(int64_t index) const override;
 
  private:
+  // What a sweep in flight has for itself.
+  struct Flight {
+    Flight(int place, KvStore& kv, const PageRules& rules) : number(place), binding(kv, rules) {}
+
+    int number;  // among those in flight: which rows and head buffers are its own
+    SweepBinding binding;
+    std::vector<std::vector<std::vector<WeightPanel>>>
+        panels;  // [visit][matrix of the module][panel]
+    std::vector<Ticket> results;
+  };
+
   LaneTask task(const Step& step) const;
   std::vector<Ticket> tickets_of(const Step& step) const;
   Ticket submit(const Step& step);
@@ -68,17 +81,20 @@ class Executor final : public SweepRunner {
   std::byte* slot(const Step& step, SlotKind kind) const;
   const Panel& panel(const Step& step) const;
   Ticket poison_released(const Step& step, Ticket ticket);
-  void finish(const Schedule& schedule);
+  Ticket send_hidden(const Step& step);
+  int device_of(const Step& step) const;
+  Device& device(const Step& step) const { return parts_.context->device(device_of(step)); }
+  Flight& landed() const;
 
   ExecutorParts parts_;
   Staging staging_;
-  VisitRunner runner_;
-  SweepBinding binding_;
+  std::vector<VisitRunner> runners_;               // by device
+  std::vector<std::unique_ptr<Flight>> flights_;   // taken in turn
+  Flight* flight_ = nullptr;                       // that is being started
+  uint64_t started_ = 0, finished_ = 0;            // sweeps
   std::unique_ptr<HostAttention> host_attention_;  // accelerator with pages below
   std::unordered_map<uint64_t, Ticket> tickets_;
-  std::vector<std::vector<std::vector<WeightPanel>>>
-      panels_;  // [visit][matrix of the module][panel]
-  uint64_t previous_first_id_ = 0;
+  std::deque<uint64_t> first_ids_;  // of the sweeps whose tickets are kept
 };
 
 }  // namespace penstock

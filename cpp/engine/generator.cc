@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -104,6 +105,17 @@ Generator::RowPointer Generator::make_row(const Request& request) {
 }
 
 void Generator::cancel(uint64_t id) {
+  for (const Flight& flight : flights_) {
+    for (Row* row : flight.rows) {
+      if (row->id == id && row->riding > 0) row->cancelled = true;
+      if (row->id == id && row->riding > 0) return;
+    }
+  }
+  remove(id);
+}
+
+// A row that rides in no sweep.
+void Generator::remove(uint64_t id) {
   const auto same = [&](const RowPointer& row) { return row->id == id; };
   std::erase_if(waiting_, same);
   for (const RowPointer& row : active_) {
@@ -125,14 +137,51 @@ std::vector<Event> Generator::step() {
   admit();
   if (active_.empty()) return {};
   const double begin = seconds_now();
-  std::vector<Row*> rows = rows_in_service();
-  reserve_pages(rows);
-  const SweepPlan sweep = planner_.plan(rows);
-  check(!sweep.batches.empty(), "every sweep carries a row");
-  run(sweep, ends_here(rows));
-  std::vector<Event> events = collect(rows, sweep);
-  remove_finished();
+  while (static_cast<int>(flights_.size()) < parts_.policy->sweeps() && launch_next()) {
+  }
+  check(!flights_.empty(), "every sweep carries a row");
+  std::vector<Event> events = land();
   counts_.seconds += seconds_now() - begin;
+  return events;
+}
+
+// A sweep for the next cohort that has none in flight and rows to serve.
+bool Generator::launch_next() {
+  for (int i = 0; i < parts_.policy->sweeps(); ++i) {
+    const int cohort = next_cohort_;
+    next_cohort_ = (next_cohort_ + 1) % parts_.policy->sweeps();
+    if (!flies(cohort) && launch(cohort)) return true;
+  }
+  return false;
+}
+
+bool Generator::flies(int cohort) const {
+  const auto of_cohort = [&](const Flight& flight) { return flight.cohort == cohort; };
+  return std::any_of(flights_.begin(), flights_.end(), of_cohort);
+}
+
+bool Generator::launch(int cohort) {
+  Flight flight;
+  flight.cohort = cohort;
+  flight.rows = rows_in_service(cohort);
+  if (flight.rows.empty() || !reserve_pages(flight.rows)) return false;
+  flight.sweep = planner_.plan(flight.rows);
+  if (flight.sweep.batches.empty()) return false;
+  flights_.push_back(std::move(flight));
+  start(&flights_.back());
+  return true;
+}
+
+// The results of the oldest sweep in flight.
+std::vector<Event> Generator::land() {
+  parts_.runner->finish();
+  const Flight flight = std::move(flights_.front());
+  flights_.pop_front();
+  ++counts_.sweeps;
+  add_busiest_lane();
+  std::vector<Event> events = collect(flight);
+  remove_finished();
+  for (const uint64_t id : std::exchange(cancelled_, {})) remove(id);
   return events;
 }
 
@@ -144,6 +193,7 @@ void Generator::admit() {
   const auto in_pace = [&] { return pace == 0 || active_.empty() || pace_credit_ > 0; };
   while (!waiting_.empty() && in_pace() && enter(waiting_.front())) {
     pace_credit_ -= waiting_.front()->pending();
+    waiting_.front()->cohort = smallest_cohort();
     active_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
@@ -154,6 +204,9 @@ bool Generator::enter(RowPointer& row) {
   PrefixMatch match;
   if (parts_.policy->share_prefix) {
     match = find_prefix(active_, *row, parts_.policy->page_tokens);
+  }
+  if (match.pages > 0 && match.donor->riding > 0) {  // in flight: its page tables stay as they are
+    match.pages = std::min<int64_t>(match.pages, match.donor->kv.pages.front().size());
   }
   const int64_t pages = kv.pages_for(row->final_length());
   row->home = dealer_.deal(pages);
@@ -189,18 +242,26 @@ void Generator::drop_prefix(Row& row) {
   row.donor = nullptr;
 }
 
-// Oldest first, so that a donor is settled before who waits for it.
+int Generator::smallest_cohort() const {
+  std::vector<int> rows(parts_.policy->sweeps(), 0);
+  for (const RowPointer& row : active_) ++rows[row->cohort];
+  return static_cast<int>(std::min_element(rows.begin(), rows.end()) - rows.begin());
+}
+
 void Generator::settle_prefixes() {
   for (const RowPointer& row : active_) {
-    if (row->donor != nullptr && row->donor->stored() >= row->shared_tokens) row->donor = nullptr;
+    const bool waits = row->donor != nullptr && row->donor->donor != nullptr;
+    if (row->donor == nullptr || waits) continue;
+    if (row->donor->cached >= row->shared_tokens) row->donor = nullptr;
   }
 }
 
 // Decoding rows first: each is one token and must not wait; then prompts in the order of admission,
 // so that a donor's turn comes before that of who shares its pages.
-std::vector<Row*> Generator::rows_in_service() const {
+std::vector<Row*> Generator::rows_in_service(int cohort) const {
   std::vector<Row*> rows, prompts;
   for (const RowPointer& row : active_) {
+    if (row->cohort != cohort) continue;
     const bool decodes = row->pending() == 1 && row->donor == nullptr;
     (decodes ? rows : prompts).push_back(row.get());
   }
@@ -209,8 +270,8 @@ std::vector<Row*> Generator::rows_in_service() const {
 }
 
 // Pages for what each row may read in this sweep. When the pool runs dry the youngest row is put
-// back.
-void Generator::reserve_pages(std::vector<Row*>& rows) {
+// back, once no sweep is in flight that may need it; false until then.
+bool Generator::reserve_pages(std::vector<Row*>& rows) {
   const ResolvedPolicy& policy = *parts_.policy;
   const int64_t limit = std::max(1, std::min(policy.prefill_chunk, policy.micro_batch_tokens));
   for (size_t i = 0; i < rows.size();) {
@@ -219,10 +280,12 @@ void Generator::reserve_pages(std::vector<Row*>& rows) {
       ++i;
       continue;
     }
+    if (!flights_.empty()) return false;
     check(active_.size() > 1, "a row that was accepted fits when it is alone");
     std::erase(rows, active_.back().get());
     put_back_youngest();
   }
+  return !rows.empty();
 }
 
 void Generator::put_back_youngest() {
@@ -239,29 +302,26 @@ void Generator::begin_again(RowPointer row) {
   waiting_.push_front(std::move(row));
 }
 
-// No row will be left after this sweep, whatever is sampled.
-bool Generator::ends_here(const std::vector<Row*>& rows) const {
+// No row will be left after the sweeps in flight, whatever is sampled.
+bool Generator::ends_here() const {
   if (!waiting_.empty()) return false;
-  for (const Row* row : rows) {
+  for (const RowPointer& row : active_) {
     if (row->riding < row->pending()) return false;
     if (row->generates() && row->generated() + 1 < row->request.sampling.max_tokens) return false;
   }
   return true;
 }
 
-void Generator::run(const SweepPlan& sweep, bool last) {
+void Generator::start(Flight* flight) {
   BuildOptions options = shaper_.build_options();
-  options.last_sweep = last;
-  const std::vector<BatchShape> shapes = shaper_.shapes(sweep);
+  options.last_sweep = ends_here();
+  flight->shapes = shaper_.shapes(flight->sweep);
   Built built =
-      build_sweep(parts_.memory->weights.visits, *parts_.program, shapes, options, carry_);
-  parts_.runner->run({sweep, shapes, built.schedule});
+      build_sweep(parts_.memory->weights.visits, *parts_.program, flight->shapes, options, carry_);
+  flight->schedule = std::move(built.schedule);
+  parts_.runner->start({flight->sweep, flight->shapes, flight->schedule});
   carry_ = std::move(built.carry);
-  for (const Step& step : built.schedule.steps) {
-    counts_.lane_bytes[static_cast<int>(step.lane.kind)] += step.bytes;
-  }
-  ++counts_.sweeps;
-  add_busiest_lane();
+  for (const Step& step : flight->schedule.steps) counts_.lane_bytes[step.lane] += step.bytes;
 }
 
 // Work for the next sweep counts in this one when a lane finished it here.
@@ -270,7 +330,7 @@ void Generator::add_busiest_lane() {
   const LaneSet& lanes = *parts_.lanes;
   double busiest = 0;
   for (const LaneId lane : lanes.lanes()) {
-    double& before = lane_seconds_[static_cast<int>(lane.kind)];
+    double& before = lane_seconds_[lane];
     const double now = lanes.stats(lane).busy_seconds;
     busiest = std::max(busiest, now - before);
     before = now;
@@ -295,9 +355,8 @@ std::vector<Generator::Ride> Generator::rides_of(const std::vector<Row*>& rows,
   return rides;
 }
 
-std::vector<Event> Generator::collect(const std::vector<Row*>& rows, const SweepPlan& sweep) {
-  settle_prefixes();
-  const std::vector<Ride> rides = rides_of(rows, sweep);
+std::vector<Event> Generator::collect(const Flight& flight) {
+  const std::vector<Ride> rides = rides_of(flight.rows, flight.sweep);
   std::vector<TokenChoice> choices = choose_tokens(rides);
   std::vector<Event> events;
   size_t next_choice = 0;
@@ -305,7 +364,7 @@ std::vector<Event> Generator::collect(const std::vector<Row*>& rows, const Sweep
   for (const auto& [rider, span_plan, logits_row] : rides) {
     Row& row = *rider;
     const SpanPlan& span = *span_plan;
-    const int64_t taken = row.riding;
+    const int64_t taken = std::exchange(row.riding, 0);
     row.cached += taken;
     row.kv.length = row.cached;
     counts_.prompt_tokens +=
@@ -321,10 +380,15 @@ std::vector<Event> Generator::collect(const std::vector<Row*>& rows, const Sweep
       event.prompt_logprobs.swap(row.prompt_logprobs);
     }
     if (!row.generates() && read) finish(row, event, row.request.score ? "score" : "length");
+    if (row.cancelled) {
+      if (!event.finished) cancelled_.push_back(row.id);
+      continue;
+    }
     if (event.finished || !event.tokens.empty() || !event.prompt_logprobs.empty()) {
       events.push_back(std::move(event));
     }
   }
+  settle_prefixes();
   return events;
 }
 

@@ -1,6 +1,9 @@
 // Rows in, tokens out: admission, one sweep after another, sampling, stopping. Reads from top to
-// bottom as step() does: admit, plan, build, run, collect. Rows never wait for each other, and no
+// bottom as step() does: admit, plan, build, start, collect. Rows never wait for each other, and no
 // row's result depends on its company.
+//
+// Where the model is a pipeline over several devices, as many sweeps are in flight, so that each
+// device has one to work on: rows are divided into cohorts, and the sweeps serve them in turn.
 #pragma once
 
 #include <deque>
@@ -48,7 +51,7 @@ class Generator {
     uint64_t sweeps = 0, prompt_tokens = 0, shared_tokens = 0, generated_tokens = 0;
     uint64_t active = 0, waiting = 0;
     double seconds = 0, busiest_seconds = 0;
-    uint64_t lane_bytes[kLaneKinds] = {};  // as the schedules say
+    PerLane<uint64_t> lane_bytes;  // as the schedules say
   };
   Counts counts() const;
 
@@ -59,6 +62,14 @@ class Generator {
     const SpanPlan* span;
     int64_t logits_row;  // its first
   };
+  // A sweep that has been started and not yet collected.
+  struct Flight {
+    int cohort = 0;
+    std::vector<Row*> rows;
+    SweepPlan sweep;
+    std::vector<BatchShape> shapes;
+    Schedule schedule;
+  };
   static std::vector<Ride> rides_of(const std::vector<Row*>& rows, const SweepPlan& sweep);
   void check_request(const Request& request) const;
   void check_room(const Row& row) const;
@@ -68,14 +79,20 @@ class Generator {
   void share_prefix(Row& row, const PrefixMatch& match);
   void drop_prefix(Row& row);
   void settle_prefixes();
-  std::vector<Row*> rows_in_service() const;
-  void reserve_pages(std::vector<Row*>& rows);
+  bool launch_next();
+  bool launch(int cohort);
+  bool flies(int cohort) const;
+  int smallest_cohort() const;
+  std::vector<Row*> rows_in_service(int cohort) const;
+  bool reserve_pages(std::vector<Row*>& rows);
   void put_back_youngest();
   void begin_again(RowPointer row);
-  bool ends_here(const std::vector<Row*>& rows) const;
-  void run(const SweepPlan& sweep, bool last);
+  bool ends_here() const;
+  void start(Flight* flight);
   void add_busiest_lane();
-  std::vector<Event> collect(const std::vector<Row*>& rows, const SweepPlan& sweep);
+  std::vector<Event> land();
+  std::vector<Event> collect(const Flight& flight);
+  void remove(uint64_t id);
   void collect_scores(Row& row, const SpanPlan& span, int64_t first_score) const;
   void collect_logits(Row& row, const SpanPlan& span, int64_t first_logits) const;
   std::vector<TokenChoice> choose_tokens(const std::vector<Ride>& rides);
@@ -94,10 +111,12 @@ class Generator {
   int64_t pace_credit_ = 0;  // tokens that rows which enter may bring
   std::deque<RowPointer> waiting_;
   std::list<RowPointer> active_;  // in order of admission
-  std::vector<uint64_t> finished_;
+  std::list<Flight> flights_;     // in the order of their start
+  int next_cohort_ = 0;
+  std::vector<uint64_t> finished_, cancelled_;
   uint64_t next_id_ = 1;
   Counts counts_;
-  double lane_seconds_[kLaneKinds] = {};  // busy before the sweep, by lane
+  PerLane<double> lane_seconds_;  // busy before the sweep
 };
 
 }  // namespace penstock

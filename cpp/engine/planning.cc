@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/version.h"
+#include "device/device.h"
 #include "engine/guarded.h"
 #include "engine/host_limits.h"
 #include "engine/prediction_json.h"
@@ -17,14 +18,35 @@ nlohmann::json shares_json(const Shares& shares) {
   return {{"device", shares.device}, {"host", shares.host}, {"disk", shares.disk}};
 }
 
+constexpr uint64_t kDeviceBytes = uint64_t{1} << 30;
+
 // A plan may be for a machine one does not have, but not for a kind of device there is not.
 void check_device_kind(const std::string& device) {
-  const std::string kind = device.substr(0, device.find(':'));
+  const std::string first = device_list(device).front();  // the others are of its kind
+  const std::string kind = first.substr(0, first.find(':'));
   if (kind == "cpu" || kind == "virtual" || kind == "cuda") return;
   throw Error(ErrorCode::unsupported, "unknown device",
               {.field = "device",
                .found = escape_for_message(device),
                .allowed = "cpu, cpu:ISA, virtual, cuda:N"});
+}
+
+// One ceiling for each accelerator.
+std::vector<uint64_t> device_memory_of(const EngineOptions& options) {
+  const size_t devices = device_list(options.device).size();
+  std::vector<uint64_t> memory = options.device_memory;
+  if (memory.empty()) memory = {0};
+  if (memory.size() == 1) memory.resize(devices, memory.front());
+  if (memory.size() != devices) {
+    throw Error(ErrorCode::invalid_argument, "device memory is one figure for all, or one each",
+                {.field = "device_memory",
+                 .found = std::to_string(memory.size()) + " figures",
+                 .allowed = "1 or " + std::to_string(devices)});
+  }
+  for (uint64_t& bytes : memory) {
+    if (bytes == 0) bytes = kDeviceBytes;
+  }
+  return memory;
 }
 
 }  // namespace
@@ -47,6 +69,7 @@ nlohmann::json policy_json(const ResolvedPolicy& policy) {
       {"page_tokens", policy.page_tokens}};
   if (policy.host_attention) json["host_attention"] = true;
   if (policy.pace > 0) json["pace"] = policy.pace;
+  if (policy.sweeps() > 1) json["device_layers"] = policy.device_layers;
   if (policy.ring_slots > 0) json["ring_slots"] = policy.ring_slots;
   json["overlap"] = policy.overlap;
   if (policy.step_barrier) json["step_barrier"] = true;
@@ -57,7 +80,7 @@ nlohmann::json policy_json(const ResolvedPolicy& policy) {
 EngineOptions with_defaults(EngineOptions options) {
   if (options.threads == 0) options.threads = usable_cores();
   if (options.host_memory == 0) options.host_memory = available_host_bytes() / 5 * 4;
-  if (options.device_memory == 0) options.device_memory = uint64_t{1} << 30;
+  options.device_memory = device_memory_of(options);
   if (options.disk.empty() && options.disk_memory > 0) {
     throw Error(ErrorCode::invalid_argument, "a disk budget needs a folder", {.field = "disk"});
   }
@@ -81,7 +104,7 @@ PlanInput plan_input(const EngineOptions& options, const Model& model) {
   input.accelerator = names_accelerator(options.device);
   input.threads = options.threads;
   input.host_bytes = options.host_memory;
-  input.device_bytes = input.accelerator ? options.device_memory : 0;
+  if (input.accelerator) input.device_bytes = options.device_memory;
   input.disk_bytes = options.disk_memory;
   input.reserved_host_bytes = options.reserved_host_memory;
   const int limit = model.spec().max_positions;
@@ -104,7 +127,9 @@ nlohmann::json describe_plan(const EnginePlan& plan) {
   const ModelSpec& spec = plan.model.spec();
   nlohmann::json items = nlohmann::json::array();
   for (const MemoryItem& item : plan.chosen.memory.items) {
-    items.push_back({{"tier", tier_name(item.tier)}, {"label", item.label}, {"bytes", item.bytes}});
+    items.push_back({{"tier", place_name({item.tier, item.device})},
+                     {"label", item.label},
+                     {"bytes", item.bytes}});
   }
   const int head = plan.model.weights().find(Role::head);
   const WeightPlan& weights = plan.chosen.memory.weights;

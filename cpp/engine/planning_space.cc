@@ -18,10 +18,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-Json by_tier(uint64_t device, uint64_t host, uint64_t disk) {
-  return {{"device", device}, {"host", host}, {"disk", disk}};
-}
-
 Json lanes_json(const SweepCost& cost) {
   Json lanes = Json::object();
   for (int lane = 0; lane < kLaneKinds; ++lane) {
@@ -45,8 +41,8 @@ struct Planning::State {
 
   // Placements are the slow part of sizing, and a search tries few of them.
   const WeightSummary& summary(const ResolvedPolicy& policy) {
-    const auto key = std::tuple{policy.weights.device, policy.weights.host, policy.weights.disk,
-                                policy.host_attention};
+    const Placed key{policy.weights.device, policy.weights.host, policy.weights.disk,
+                     policy.host_attention, policy.device_layers};
     auto found = summaries.find(key);
     if (found == summaries.end()) {
       found = summaries.emplace(key, summarise(input, place(input, policy))).first;
@@ -55,18 +51,16 @@ struct Planning::State {
   }
 
   bool fits(const MemoryPlan& plan) const {
-    return plan.total[static_cast<int>(Tier::device)] <= input.device_bytes &&
-           plan.total[static_cast<int>(Tier::host)] <= input.host_bytes &&
-           plan.total[static_cast<int>(Tier::disk)] <= input.disk_bytes;
+    return penstock::fits(input, plan, Tier::device) && penstock::fits(input, plan, Tier::host) &&
+           penstock::fits(input, plan, Tier::disk);
   }
-
-  Json budget() const { return by_tier(input.device_bytes, input.host_bytes, input.disk_bytes); }
 
   EngineOptions options;
   Model model;
   PlanInput input;
   Estimator estimator;
-  std::map<std::tuple<double, double, double, bool>, WeightSummary> summaries;
+  using Placed = std::tuple<double, double, double, bool, std::vector<int>>;
+  std::map<Placed, WeightSummary> summaries;
 };
 
 Planning::Planning(const EngineOptions& options)
@@ -90,6 +84,7 @@ std::string Planning::facts() const {
     const auto layers = static_cast<int64_t>(s.input.spec->layers.size());
     const Json facts = {
         {"accelerator", s.input.accelerator},
+        {"sweeps", std::max<size_t>(1, s.input.device_bytes.size())},
         {"threads", s.input.threads},
         {"layers", layers},
         {"hidden", s.input.spec->hidden},
@@ -99,7 +94,7 @@ std::string Planning::facts() const {
         {"longest", lengths.longest},
         {"weight_bytes", weights},
         {"kv_bytes_per_token", layers * static_cast<int64_t>(kv.page_bytes()) / kv.page_tokens},
-        {"budget_bytes", s.budget()},
+        {"budget_bytes", budget_json(s.input)},
         {"machine", Json::parse(machine_to_json(s.input.machine))}};
     return facts.dump();
   });
@@ -118,8 +113,8 @@ std::string Planning::evaluate(const std::string& policy) const {
       phases.push_back({{"sweeps", phase.sweeps}, {"lanes", lanes_json(phase.cost)}});
     }
     const Json result = {{"policy", policy_json(complete)},
-                         {"bytes", by_tier(plan.total[0], plan.total[1], plan.total[2])},
-                         {"budget", s.budget()},
+                         {"bytes", memory_json(plan)},
+                         {"budget", budget_json(s.input)},
                          {"fits", s.fits(plan)},
                          {"seconds", estimate.seconds},
                          {"tokens_per_second", estimate.tokens_per_second},

@@ -20,22 +20,22 @@ const char* lane_words(LaneKind lane) {
 }
 
 std::string bottleneck(const Prediction& prediction) {
-  const double* busy = prediction.lane_seconds;
-  const auto lane = static_cast<int>(std::max_element(busy, busy + kLaneKinds) - busy);
-  const double share = busy[lane] / std::max(prediction.seconds, 1e-12);
+  const auto& lanes = prediction.lane_seconds;
+  if (lanes.empty()) return "nothing to do";
+  const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
+  const auto& [lane, busy] = *std::max_element(lanes.begin(), lanes.end(), less);
+  const double share = busy / std::max(prediction.seconds, 1e-12);
   char text[200];
   std::snprintf(text, sizeof text, "%s decides: busy for %.0f %% of the time (%.3g of %.3g s)",
-                lane_words(static_cast<LaneKind>(lane)), 100 * share, busy[lane],
-                prediction.seconds);
+                lane_words(lane.kind), 100 * share, busy, prediction.seconds);
   return text;
 }
 
 Json lanes_json(const Prediction& prediction) {
   Json lanes = Json::object();
-  for (int i = 0; i < kLaneKinds; ++i) {
-    if (prediction.lane_seconds[i] <= 0 && prediction.lane_bytes[i] == 0) continue;
-    lanes[lane_name(static_cast<LaneKind>(i))] = {{"seconds", prediction.lane_seconds[i]},
-                                                  {"bytes", prediction.lane_bytes[i]}};
+  for (const auto& [lane, seconds] : prediction.lane_seconds) {
+    const uint64_t bytes = prediction.lane_bytes.at(lane);
+    if (seconds > 0 || bytes > 0) lanes[lane_name(lane)] = {{"seconds", seconds}, {"bytes", bytes}};
   }
   return lanes;
 }
@@ -123,7 +123,7 @@ Json sweep_json(const DryRunInput& input, const Prediction& prediction) {
     const bool computes = step.kind == StepKind::compute;
     const char* modules[] = {"embedding", "attention", "mlp", "head"};
     steps.push_back(
-        {{"lane", lane_name(step.lane.kind)},
+        {{"lane", lane_name(step.lane)},
          {"begin", entry.begin - prediction.sweep_begin},
          {"end", entry.end - prediction.sweep_begin},
          {"label", computes ? modules[static_cast<int>(module.kind)] : step_label(step.kind)},
@@ -135,10 +135,29 @@ Json sweep_json(const DryRunInput& input, const Prediction& prediction) {
 
 }  // namespace
 
+namespace {
+
+// Bytes of each place; without an accelerator "device" has none.
+Json by_place(const std::vector<uint64_t>& devices, uint64_t host, uint64_t disk) {
+  Json json = {{"device", 0}, {"host", host}, {"disk", disk}};
+  for (size_t i = 0; i < devices.size(); ++i) {
+    json[place_name({Tier::device, static_cast<int>(i)})] = devices[i];
+  }
+  return json;
+}
+
+}  // namespace
+
+Json budget_json(const PlanInput& input) {
+  return by_place(input.device_bytes, input.host_bytes, input.disk_bytes);
+}
+
+Json memory_json(const MemoryPlan& memory) {
+  return by_place(memory.device_total, memory.total[static_cast<int>(Tier::host)],
+                  memory.total[static_cast<int>(Tier::disk)]);
+}
+
 Json prediction_json(const DryRunInput& input, const Prediction& prediction, bool with_sweep) {
-  const uint64_t budgets[kTiers] = {input.plan->device_bytes, input.plan->host_bytes,
-                                    input.plan->disk_bytes};
-  static_assert(static_cast<int>(Tier::device) == 0 && static_cast<int>(Tier::disk) == 2);
   Json json = {{"tokens_per_second", prediction.tokens_per_second()},
                {"seconds", prediction.seconds},
                {"rows", prediction.rows},
@@ -147,8 +166,8 @@ Json prediction_json(const DryRunInput& input, const Prediction& prediction, boo
                {"generated_tokens", prediction.generated_tokens},
                {"exact", !prediction.extrapolated},
                {"lanes", lanes_json(prediction)},
-               {"peak_bytes", tier_json(input.memory->total)},
-               {"budget_bytes", tier_json(budgets)},
+               {"peak_bytes", memory_json(*input.memory)},
+               {"budget_bytes", budget_json(*input.plan)},
                {"bottleneck", bottleneck(prediction)},
                {"tensors", tensors_json(input)},
                {"roofline", roofline_json(input, prediction)}};

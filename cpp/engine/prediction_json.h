@@ -7,10 +7,14 @@
 
 namespace penstock {
 
-// tokens_per_second, seconds, sweeps, lanes {seconds, bytes}, peak_bytes and budget_bytes by tier,
+// tokens_per_second, seconds, sweeps, lanes {seconds, bytes}, peak_bytes and budget_bytes by place,
 // bottleneck (a sentence), tensors by tier, roofline; `with_sweep`: the steps of a sweep from the
 // middle, at seconds from its beginning.
 nlohmann::json prediction_json(const DryRunInput& input, const Prediction& prediction,
                                bool with_sweep);
+
+// Bytes by place: "device", "device:1", ..., "host", "disk".
+nlohmann::json budget_json(const PlanInput& input);
+nlohmann::json memory_json(const MemoryPlan& memory);
 
 }  // namespace penstock

@@ -13,6 +13,7 @@
 #include "engine/context.h"
 #include "engine/guarded.h"
 #include "engine/host_limits.h"
+#include "engine/planning.h"
 #include "engine/probe_attention.h"
 #include "engine/probe_rounds.h"
 #include "plan/machine.h"
@@ -66,7 +67,7 @@ class Probe {
   }
 
   std::string about() const {
-    const DeviceInfo& info = context_.device->info();
+    const DeviceInfo& info = context_.device().info();
     const std::string disk = options_.disk.empty() ? ", disk not measured" : "";
     return info.name + ":" + info.isa + ", " + std::to_string(info.threads) + " threads" + disk;
   }
@@ -74,10 +75,11 @@ class Probe {
  private:
   static ContextOptions context_options(const ProbeOptions& options) {
     ContextOptions context;
-    context.host_bytes = context.device_bytes = kHostBytes;
-    context.device.spec = options.device;
+    context.host_bytes = kHostBytes;
+    context.device.spec = device_list(options.device).front();  // the others are like it
     context.device.threads = threads_of(options);
-    context.device.device_memory = options.device_memory > 0 ? options.device_memory : kHostBytes;
+    const uint64_t bytes = options.device_memory > 0 ? options.device_memory : kHostBytes;
+    if (names_accelerator(options.device)) context.device_bytes = {bytes};
     return context;
   }
 
@@ -115,13 +117,13 @@ class Probe {
 
   // Memory of the device. An accelerator's is filled by a copy, the CPU's is written in place.
   Buffer on_device(size_t bytes, const char* what) {
-    return context_.device->allocate(bytes, context_.compute_memory(), what);
+    return context_.compute_memory().allocate(bytes, what);
   }
   void upload(std::byte* to, const std::byte* from, size_t bytes) {
     const CopyDirection way = context_.accelerator() ? CopyDirection::h2d : CopyDirection::within;
-    context_.device->wait(context_.device->copy({to, from, bytes, way}, {}));
+    context_.device().wait(context_.device().copy({to, from, bytes, way}, {}));
   }
-  void run(const Op& op) { context_.device->wait(context_.device->run(op, {})); }
+  void run(const Op& op) { context_.device().wait(context_.device().run(op, {})); }
 
   Buffer on_host(size_t bytes, const char* what) {
     return allocate_host(bytes, context_.host, what);
@@ -147,7 +149,7 @@ class Probe {
     if (!context_.accelerator()) return;
     Buffer there = on_device(kCopyBytes, "probe");
     const auto move = [&](const char* name, CopyParams params) {
-      const auto work = [&] { context_.device->wait(context_.device->copy(params, {})); };
+      const auto work = [&] { context_.device().wait(context_.device().copy(params, {})); };
       return kCopyBytes / rounds(name, work);
     };
     machine_.h2d_bytes_per_second =
@@ -282,9 +284,9 @@ class Probe {
       for (int sweep = 0; sweep < kSweeps; ++sweep) {
         Ticket last{};
         for (int i = 0; i < kVisits; ++i) {
-          for (const Op& op : visit) last = context_.device->run(op, {});
+          for (const Op& op : visit) last = context_.device().run(op, {});
         }
-        context_.device->wait(last);
+        context_.device().wait(last);
       }
     });
     machine_.step_seconds = seconds / (kSweeps * kVisits);
@@ -321,7 +323,7 @@ class Probe {
       }
     }
     if (!context_.accelerator()) return;
-    const CpuCompute compute(context_.device->info().isa, threads_of(options_), context_.host);
+    const CpuCompute compute(context_.device().info().isa, threads_of(options_), context_.host);
     const AttentionProbe::Place place = on_the_host(compute);
     AttentionProbe probe(id, place, rows.data());
     const double seconds = rounds("host_attention", [&] { probe.decode(); });

@@ -21,7 +21,9 @@ struct Row {
   int64_t shared_tokens = 0;
   uint64_t prefix_group = 0;   // id of the row that the oldest of them come from; its own otherwise
   const Row* donor = nullptr;  // who will compute them; null once they are stored
-  int64_t riding = 0;          // tokens in the sweep that is being planned
+  int64_t riding = 0;          // tokens in the sweep that is being planned or in flight
+  int cohort = 0;              // which of the sweeps in flight serve it
+  bool cancelled = false;      // leaves with the sweep that it rides in
   std::vector<float> prompt_logprobs;  // filled as chunks are read
   std::vector<float> logits;           // all_logits: row-major, filled as chunks are read
 

@@ -14,16 +14,10 @@ float* floats(std::byte* data) { return reinterpret_cast<float*>(data); }
 }  // namespace
 
 Staging::Staging(const Parts& parts) : context_(*parts.context), memory_(*parts.memory) {
-  host_ring_ = host_item("ring");
+  ring_ = host_item("ring");
   gather_ = host_item("gather");
   kv_ = host_item("kv staging");
-  if (context_.accelerator()) {
-    device_ring_ = compute_item("ring");
-    device_gather_ = compute_item("gather");
-    device_kv_ = compute_item("kv staging");
-    exchange_ = host_item("exchange");
-    device_exchange_ = compute_item("exchange");
-  }
+  if (context_.accelerator()) exchange_ = host_item("exchange");
   const int64_t tokens = parts.policy->micro_batch_tokens;
   const int token_table = parts.weights->find(Role::token_embed);
   const int64_t element = dtype_bytes(format(memory_.weights.formats.at(token_table)).raw);
@@ -32,75 +26,102 @@ Staging::Staging(const Parts& parts) : context_(*parts.context), memory_(*parts.
   gather_slot_bytes_ =
       positions_offset_ + (learned ? round_up(tokens * parts.spec->hidden * element, 64) : 0);
   check(gather_.bytes() >= static_cast<size_t>(2 * gather_slot_bytes_), "gather slots are planned");
-  allocate_registers(parts);
-  allocate_head(parts);
-  load_inv_freq(parts);
-}
-
-const MemoryItem* Staging::item(Tier tier, const std::string& label) const {
-  for (const MemoryItem& item : memory_.items) {
-    if (item.tier == tier && item.label == label && item.bytes > 0) return &item;
+  for (int device = 0; device < parts.policy->split().devices(); ++device) {
+    allocate_device(parts, device);
   }
-  return nullptr;
+  allocate_heads(parts);
 }
 
-Buffer Staging::host_item(const std::string& label) {
-  const MemoryItem* found = item(Tier::host, label);
-  return found ? allocate_host(found->bytes, context_.host, label) : Buffer{};
+Buffer Staging::item(Place place, const std::string& label) {
+  for (const MemoryItem& item : memory_.items) {
+    const bool found = Place{item.tier, item.device} == place && item.label == label;
+    if (!found || item.bytes == 0) continue;
+    if (place.tier == Tier::host) return allocate_host(item.bytes, context_.host, label);
+    return context_.compute_memory(place.ordinal).allocate(item.bytes, label);
+  }
+  return {};
 }
 
-Buffer Staging::compute_item(const std::string& label) {
-  const MemoryItem* found = item(context_.accelerator() ? Tier::device : Tier::host, label);
-  if (!found) return {};
-  return context_.device->allocate(found->bytes, context_.compute_memory(), label);
+Buffer Staging::host_item(const std::string& label) { return item({Tier::host, 0}, label); }
+
+Buffer Staging::compute_item(const std::string& label, int device) {
+  return item({context_.accelerator() ? Tier::device : Tier::host, device}, label);
 }
 
-void Staging::allocate_registers(const Parts& parts) {
+void Staging::allocate_device(const Parts& parts, int device) {
+  PerDevice& of = devices_.emplace_back();
+  if (context_.accelerator()) {
+    of.ring = compute_item("ring", device);
+    of.gather = compute_item("gather", device);
+    of.kv = compute_item("kv staging", device);
+    of.exchange = compute_item("exchange", device);
+  }
+  allocate_registers(parts, &of, device);
+  load_inv_freq(parts, &of, device);
+}
+
+void Staging::allocate_registers(const Parts& parts, PerDevice* of, int device) {
   const int64_t tokens = parts.policy->micro_batch_tokens;
   const RegisterSizes sizes =
       register_sizes(*parts.program, *parts.weights, memory_.weights.formats, parts.exact, tokens);
-  work_ = compute_item("work");
-  check(work_.bytes() >= static_cast<size_t>(sizes.work_bytes + sizes.prepared_bytes),
+  of->work = compute_item("work", device);
+  check(of->work.bytes() >= static_cast<size_t>(sizes.work_bytes + sizes.prepared_bytes),
         "work registers are planned");
-  registers_ = std::make_unique<Registers>(*parts.program, tokens, work_.data(),
-                                           work_.data() + sizes.work_bytes);
+  of->registers = std::make_unique<Registers>(*parts.program, tokens, of->work.data(),
+                                              of->work.data() + sizes.work_bytes);
 }
 
-// The head block: picked, projected, score tile, score states; then the logits.
-void Staging::allocate_head(const Parts& parts) {
-  head_block_ = compute_item("head");
+void Staging::allocate_heads(const Parts& parts) {
+  const int last = parts.policy->split().last(), sweeps = parts.policy->sweeps();
+  head_block_ = compute_item("head", last);
+  logits_ = host_item("logits");
+  if (context_.accelerator()) device_logits_ = compute_item("logits", last);
+  for (int sweep = 0; sweep < sweeps; ++sweep) heads_.push_back(head_at(parts, sweep));
+}
+
+// The part of a sweep of the head block: picked, projected, score tile, score states; then its
+// logits.
+Staging::Head Staging::head_at(const Parts& parts, int sweep) const {
   const int64_t rows = memory_.head_rows, score_rows = parts.policy->micro_batch_tokens;
+  const size_t bytes = head_block_.bytes() / parts.policy->sweeps() / 64 * 64;
+  const size_t logits = memory_.logit_rows * parts.spec->vocab * sizeof(float);
   const bool projects = parts.weights->find(Role::project_out) >= 0;
-  std::byte* next = head_block_.data();
-  const auto take = [&](int64_t bytes) {
+  std::byte* next = head_block_.data() + sweep * bytes;
+  const std::byte* end = next + bytes;
+  const auto take = [&](int64_t count) {
     std::byte* taken = next;
-    next += round_up(bytes, 64);
+    next += round_up(count, 64);
     return taken;
   };
-  head_.picked = floats(take(rows * parts.spec->hidden * 4));
-  if (projects) head_.projected = floats(take(rows * parts.spec->embed_dim * 4));
-  head_.columns = memory_.head_columns;
-  head_.tile = floats(take(score_rows * head_.columns * 4));
-  head_.states = reinterpret_cast<ScoreState*>(take(rows * sizeof(ScoreState)));
-  check(next <= head_block_.data() + head_block_.bytes(), "head buffers are planned");
-  logits_ = host_item("logits");
-  host_logits_ = head_.logits = floats(logits_.data());
-  host_states_ = head_.states;
-  if (!context_.accelerator()) return;
-  device_logits_ = compute_item("logits");
-  head_.logits = floats(device_logits_.data());
-  host_states_ =
-      reinterpret_cast<ScoreState*>(logits_.data() + memory_.logit_rows * parts.spec->vocab * 4);
+  Head head;
+  HeadMemory& memory = head.memory;
+  memory.picked = floats(take(rows * parts.spec->hidden * 4));
+  if (projects) memory.projected = floats(take(rows * parts.spec->embed_dim * 4));
+  memory.columns = memory_.head_columns;
+  memory.tile = floats(take(score_rows * memory.columns * 4));
+  memory.states = reinterpret_cast<ScoreState*>(take(rows * sizeof(ScoreState)));
+  check(next <= end, "head buffers are planned");
+  if (!context_.accelerator()) {
+    head.host_logits = memory.logits = floats(logits_.data());
+    head.host_states = memory.states;
+    return head;
+  }
+  const size_t host_bytes = logits + round_up(rows * sizeof(ScoreState), 64);
+  memory.logits = floats(device_logits_.data() + sweep * logits);
+  head.host_logits = floats(logits_.data() + sweep * host_bytes);
+  head.host_states = reinterpret_cast<ScoreState*>(logits_.data() + sweep * host_bytes + logits);
+  return head;
 }
 
-void Staging::load_inv_freq(const Parts& parts) {
+void Staging::load_inv_freq(const Parts& parts, PerDevice* of, int device) {
   const std::vector<float>& values = parts.spec->rotary.inv_freq;
   if (values.empty()) return;
   const size_t bytes = values.size() * sizeof(float);
-  inv_freq_ = context_.device->allocate(bytes, context_.compute_memory(), "vectors");
-  Device& device = *context_.device;
+  const DeviceMemory memory = context_.compute_memory(device);
+  of->inv_freq = memory.allocate(bytes, "vectors");
   const auto direction = context_.accelerator() ? CopyDirection::h2d : CopyDirection::within;
-  device.wait(device.copy({inv_freq_.data(), values.data(), bytes, direction}, {}));
+  memory.device->wait(
+      memory.device->copy({of->inv_freq.data(), values.data(), bytes, direction}, {}));
 }
 
 size_t Staging::slot_bytes(SlotKind kind) const {
@@ -127,11 +148,17 @@ size_t Staging::slot_bytes(SlotKind kind) const {
   return 0;
 }
 
-std::byte* Staging::slot(SlotKind kind, int index) const {
-  const Buffer* const blocks[kSlotKinds] = {
-      nullptr, &host_ring_, &device_ring_, &gather_,          &device_gather_, &kv_,
-      nullptr, &device_kv_, &exchange_,    &device_exchange_, nullptr};
-  return blocks[static_cast<int>(kind)]->data() + index * slot_bytes(kind);
+const Buffer& Staging::block(SlotKind kind, int device) const {
+  const PerDevice& on = devices_.at(is_on_device(kind) ? device : 0);
+  const Buffer* const blocks[kSlotKinds] = {nullptr,    &ring_,       &on.ring, &gather_,
+                                            &on.gather, &kv_,         nullptr,  &on.kv,
+                                            &exchange_, &on.exchange, nullptr};
+  return *blocks[static_cast<int>(kind)];
+}
+
+std::byte* Staging::slot(SlotKind kind, int device, int index) const {
+  const size_t bytes = slot_bytes(kind);
+  return block(kind, device).data() + index * bytes;
 }
 
 }  // namespace penstock

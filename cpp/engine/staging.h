@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "engine/context.h"
 #include "engine/visit_runner.h"
@@ -25,34 +26,47 @@ class Staging {
   };
   explicit Staging(const Parts& parts);
 
-  std::byte* slot(SlotKind kind, int index) const;
+  // `device`: of slots that each accelerator has.
+  std::byte* slot(SlotKind kind, int device, int index) const;
   size_t slot_bytes(SlotKind kind) const;
-  const Registers& registers() const { return *registers_; }
-  const HeadMemory& head() const { return head_; }
-  const float* inv_freq() const { return reinterpret_cast<const float*>(inv_freq_.data()); }
-  // Host copies of what the head produced; the same memory as head() when the CPU computes.
-  float* host_logits() const { return host_logits_; }
-  ScoreState* host_states() const { return host_states_; }
+  const Registers& registers(int device) const { return *devices_.at(device).registers; }
+  const float* inv_freq(int device) const {
+    return reinterpret_cast<const float*>(devices_.at(device).inv_freq.data());
+  }
+  // What the head of one of the sweeps in flight produces, and host copies of it: the same memory
+  // when the CPU computes.
+  struct Head {
+    HeadMemory memory;
+    float* host_logits = nullptr;
+    ScoreState* host_states = nullptr;
+  };
+  const Head& head(int sweep) const { return heads_.at(sweep); }
   // Bytes of one gather slot's token rows; position rows follow.
   int64_t gather_positions_offset() const { return positions_offset_; }
 
  private:
-  const MemoryItem* item(Tier tier, const std::string& label) const;
+  // Of each device that computes.
+  struct PerDevice {
+    Buffer ring, gather, kv, exchange, work, inv_freq;
+    std::unique_ptr<Registers> registers;
+  };
   Buffer host_item(const std::string& label);
-  Buffer compute_item(const std::string& label);
-  void allocate_registers(const Parts& parts);
-  void allocate_head(const Parts& parts);
-  void load_inv_freq(const Parts& parts);
+  Buffer compute_item(const std::string& label, int device);
+  Buffer item(Place place, const std::string& label);
+  void allocate_device(const Parts& parts, int device);
+  void allocate_registers(const Parts& parts, PerDevice* of, int device);
+  void allocate_heads(const Parts& parts);
+  Head head_at(const Parts& parts, int sweep) const;
+  void load_inv_freq(const Parts& parts, PerDevice* of, int device);
+  const Buffer& block(SlotKind kind, int device) const;
 
   Context& context_;
   const MemoryPlan& memory_;
-  Buffer host_ring_, device_ring_, gather_, device_gather_, kv_, device_kv_, exchange_,
-      device_exchange_, work_, head_block_, logits_, device_logits_, inv_freq_;
+  std::vector<PerDevice> devices_;
+  Buffer ring_, gather_, kv_, exchange_;  // in host memory
+  Buffer head_block_, logits_, device_logits_;
   int64_t gather_slot_bytes_ = 0, positions_offset_ = 0;
-  std::unique_ptr<Registers> registers_;
-  HeadMemory head_;
-  float* host_logits_ = nullptr;
-  ScoreState* host_states_ = nullptr;
+  std::vector<Head> heads_;  // by sweep in flight
 };
 
 }  // namespace penstock

@@ -18,9 +18,14 @@ struct SweepWork {
 class SweepRunner {
  public:
   virtual ~SweepRunner() = default;
-  // Performs one sweep. Returns when its results can be read, which are valid until the next.
-  virtual void run(const SweepWork& sweep) = 0;
-  // Logits [vocab] of a row; null when nothing was computed: any token will do.
+  // Begins a sweep, which must stay as it is until it is over. As many may be in flight as the
+  // policy says, each with rows of its own.
+  virtual void start(const SweepWork& sweep) = 0;
+  // Returns when the results of the oldest sweep in flight can be read. They are valid until so
+  // many more have been started.
+  virtual void finish() = 0;
+  // Of the sweep that was finished last: logits [vocab] of a row; null when nothing was computed:
+  // any token will do.
   virtual const float* logits(int64_t row) const = 0;
   virtual const ScoreState* score(int64_t index) const = 0;
 };

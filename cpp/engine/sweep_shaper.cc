@@ -17,6 +17,7 @@ BuildOptions SweepShaper::build_options() const {
   const MemoryPlan& memory = *parts_.memory;
   BuildOptions options;
   options.accelerator = parts_.accelerator;
+  options.devices = parts_.policy->split().devices();
   options.host_ring_slots = memory.ring_slots;
   options.device_ring_slots = memory.device_ring_slots;
   options.kv_slots = memory.kv_staging_slots;
@@ -77,7 +78,8 @@ void SweepShaper::add_hidden(const BatchPlan& plan, BatchShape* shape) const {
     shape->activation_bytes =
         round_up(parts_.policy->micro_batch_tokens * hidden * 4, kIoAlignment);
   }
-  if (plan.hidden != HiddenHome::here) shape->activation_move_bytes = plan.tokens * hidden * 4;
+  const uint64_t bytes = plan.tokens * hidden * 4;
+  (plan.hidden == HiddenHome::here ? shape->hidden_bytes : shape->activation_move_bytes) = bytes;
 }
 
 void SweepShaper::add_pages(const SpanPlan& span, BatchShape* shape) const {

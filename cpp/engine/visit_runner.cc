@@ -57,9 +57,9 @@ float* VisitRunner::reg(const Call& call, Reg reg) const {
     case Reg::hidden:
       return call.binding.hidden;
     case Reg::picked:
-      return head_.picked + row * width(reg);
+      return call.binding.head->picked + row * width(reg);
     case Reg::projected:
-      return head_.projected + row * width(reg);
+      return call.binding.head->projected + row * width(reg);
     default:
       break;
   }
@@ -208,24 +208,25 @@ void VisitRunner::gemm(Call& call, const ProgramOp& op) {
 void VisitRunner::head(Call& call, GemmParams params) {
   const BatchBinding& batch = call.batch();
   const Visit& visit = *call.binding.visit;
+  const HeadMemory& memory = *call.binding.head;
   const int64_t logits_rows = batch.plan->logits_rows, score_rows = batch.plan->score_rows;
   if (logits_rows > 0) {
     GemmParams part = params;
     part.m = logits_rows;
-    part.y = head_.logits + batch.first_logits * parts_.spec->vocab;
+    part.y = memory.logits + batch.first_logits * parts_.spec->vocab;
     part.y_stride = parts_.spec->vocab;
     submit(call, part);
   }
   if (score_rows == 0) return;
   params.x += logits_rows * params.input.stride_bytes;
   params.m = score_rows;
-  params.y = head_.tile;
-  params.y_stride = head_.columns;
+  params.y = memory.tile;
+  params.y_stride = memory.columns;
   params.column_origin = visit.row_begin;
   submit(call, params);
-  submit(call, ScoreParams{head_.tile, head_.columns, score_rows, visit.row_begin,
+  submit(call, ScoreParams{memory.tile, memory.columns, score_rows, visit.row_begin,
                            visit.row_end - visit.row_begin, batch.targets.data(),
-                           head_.states + batch.first_score});
+                           memory.states + batch.first_score});
 }
 
 void VisitRunner::rotary(Call& call, const ProgramOp& op) {

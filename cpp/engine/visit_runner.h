@@ -32,6 +32,7 @@ struct VisitBinding {
       nullptr;  // by position in the module's matrices
   const BatchBinding* batch = nullptr;
   float* hidden = nullptr;
+  const HeadMemory* head = nullptr;
   std::byte* exchange = nullptr;  // q, k, v, attended of the micro-batch, where they outlive it
   const std::byte* gathered = nullptr;  // embed visit: token rows, then position rows
   int64_t gathered_positions_offset = 0;
@@ -54,7 +55,7 @@ class VisitRunner {
     bool exact;
     const float* inv_freq;  // in compute memory; null without rotary positions
   };
-  VisitRunner(const Parts& parts, const HeadMemory& head) : parts_(parts), head_(head) {}
+  explicit VisitRunner(const Parts& parts) : parts_(parts) {}
 
   // Submits all ops; the first waits for `after`. Returns the ticket of the last.
   Ticket run(const VisitBinding& binding, std::span<const Ticket> after, int64_t tag);
@@ -78,7 +79,6 @@ class VisitRunner {
   void prepare(Call& call, const ProgramOp& op, GemmParams& gemm);
 
   Parts parts_;
-  HeadMemory head_;
 };
 
 }  // namespace penstock

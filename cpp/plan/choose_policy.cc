@@ -63,7 +63,7 @@ class Chooser {
       return {static_cast<int>(std::min<int64_t>(*wanted_.max_sequences, rows > 0 ? rows : most))};
     }
     if (wanted_.micro_batch && wanted_.micro_batches) {
-      const int64_t asked = int64_t{*wanted_.micro_batch} * *wanted_.micro_batches;
+      const int64_t asked = int64_t{*wanted_.micro_batch} * *wanted_.micro_batches * base_.sweeps();
       return {static_cast<int>(std::min<int64_t>(asked, rows > 0 ? rows : 1 << 20))};
     }
     std::vector<int> counts;
@@ -90,13 +90,7 @@ class Chooser {
     return lay_out(input_, policy, summary(share));
   }
 
-  uint64_t budget(Tier tier) const {
-    if (tier == Tier::host) return input_.host_bytes;
-    return tier == Tier::device ? input_.device_bytes : input_.disk_bytes;
-  }
-  bool fits(const MemoryPlan& plan, Tier tier) const {
-    return plan.total[static_cast<int>(tier)] <= budget(tier);
-  }
+  bool fits(const MemoryPlan& plan, Tier tier) const { return penstock::fits(input_, plan, tier); }
   bool fits(const MemoryPlan& plan) const {
     return fits(plan, Tier::host) && fits(plan, Tier::disk) && fits(plan, Tier::device);
   }
@@ -158,11 +152,12 @@ class Chooser {
       for (GridShare share : extreme_shares()) left.push_back({policy, share});
     }
     for (Tier tier : {Tier::disk, Tier::device, Tier::host}) {
-      uint64_t least = std::numeric_limits<uint64_t>::max();
+      Needed least{std::numeric_limits<uint64_t>::max(), 0};
       std::vector<std::pair<ResolvedPolicy, GridShare>> fitting;
       for (const auto& option : left) {
         const MemoryPlan plan = sizes(option.first, option.second);
-        least = std::min(least, plan.total[static_cast<int>(tier)]);
+        const Needed needed = most_wanting(plan, tier);
+        if (needed.bytes < least.bytes) least = needed;
         if (fits(plan, tier)) fitting.push_back(option);
       }
       if (fitting.empty()) refuse_budget(tier, least);
@@ -171,11 +166,32 @@ class Chooser {
     for (const auto& [policy, share] : left) consider(policy, share);
   }
 
-  [[noreturn]] void refuse_budget(Tier tier, uint64_t least) const {
+  // What a policy needs of a tier, and what there is of it; of several devices, on the one that
+  // lacks most.
+  struct Needed {
+    uint64_t bytes, budget;
+  };
+  Needed most_wanting(const MemoryPlan& plan, Tier tier) const {
+    const uint64_t total = plan.total[static_cast<int>(tier)];
+    if (tier == Tier::host) return {total, input_.host_bytes};
+    if (tier == Tier::disk) return {total, input_.disk_bytes};
+    Needed worst{0, 0};
+    double fullest = -1;
+    for (size_t device = 0; device < plan.device_total.size(); ++device) {
+      const Needed needed{plan.device_total[device], input_.device_bytes.at(device)};
+      const double full = static_cast<double>(needed.bytes) /
+                          static_cast<double>(std::max<uint64_t>(1, needed.budget));
+      if (full > fullest) worst = needed;
+      fullest = std::max(fullest, full);
+    }
+    return worst;
+  }
+
+  [[noreturn]] void refuse_budget(Tier tier, Needed least) const {
     const std::string name(tier_name(tier));
     throw Error(ErrorCode::budget, "the " + name + " memory budget is too small for this model",
-                {"", name + "_memory", std::to_string(budget(tier)) + " bytes",
-                 "at least " + std::to_string(least) + " bytes"});
+                {"", name + "_memory", std::to_string(least.budget) + " bytes",
+                 "at least " + std::to_string(least.bytes) + " bytes"});
   }
 
   // ---- search ----

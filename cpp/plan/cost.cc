@@ -128,6 +128,9 @@ SweepCost CostModel::sweep(const WeightTraffic& weights, const SweepLoad& load) 
   seconds(LaneKind::d2h, machine.d2h_bytes_per_second);
   seconds(LaneKind::host_compute, machine.host_attention_rate(format(input_.kv).name));
   cost.seconds[index(LaneKind::compute)] = compute_seconds(weights, load);
+  for (const LaneKind lane : {LaneKind::compute, LaneKind::h2d, LaneKind::d2h}) {
+    cost.seconds[index(lane)] *= load.device_share;
+  }
   return cost;
 }
 

@@ -29,6 +29,8 @@ struct SweepLoad {
   // reads.
   uint64_t kv_upload_bytes = 0, exchange_down_bytes = 0, exchange_up_bytes = 0;
   uint64_t host_attention_bytes = 0;
+  // The part of the sweep that one of several devices has; they work side by side.
+  double device_share = 1;
   // Hidden rows of micro-batches in host memory or on disk, each way; of those with head rows.
   uint64_t activation_move_bytes = 0, activation_move_head_bytes = 0;
 };
@@ -42,7 +44,7 @@ inline constexpr double kPrefillKeyReuse = 8;
 double visit_seconds(const Machine& machine);
 
 struct SweepCost {
-  double seconds[kLaneKinds] = {};
+  double seconds[kLaneKinds] = {};  // of one device, where there are several
   uint64_t bytes[kLaneKinds] = {};
 
   double busiest() const;  // seconds of the busiest lane

@@ -25,6 +25,8 @@ SweepLoad Estimator::load(const ResolvedPolicy& policy, const MemoryPlan& sizes,
   load.decode_keys = static_cast<int64_t>(mix.decode_keys);
   load.prompt_keys = static_cast<int64_t>(mix.prompt_keys);
   load.apart = policy.host_attention;
+  load.device_share =
+      policy.split().largest_share(static_cast<int64_t>(input_.spec->layers.size()));
   const double unit = static_cast<double>(round_up(sizes.kv.page_bytes(), 4096));
   const double pages = static_cast<double>(lengths_.flying) / policy.page_tokens;
   load.kv_read_bytes = static_cast<uint64_t>(policy.kv.disk * mix.sequences * pages * unit);
@@ -98,7 +100,7 @@ Estimate Estimator::workload(const ResolvedPolicy& policy, const WeightSummary& 
   const double decode_keys = (fresh - 1) * (prompt + fresh / 2);
   const double prompt_keys = prompt * prompt / 2;
   const double rate =
-      std::min(policy.max_sequences / row_sweeps, limit / row_tokens);  // rows a sweep
+      std::min(policy.sweep_rows() / row_sweeps, limit / row_tokens);  // rows a sweep
 
   const auto take = [&](const Mix& mix) {
     return seconds(joined_panels(weights, policy), sizes,
@@ -111,7 +113,8 @@ Estimate Estimator::workload(const ResolvedPolicy& policy, const WeightSummary& 
                    .prompt_keys = rate * prompt_keys,
                    .prompt_tokens = rate * prompt};
   const int64_t rows = input_.workload.rows > 0 ? input_.workload.rows : kManyRows;
-  const auto block = static_cast<double>(std::min<int64_t>(rows, policy.max_sequences));
+  const double sweeps = policy.sweeps();  // in flight, one after another on each device
+  const auto block = std::min(static_cast<double>(rows) / sweeps, double(policy.sweep_rows()));
   const double starts = std::max(prefills, std::ceil(block * prompt / limit));
   const Mix start{.tokens = block * prompt / starts,
                   .head_rows = block / starts,
@@ -130,15 +133,15 @@ Estimate Estimator::workload(const ResolvedPolicy& policy, const WeightSummary& 
   const double steady_seconds = take(steady);
   estimate.load = load(policy, sizes, steady);
   estimate.cost = model_.sweep(weights.traffic, estimate.load);
-  estimate.seconds = starts * take(start) + (fresh - 1) * take(decode) +
-                     (static_cast<double>(rows) - block) / rate * steady_seconds;
+  const double later = (static_cast<double>(rows) - sweeps * block) / rate;
+  estimate.seconds =
+      sweeps * (starts * take(start) + (fresh - 1) * take(decode)) + later * steady_seconds;
   estimate.tokens_per_second = rate * fresh / steady_seconds;
   const auto cost = [&](const Mix& mix) {
     return model_.sweep(weights.traffic, load(policy, sizes, mix));
   };
-  estimate.phases = {{starts, cost(start)},
-                     {(static_cast<double>(rows) - block) / rate, estimate.cost},
-                     {fresh - 1, cost(decode)}};
+  estimate.phases = {
+      {sweeps * starts, cost(start)}, {later, estimate.cost}, {sweeps * (fresh - 1), cost(decode)}};
   return estimate;
 }
 

@@ -14,6 +14,12 @@ std::string range(double min, double max) {
   return text(min) + " to " + text(max);
 }
 
+bool is_integer(const Json& value, int min, int max) {
+  return value.is_number_integer() &&
+         (!value.is_number_unsigned() || value.get<uint64_t>() <= INT32_MAX) &&
+         value.get<int64_t>() >= min && value.get<int64_t>() <= max;
+}
+
 }  // namespace
 
 JsonFields::JsonFields(const Json& json, std::string file, std::string field)
@@ -54,14 +60,25 @@ void JsonFields::allow_only(std::initializer_list<std::string_view> names) const
 std::optional<int> JsonFields::integer(std::string_view name, int min, int max) const {
   const Json* value = find(name);
   if (value == nullptr) return {};
-  const bool small = value->is_number_integer() &&
-                     (!value->is_number_unsigned() || value->get<uint64_t>() <= INT32_MAX) &&
-                     value->get<int64_t>() >= min && value->get<int64_t>() <= max;
-  if (!small) {
+  if (!is_integer(*value, min, max)) {
     const std::string allowed = "an integer, " + std::to_string(min) + " to " + std::to_string(max);
     refuse(name, value->is_number_integer() ? "out of range" : "wrong type", allowed);
   }
   return value->get<int>();
+}
+
+std::optional<std::vector<int>> JsonFields::integers(std::string_view name, int min,
+                                                     int max) const {
+  const Json* value = find(name);
+  if (value == nullptr) return {};
+  const bool all =
+      value->is_array() && std::all_of(value->begin(), value->end(),
+                                       [&](const Json& v) { return is_integer(v, min, max); });
+  if (!all) {
+    refuse(name, "wrong type or out of range",
+           "a list of integers, " + std::to_string(min) + " to " + std::to_string(max));
+  }
+  return value->get<std::vector<int>>();
 }
 
 std::optional<double> JsonFields::number(std::string_view name, double min, double max) const {

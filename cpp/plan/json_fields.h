@@ -23,6 +23,7 @@ class JsonFields {
   std::optional<int> integer(std::string_view name, int min, int max) const;
   // A finite number in [min, max].
   std::optional<double> number(std::string_view name, double min, double max) const;
+  std::optional<std::vector<int>> integers(std::string_view name, int min, int max) const;
   std::optional<bool> flag(std::string_view name) const;
   std::optional<std::string> text(std::string_view name) const;
   std::optional<JsonFields> object(std::string_view name) const;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "plan/memory_plan.h"
 
@@ -19,7 +20,8 @@ struct WeightTraffic {
 
 // What sizes depend on, of a placement.
 struct WeightSummary {
-  uint64_t resident_bytes[kTiers] = {};  // each segment rounded up to 64
+  uint64_t host_bytes = 0;             // resident there, each segment rounded up to 64
+  std::vector<uint64_t> device_bytes;  // by device; empty: none on any
   uint64_t max_panel_bytes = 0;
   int visit_panels = 0;       // most panels of one visit that need a slot
   int visit_disk_panels = 0;  // of those, from disk
@@ -35,6 +37,9 @@ WeightSummary summarise(const PlanInput& input, const WeightPlan& plan);
 // Everything but MemoryPlan::weights.
 MemoryPlan lay_out(const PlanInput& input, const ResolvedPolicy& policy,
                    const WeightSummary& weights);
+
+// Whether a tier, every device of it, has room.
+bool fits(const PlanInput& input, const MemoryPlan& plan, Tier tier);
 
 // Most panels that need a slot at once: of a visit, or of the two that attention apart joins.
 int joined_panels(const WeightSummary& weights, const ResolvedPolicy& policy);

@@ -30,7 +30,10 @@ class Layout {
         policy_(policy),
         weights_(weights),
         lengths_(row_lengths(input)),
-        compute_(compute_tier(input)) {}
+        compute_(compute_tier(input)),
+        split_(policy.device_layers) {
+    plan_.device_total.resize(accelerator() ? split_.devices() : 0);
+  }
 
   MemoryPlan plan() {
     counts();
@@ -48,17 +51,32 @@ class Layout {
   int64_t batch_rows() const { return policy_.micro_batch_tokens; }
   int64_t layers() const { return static_cast<int64_t>(spec().layers.size()); }
 
-  void add(Tier tier, const char* label, int64_t bytes) {
+  void add(Tier tier, const char* label, int64_t bytes, int device = 0) {
     if (bytes <= 0) return;
     const auto rounded = static_cast<uint64_t>(round_up(bytes, kPage));
-    plan_.items.push_back({tier, label, rounded});
+    plan_.items.push_back({tier, device, label, rounded});
     plan_.total[static_cast<int>(tier)] += rounded;
+    if (tier == Tier::device) plan_.device_total.at(device) += rounded;
+  }
+
+  // As many bytes where each device computes; as many on each accelerator.
+  void add_everywhere(const char* label, int64_t bytes) {
+    for (int device = 0; device < split_.devices(); ++device) add(compute_, label, bytes, device);
+  }
+  void add_on_devices(const char* label, int64_t bytes) {
+    if (accelerator()) add_everywhere(label, bytes);
+  }
+
+  int64_t layers_of(int device) const {
+    int64_t count = 0;
+    for (int layer = 0; layer < layers(); ++layer) count += split_.of_layer(layer) == device;
+    return count;
   }
 
   void counts() {
     plan_.head_columns = weights_.head_columns;
     plan_.sweep_tokens = policy_.micro_batches * batch_rows();
-    plan_.logit_rows = policy_.max_sequences;
+    plan_.logit_rows = policy_.sweep_rows();
     plan_.head_rows = plan_.sweep_tokens;
     hidden_counts();
     if (weights_.panels == 0) return;
@@ -178,18 +196,24 @@ class Layout {
   }
 
   void weight_items() {
-    int64_t vectors = 0;
+    std::vector<int64_t> vectors(split_.devices(), 0);
     for (const WeightInfo& info : input_.weights->all()) {
-      if (info.kind == WeightKind::vector) vectors += lines(info.rows * info.cols * 4);
+      if (info.kind != WeightKind::vector) continue;
+      vectors[split_.of_weight(info)] += lines(info.rows * info.cols * 4);
     }
     const auto frequencies = static_cast<int64_t>(spec().rotary.inv_freq.size()) * 4;
-    add(compute_, "vectors", round_up(std::max(vectors, kLine), kPage) + frequencies);
-    for (const Tier tier : {Tier::device, Tier::host}) {
-      add(tier, "weights", static_cast<int64_t>(weights_.resident_bytes[static_cast<int>(tier)]));
+    for (int device = 0; device < split_.devices(); ++device) {
+      const int64_t bytes = round_up(std::max(vectors[device], kLine), kPage) + frequencies;
+      add(compute_, "vectors", bytes, device);
     }
+    for (size_t device = 0; device < weights_.device_bytes.size(); ++device) {
+      add(Tier::device, "weights", static_cast<int64_t>(weights_.device_bytes[device]),
+          static_cast<int>(device));
+    }
+    add(Tier::host, "weights", static_cast<int64_t>(weights_.host_bytes));
     const auto slot = static_cast<int64_t>(plan_.ring_slot_bytes);
     add(Tier::host, "ring", plan_.ring_slots * slot);
-    add(Tier::device, "ring", plan_.device_ring_slots * slot);
+    add_on_devices("ring", plan_.device_ring_slots * slot);
   }
 
   void batch_items() {
@@ -198,13 +222,14 @@ class Layout {
     if (spec().positions == PositionType::learned) gather += lines(rows * spec().hidden * element);
     add(Tier::host, "gather", kGatherSlots * gather);
     if (compute_ == Tier::device) add(Tier::device, "gather", kGatherSlots * gather);
-    add(compute_, "hidden", plan_.hidden_tokens * spec().hidden * 4);
-    add(Tier::host, "hidden", plan_.hidden_host_tokens * spec().hidden * 4);
-    add(compute_, "work", work_bytes());
-    add(compute_, "activation slots", plan_.activation_slots * activation_unit());
+    const int64_t sweeps = policy_.sweeps();
+    add_everywhere("hidden", sweeps * plan_.hidden_tokens * spec().hidden * 4);
+    add(Tier::host, "hidden", sweeps * plan_.hidden_host_tokens * spec().hidden * 4);
+    add_everywhere("work", work_bytes());
+    add_everywhere("activation slots", plan_.activation_slots * activation_unit());
     add(Tier::host, "activation slots", plan_.activation_host_slots * activation_unit());
     const int64_t units = plan_.hidden_disk_tokens / std::max<int64_t>(1, rows);
-    add(Tier::disk, "activations", units * activation_unit());
+    add(Tier::disk, "activations", sweeps * units * activation_unit());
   }
 
   int64_t activation_unit() const { return round_up(batch_rows() * spec().hidden * 4, kPage); }
@@ -236,26 +261,29 @@ class Layout {
     int64_t head = lines(rows * spec().hidden * 4);
     if (projects) head += lines(rows * spec().embed_dim * 4);
     head += lines(batch_rows() * plan_.head_columns * 4) + lines(rows * kScoreStateBytes);
-    add(compute_, "head", head);
+    const int64_t sweeps = policy_.sweeps();
+    add(compute_, "head", sweeps * head, split_.last());
     const int64_t logits = plan_.logit_rows * spec().vocab * 4;
     if (compute_ == Tier::device) {
-      add(Tier::device, "logits", logits);
-      add(Tier::host, "logits", logits + lines(rows * kScoreStateBytes));
+      add(Tier::device, "logits", sweeps * logits, split_.last());
+      add(Tier::host, "logits", sweeps * (logits + lines(rows * kScoreStateBytes)));
     } else {
       add(Tier::host, "logits", logits);
     }
   }
 
   void kv_items() {
-    add(compute_, "kv", plan_.kv_blocks * plan_.kv.page_bytes());
+    for (int device = 0; device < split_.devices(); ++device) {
+      const int64_t blocks = plan_.kv_blocks / layers() * layers_of(device);
+      add(compute_, "kv", blocks * plan_.kv.page_bytes(), device);
+    }
     add(Tier::host, "kv", plan_.kv_host_blocks * plan_.kv.page_bytes());
     add(Tier::host, "kv staging",
         plan_.kv_staging_slots * static_cast<int64_t>(plan_.kv_staging_bytes));
-    add(Tier::device, "kv staging",
-        plan_.device_kv_slots * static_cast<int64_t>(plan_.device_kv_bytes));
-    for (const Tier tier : {Tier::device, Tier::host}) {
-      add(tier, "exchange", plan_.exchange_slots * plan_.exchange.bytes());
-    }
+    add_on_devices("kv staging",
+                   plan_.device_kv_slots * static_cast<int64_t>(plan_.device_kv_bytes));
+    add(Tier::host, "exchange", plan_.exchange_slots * plan_.exchange.bytes());
+    add_on_devices("exchange", plan_.exchange_slots * plan_.exchange.bytes());
     add(Tier::disk, "kv", static_cast<int64_t>(plan_.kv_disk_bytes));
   }
 
@@ -263,13 +291,14 @@ class Layout {
     const int64_t computes = weights_.traffic.visits * policy_.micro_batches;
     const int64_t uses = weights_.panels * policy_.micro_batches;
     const int64_t each = accelerator() ? 6 : 2;  // steps of a micro-batch in a visit, about
-    const int64_t steps =
-        (2 * weights_.panels + each * computes) * kStepBytes + uses * kSlotUseBytes;
+    const int64_t steps = policy_.sweeps() * ((2 * weights_.panels + each * computes) * kStepBytes +
+                                              uses * kSlotUseBytes);
     const int64_t units = static_cast<int64_t>(plan_.kv_disk_bytes) / kPage;
-    const int64_t tables = (plan_.kv_blocks + plan_.kv_host_blocks + units) * kBlockBytes +
-                           (policy_.max_sequences + plan_.sweep_tokens / 16) * kSequenceBytes;
+    const int64_t tables =
+        (plan_.kv_blocks + plan_.kv_host_blocks + units) * kBlockBytes +
+        (policy_.max_sequences + policy_.sweeps() * plan_.sweep_tokens / 16) * kSequenceBytes;
     // Attention beside an accelerator has workers of its own.
-    const int pools = plan_.exchange_slots > 0 ? 2 : 1;
+    const int pools = split_.devices() + (plan_.exchange_slots > 0 ? 1 : 0);
     add(Tier::host, "kernel scratch", pools * policy_.threads * kScratchBytes);
     add(Tier::host, "io", kIoBytes);
     add(Tier::host, "engine", kEngineBytes + 2 * steps + tables);
@@ -281,6 +310,7 @@ class Layout {
   const WeightSummary& weights_;
   RowLengths lengths_;
   Tier compute_;
+  DeviceSplit split_;
   MemoryPlan plan_;
 };
 
@@ -332,6 +362,7 @@ WeightPlan place(const PlanInput& input, const ResolvedPolicy& policy) {
   PlacementOptions options;
   options.compute = compute_tier(input);
   options.shares = policy.weights;
+  options.device_layers = policy.device_layers;
   options.panel_bytes = policy.panel_bytes;
   options.whole_tensors = policy.whole_tensors;
   return place_weights(program_of(input, policy), *input.weights, input.formats, options);
@@ -347,10 +378,23 @@ WeightSummary summarise(const PlanInput& input, const WeightPlan& plan) {
     if (plan.alias[info.id] >= 0) continue;
     for (const Segment& s : plan.placements[info.id].segments) {
       const uint64_t bytes = stored_bytes(info, plan.formats[info.id], s.begin, s.end);
-      summary.resident_bytes[static_cast<int>(s.place.tier)] += lines(static_cast<int64_t>(bytes));
+      if (s.place.tier == Tier::host) summary.host_bytes += lines(static_cast<int64_t>(bytes));
+      if (s.place.tier != Tier::device) continue;
+      const auto device = static_cast<size_t>(s.place.ordinal);
+      summary.device_bytes.resize(std::max(summary.device_bytes.size(), device + 1));
+      summary.device_bytes[device] += lines(static_cast<int64_t>(bytes));
     }
   }
   return summary;
+}
+
+bool fits(const PlanInput& input, const MemoryPlan& plan, Tier tier) {
+  if (tier == Tier::host) return plan.total[static_cast<int>(tier)] <= input.host_bytes;
+  if (tier == Tier::disk) return plan.total[static_cast<int>(tier)] <= input.disk_bytes;
+  for (size_t device = 0; device < plan.device_total.size(); ++device) {
+    if (plan.device_total[device] > input.device_bytes.at(device)) return false;
+  }
+  return true;
 }
 
 int joined_panels(const WeightSummary& weights, const ResolvedPolicy& policy) {

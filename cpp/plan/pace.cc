@@ -148,12 +148,14 @@ int64_t choose_pace(const PlanInput& input, const ResolvedPolicy& policy, const 
   const RowLengths lengths = row_lengths(input);
   PaceInput job;
   job.rates = modelled_rates(input, policy, sizes.weights);
-  job.rows = input.workload.rows > 0 ? static_cast<double>(input.workload.rows) : kManyRows;
+  const double sweeps = policy.sweeps();  // each has its own rows
+  const double rows = input.workload.rows > 0 ? double(input.workload.rows) : kManyRows;
+  job.rows = rows / sweeps;
   job.prompt = static_cast<double>(lengths.prompt);
   job.fresh = static_cast<double>(lengths.fresh);
-  job.kv_tokens = kv_room(input, sizes);
+  job.kv_tokens = kv_room(input, sizes) / sweeps;
   job.page_tokens = policy.page_tokens;
-  job.max_sequences = policy.max_sequences;
+  job.max_sequences = policy.sweep_rows();
   job.sweep_tokens = static_cast<double>(std::max<int64_t>(1, sizes.sweep_tokens));
   const int64_t pace = best_pace(job);
   return pace < sizes.sweep_tokens ? pace : 0;

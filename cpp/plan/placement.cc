@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "plan/device_split.h"
 
 namespace penstock {
 namespace {
@@ -72,7 +73,11 @@ class Placer {
  public:
   Placer(const Program& program, const WeightList& weights, const PlacementOptions& options,
          WeightPlan* plan)
-      : program_(program), weights_(weights), options_(options), plan_(*plan) {}
+      : program_(program),
+        weights_(weights),
+        options_(options),
+        split_(options.device_layers),
+        plan_(*plan) {}
 
   void place() {
     ShareRounder device(options_.shares.device), host(options_.shares.host);
@@ -123,8 +128,9 @@ class Placer {
     return bytes;
   }
 
-  static void add_segment(Placement* placement, Tier tier, int64_t begin, int64_t end) {
-    if (begin < end) placement->segments.push_back({{tier, 0}, begin, end});
+  void add_segment(const WeightInfo& info, Tier tier, int64_t begin, int64_t end) {
+    const int device = tier == Tier::device ? split_.of_weight(info) : 0;
+    if (begin < end) plan_.placements[info.id].segments.push_back({{tier, device}, begin, end});
   }
 
   void place_matrix(const Matrix& m, ShareRounder* device, ShareRounder* host) {
@@ -134,10 +140,9 @@ class Placer {
     const int64_t rows = m.info->rows;
     const int64_t device_end = std::min(rows, on_device * m.unit_rows);
     const int64_t host_end = std::min(rows, (on_device + on_host) * m.unit_rows);
-    Placement& placement = plan_.placements[m.info->id];
-    add_segment(&placement, Tier::device, 0, device_end);
-    add_segment(&placement, Tier::host, device_end, host_end);
-    add_segment(&placement, Tier::disk, host_end, rows);
+    add_segment(*m.info, Tier::device, 0, device_end);
+    add_segment(*m.info, Tier::host, device_end, host_end);
+    add_segment(*m.info, Tier::disk, host_end, rows);
   }
 
   // 0 when the model has no such tensor.
@@ -172,7 +177,7 @@ class Placer {
     for (int id : module.matrices) {
       const WeightInfo& info = weights_.at(id);
       const double size = values(info.role, info.layer, false);
-      add_segment(&plan_.placements[id], tier_at((before + size / 2) / total), 0, info.rows);
+      add_segment(info, tier_at((before + size / 2) / total), 0, info.rows);
       before += size + values(info.role, info.layer, true);
     }
   }
@@ -188,7 +193,7 @@ class Placer {
       return;
     }
     const Tier tier = options_.shares.disk <= 0 ? Tier::host : Tier::disk;
-    add_segment(&plan_.placements[info.id], tier, 0, info.rows);
+    add_segment(info, tier, 0, info.rows);
   }
 
   // Panels of rows [begin, end) of a matrix, all tiers.
@@ -242,6 +247,7 @@ class Placer {
   void visit_module(int module) {
     Visit visit;
     visit.module = module;
+    visit.device = split_.of_module(program_.modules[module]);
     for (int id : program_.modules[module].matrices) {
       add_panels(matrix(id), 0, weights_.at(id).rows, &visit);
     }
@@ -255,6 +261,7 @@ class Placer {
     for (int64_t begin = 0; begin < head.info->rows;) {
       Visit visit;
       visit.module = module;
+      visit.device = split_.last();
       for (size_t i = 0; begin == 0 && i + 1 < ids.size(); ++i) {
         add_panels(matrix(ids[i]), 0, weights_.at(ids[i]).rows, &visit);
       }
@@ -304,6 +311,7 @@ class Placer {
   const Program& program_;
   const WeightList& weights_;
   const PlacementOptions& options_;
+  DeviceSplit split_;
   WeightPlan& plan_;
   uint64_t head_limit_ = 0;
 };

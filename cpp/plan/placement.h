@@ -40,6 +40,7 @@ struct Panel {
 // One visit of the sweep: a module, or for the head a chunk of the vocabulary.
 struct Visit {
   int module = -1;
+  int device = 0;                      // among several accelerators
   std::vector<Panel> panels;           // in the order of use; resident ones included
   int64_t row_begin = 0, row_end = 0;  // head: vocabulary rows of this chunk
   bool first_chunk = true, last_chunk = true;
@@ -64,6 +65,7 @@ struct WeightPlan {
 struct PlacementOptions {
   Tier compute = Tier::host;  // where operands must be for the device
   Shares shares;
+  std::vector<int> device_layers;            // as DeviceSplit takes them
   uint64_t panel_bytes = uint64_t{2} << 20;  // raw panels aim at this
   uint64_t head_chunk_bytes = 0;             // 0: as large as the largest other visit
   int64_t head_chunk_columns = 8192;         // no chunk is wider, unless its smallest piece is

@@ -49,7 +49,8 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
       {"weight_share",  "kv_share",   "activation_share", "micro_batch",        "micro_batches",
        "prefill_chunk", "pace",       "share_prefix",     "admission",          "host_attention",
        "kv_split",      "lookahead",  "threads",          "micro_batch_tokens", "max_sequences",
-       "page_tokens",   "ring_slots", "overlap",          "step_barrier",       "whole_tensors"});
+       "page_tokens",   "ring_slots", "overlap",          "step_barrier",       "whole_tensors",
+       "device_layers"});
   Policy policy;
   policy.weight_share = read_shares(fields, "weight_share");
   policy.kv_share = read_shares(fields, "kv_share");
@@ -63,6 +64,7 @@ Policy policy_from_json(std::string_view text, const std::string& file) {
   policy.host_attention = fields.flag("host_attention");
   policy.kv_split = fields.flag("kv_split");
   policy.lookahead = fields.integer("lookahead", 1, kMostLayers);
+  policy.device_layers = fields.integers("device_layers", 1, kMostTokens);
   policy.threads = fields.integer("threads", 1, kMostThreads);
   policy.micro_batch_tokens = fields.integer("micro_batch_tokens", 1, kMostTokens);
   policy.max_sequences = fields.integer("max_sequences", 1, kMostBatches);
@@ -92,6 +94,7 @@ std::string policy_to_json(const Policy& policy) {
   put(&json, "host_attention", policy.host_attention);
   put(&json, "kv_split", policy.kv_split);
   put(&json, "lookahead", policy.lookahead);
+  put(&json, "device_layers", policy.device_layers);
   put(&json, "threads", policy.threads);
   put(&json, "micro_batch_tokens", policy.micro_batch_tokens);
   put(&json, "max_sequences", policy.max_sequences);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace penstock {
 
@@ -26,6 +27,7 @@ struct Policy {
   std::optional<bool> host_attention;
   std::optional<bool> kv_split;  // kv_share divides every sequence, not the sequences
   std::optional<int> lookahead;  // layers staged ahead
+  std::optional<std::vector<int>> device_layers;  // several accelerators: how many each has
   std::optional<int> threads;
   // What a plan prints beside those above, so that it can be read back.
   std::optional<int> micro_batch_tokens;  // rows a kernel launch may have

@@ -1,6 +1,7 @@
 #include "plan/policy_shape.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -72,7 +73,31 @@ ResolvedPolicy PolicyShape::base_policy() const {
   policy.ring_slots = wanted_.ring_slots.value_or(0);
   policy.pace = wanted_.pace.value_or(0);
   policy.panel_bytes = panel_bytes();
+  policy.device_layers = device_layers();
   return policy;
+}
+
+// Layers weigh with their matrices, wherever those are: what streams through a device is its work.
+std::vector<int> PolicyShape::device_layers() const {
+  const auto layers = static_cast<int>(input_.spec->layers.size());
+  const size_t devices = std::max<size_t>(1, input_.device_bytes.size());
+  if (wanted_.device_layers) {
+    const std::vector<int>& given = *wanted_.device_layers;
+    const int sum = std::accumulate(given.begin(), given.end(), 0);
+    if (given.size() == devices && sum == layers) return given;
+    refuse("device_layers", "does not divide the layers among the devices",
+           std::to_string(sum) + " layers on " + std::to_string(given.size()) + " devices",
+           std::to_string(layers) + " on " + std::to_string(devices));
+  }
+  if (devices == 1) return {layers};
+  SplitSizes sizes{.layers = layers};
+  for (const WeightInfo& info : input_.weights->all()) {
+    if (info.kind != WeightKind::matrix) continue;
+    const uint64_t bytes = stored_bytes(info, input_.formats.at(info.id), 0, info.rows);
+    (info.layer < 0 ? sizes.head_bytes : sizes.layer_bytes) += bytes;
+  }
+  sizes.layer_bytes /= static_cast<uint64_t>(layers);
+  return split_by_capacity(sizes, input_.device_bytes);
 }
 
 // Short rows would leave most of a long page empty; a page of a wide model is large enough to be
@@ -99,9 +124,11 @@ uint64_t PolicyShape::panel_bytes() const {
   return std::clamp<int64_t>(largest / 32, least, int64_t{16} << 20);
 }
 
-ResolvedPolicy PolicyShape::shape(int sequences, int rows, int64_t tokens) const {
+ResolvedPolicy PolicyShape::shape(int all_sequences, int rows, int64_t all_tokens) const {
   ResolvedPolicy policy = base_;
-  policy.max_sequences = sequences;
+  policy.max_sequences = all_sequences;
+  const int sequences = policy.sweep_rows();
+  const int64_t tokens = ceil_div(all_tokens, policy.sweeps());
   const int batches = wanted_.micro_batches.value_or(0);
   const int share = batches > 0 ? static_cast<int>(ceil_div(sequences, batches)) : 1;
   policy.micro_batch_tokens = wanted_.micro_batch_tokens.value_or(
@@ -119,7 +146,8 @@ ResolvedPolicy PolicyShape::shape(int sequences, int rows, int64_t tokens) const
 
 ResolvedPolicy PolicyShape::complete() const {
   const int64_t rows = input_.workload.rows > 0 ? input_.workload.rows : 64;
-  const int asked = wanted_.micro_batch.value_or(0) * wanted_.micro_batches.value_or(0);
+  const int sweep = wanted_.micro_batch.value_or(0) * wanted_.micro_batches.value_or(0);
+  const int asked = sweep * base_.sweeps();
   const int sequences = wanted_.max_sequences.value_or(
       asked > 0 ? asked : static_cast<int>(std::min<int64_t>(rows, 64)));
   return shape(sequences, wanted_.micro_batch_tokens.value_or(kUsualBatchTokens), sequences);

@@ -13,7 +13,8 @@ class PolicyShape {
 
   // What does not depend on the number of sequences.
   const ResolvedPolicy& base() const { return base_; }
-  // For `sequences` in flight, launches of about `rows` rows and about `tokens` a sweep.
+  // For `sequences` in flight, launches of about `rows` rows and about `tokens` in the sweeps in
+  // flight together.
   ResolvedPolicy shape(int sequences, int rows, int64_t tokens) const;
   // Everything that `wanted` leaves open by a rule of thumb.
   ResolvedPolicy complete() const;
@@ -23,6 +24,7 @@ class PolicyShape {
   ResolvedPolicy base_policy() const;
   int page_tokens(bool on_disk) const;
   uint64_t panel_bytes() const;
+  std::vector<int> device_layers() const;
 
   const PlanInput& input_;
   const Policy& wanted_;

@@ -1,5 +1,7 @@
 #include "schedule/batch_flow.h"
 
+#include <utility>
+
 #include "base/error.h"
 
 namespace penstock {
@@ -12,12 +14,13 @@ BatchFlow::BatchFlow(const SweepFrame& frame, StepWriter& writer, const Carry& c
       last_hidden_(frame.batches.size(), -1),
       written_group_(frame.batches.size(), -1),
       written_(frame.batches.size(), 0),
+      sent_(frame.batches.size(), 0),
       kv_written_(carry.kv_written),
       host_attended_(carry.host_attended) {
   kv_written_.resize(frame.visits.size(), 0);
   host_attended_.resize(frame.visits.size(), 0);
   for (int kind = 0; kind < kSlotKinds; ++kind) {
-    rings_[kind] = open_ring(frame.options, carry, static_cast<SlotKind>(kind));
+    rings_[kind] = SlotRings(frame.options, carry, static_cast<SlotKind>(kind));
   }
   list_uses();
 }
@@ -50,7 +53,7 @@ bool BatchFlow::needs_kv_slot(int batch) const {
 }
 
 SlotRing::Taken BatchFlow::take(Step* step, SlotKind kind) {
-  const SlotRing::Taken taken = ring(kind).take();
+  const SlotRing::Taken taken = ring(kind, device_of(*step)).take();
   step->slots.push_back({kind, taken.slot, true, false});
   StepWriter::follow(step, taken.after);
   return taken;
@@ -58,7 +61,7 @@ SlotRing::Taken BatchFlow::take(Step* step, SlotKind kind) {
 
 void BatchFlow::read(Step* step, SlotKind kind, int slot, bool release) {
   step->slots.push_back({kind, slot, false, release});
-  if (release) ring(kind).release(slot, step->id);
+  if (release) ring(kind, device_of(*step)).release(slot, step->id);
 }
 
 // The sweep before wrote this layer's pages until then.
@@ -76,17 +79,17 @@ bool BatchFlow::can_prepare(const Queue& queue) {
   if (!queue.left()) return false;
   const Use& use = queue.uses[queue.prepared];
   const BatchShape& s = shape(use.batch);
+  const auto can_take = [&](SlotKind kind) { return ring(kind, device_of(use)).can_take(); };
   if (&queue == &gather_) {
-    return ring(SlotKind::gather).can_take() &&
-           (!accelerator() || ring(SlotKind::device_gather).can_take());
+    return can_take(SlotKind::gather) && (!accelerator() || can_take(SlotKind::device_gather));
   }
   if (&queue == &kv_) {
-    return (!needs_kv_slot(use.batch) || ring(SlotKind::kv).can_take()) &&
-           (!s.kv_staged || ring(SlotKind::device_kv).can_take());
+    return (!needs_kv_slot(use.batch) || can_take(SlotKind::kv)) &&
+           (!s.kv_staged || can_take(SlotKind::device_kv));
   }
   const bool host_slot = !accelerator() || s.activations_on_disk;
-  return hidden_ready(use) && (!host_slot || ring(SlotKind::activation).can_take()) &&
-         (!accelerator() || ring(SlotKind::device_activation).can_take());
+  return hidden_ready(use) && (!host_slot || can_take(SlotKind::activation)) &&
+         (!accelerator() || can_take(SlotKind::device_activation));
 }
 
 void BatchFlow::prepare(Queue& queue) {
@@ -140,7 +143,7 @@ void BatchFlow::prepare_kv(Use& use) {
     StepWriter::follow(&step, old(old_.kv_written, step.visit));
     use.ready = writer_.emit(std::move(step));
   } else if (needs_kv_slot(use.batch)) {
-    const SlotRing::Taken taken = ring(SlotKind::kv).take();
+    const SlotRing::Taken taken = ring(SlotKind::kv, device_of(use)).take();
     use.slot = taken.slot;
     use.ready = taken.after;
   }
@@ -150,7 +153,7 @@ void BatchFlow::prepare_kv(Use& use) {
 void BatchFlow::upload_kv(Use& use) {
   const BatchShape& s = shape(use.batch);
   if (s.kv_upload_bytes == 0) {
-    const SlotRing::Taken taken = ring(SlotKind::device_kv).take();
+    const SlotRing::Taken taken = ring(SlotKind::device_kv, device_of(use)).take();
     use.device_slot = taken.slot;
     use.device_ready = taken.after;
     return;
@@ -177,7 +180,7 @@ void BatchFlow::prepare_activation(Use& use) {
     StepWriter::follow(&step, written_[use.batch]);
     ready = writer_.emit(std::move(step));
   } else if (on_disk) {
-    const SlotRing::Taken taken = ring(SlotKind::activation).take();
+    const SlotRing::Taken taken = ring(SlotKind::activation, device_of(use)).take();
     use.slot = taken.slot;
     ready = taken.after;
   }
@@ -187,7 +190,7 @@ void BatchFlow::prepare_activation(Use& use) {
 
 void BatchFlow::upload_activation(Use& use, uint64_t read_id) {
   if (use.group == 0) {
-    const SlotRing::Taken taken = ring(SlotKind::device_activation).take();
+    const SlotRing::Taken taken = ring(SlotKind::device_activation, device_of(use)).take();
     use.device_slot = taken.slot;
     use.device_ready = taken.after;
     return;
@@ -206,6 +209,7 @@ void BatchFlow::upload_activation(Use& use, uint64_t read_id) {
 
 void BatchFlow::use(int group, int position, Step* step) {
   const ModuleKind kind = frame_.kind(position);
+  StepWriter::follow(step, std::exchange(sent_[step->batch], 0));
   if (kind == ModuleKind::embed) use_gather(step);
   if (kind == ModuleKind::attention && kv_.wanted(group, step->batch)) use_kv(step);
   if (activation_.wanted(group, step->batch)) use_activation(group, position, step);
@@ -226,14 +230,14 @@ void BatchFlow::use_kv(Step* step) {
   if (accelerator()) {
     if (!s.kv_staged) return;
     step->slots.push_back({SlotKind::device_kv, use.device_slot, s.kv_upload_bytes == 0, true});
-    ring(SlotKind::device_kv).release(use.device_slot, step->id);
+    ring(SlotKind::device_kv, device_of(use)).release(use.device_slot, step->id);
     return StepWriter::follow(step, use.device_ready);
   }
   const bool written_back = s.kv_write_bytes > 0;
   step->slots.push_back({SlotKind::kv, use.slot, s.kv_read_bytes == 0, !written_back});
   StepWriter::follow(step, use.ready);
   if (s.kv_read_bytes == 0) StepWriter::follow(step, old(old_.kv_written, step->visit));
-  if (!written_back) ring(SlotKind::kv).release(use.slot, step->id);
+  if (!written_back) ring(SlotKind::kv, device_of(use)).release(use.slot, step->id);
 }
 
 void BatchFlow::use_activation(int group, int position, Step* step) {
@@ -244,13 +248,13 @@ void BatchFlow::use_activation(int group, int position, Step* step) {
   const int slot = accelerator() ? use.device_slot : use.slot;
   step->slots.push_back({kind, slot, first && group == 0, last});
   StepWriter::follow(step, accelerator() ? use.device_ready : use.ready);
-  if (last) ring(kind).release(slot, step->id);
+  if (last) ring(kind, device_of(use)).release(slot, step->id);
 }
 
 void BatchFlow::open_exchange(int position, Step* step) {
   if (!frame_.apart() && shape(step->batch).exchange_down_bytes == 0) return;
   Exchange& open = exchange_[step->batch];
-  check(open.device_slot < 0 && ring(SlotKind::device_exchange).can_take(),
+  check(open.device_slot < 0 && ring(SlotKind::device_exchange, device_of(*step)).can_take(),
         "a micro-batch has a slot");
   open = {};
   open.position = position;
@@ -276,7 +280,9 @@ void BatchFlow::follow_up(int group, int position, const Step& computed) {
       write_kv(*pages, computed.id);
     }
   }
-  if (position != frame_.groups[group].back() || !activation_.wanted(group, batch)) return;
+  if (position != frame_.groups[group].back()) return;
+  if (is_sent_on(group, batch)) return send_hidden(position, computed);
+  if (!activation_.wanted(group, batch)) return;
   const Use& rows = activation_.uses[activation_.consumed++];
   if (last_hidden_[batch] != group) put_activation_away(rows, computed.id);
 }
@@ -312,7 +318,7 @@ void BatchFlow::exchange(const Use* kv, int position, const Step& computed) {
     const bool written_back = s.kv_write_bytes > 0;
     host.slots.push_back({SlotKind::kv, kv->slot, s.kv_read_bytes == 0, !written_back});
     StepWriter::follow(&host, kv->ready);
-    if (!written_back) ring(SlotKind::kv).release(kv->slot, host.id);
+    if (!written_back) ring(SlotKind::kv, device_of(host)).release(kv->slot, host.id);
   }
   StepWriter::follow(&host, old(old_.kv_written, host.visit));
   host_attended_[host.visit] = host.id;
@@ -358,11 +364,26 @@ void BatchFlow::put_activation_away(const Use& use, uint64_t computed) {
   written_[use.batch] = away;
 }
 
+// Rows that are kept where the model computes, at the end of a device's layers.
+bool BatchFlow::is_sent_on(int group, int batch) const {
+  const BatchShape& s = shape(batch);
+  if (s.activations_on_disk || s.activations_on_host || last_hidden_[batch] <= group) return false;
+  const auto device = [&](int g) { return frame_.device(frame_.groups[g].front()); };
+  return device(group) != device(group + 1);
+}
+
+void BatchFlow::send_hidden(int position, const Step& computed) {
+  Step step = writer_.make(StepKind::hidden_send, position, computed.batch);
+  step.bytes = shape(computed.batch).hidden_bytes;
+  StepWriter::follow(&step, computed.id);
+  sent_[computed.batch] = writer_.emit(std::move(step));
+}
+
 void BatchFlow::save(Carry* carry) {
   for (int kind = 0; kind < kSlotKinds; ++kind) {
     const auto slots = static_cast<SlotKind>(kind);
     if (slots == SlotKind::host_ring || slots == SlotKind::device_ring) continue;
-    rings_[kind].save(carry, slots);
+    rings_[kind].save(carry);
   }
   carry->kv_written = std::move(kv_written_);
   carry->host_attended = std::move(host_attended_);

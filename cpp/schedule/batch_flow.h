@@ -54,7 +54,9 @@ class BatchFlow {
 
   bool accelerator() const { return frame_.options.accelerator; }
   const BatchShape& shape(int batch) const { return frame_.batches[batch]; }
-  SlotRing& ring(SlotKind kind) { return rings_[static_cast<int>(kind)]; }
+  int device_of(const Step& step) const { return frame_.visits[step.visit].device; }
+  int device_of(const Use& use) const { return frame_.device(use.position); }
+  SlotRing& ring(SlotKind kind, int device) { return rings_[static_cast<int>(kind)].of(device); }
   SlotRing::Taken take(Step* step, SlotKind kind);
   void read(Step* step, SlotKind kind, int slot, bool release);
 
@@ -80,16 +82,19 @@ class BatchFlow {
   void exchange(const Use* kv, int position, const Step& computed);
   void upload_exchange(int batch);
   void put_activation_away(const Use& use, uint64_t computed);
+  bool is_sent_on(int group, int batch) const;
+  void send_hidden(int position, const Step& computed);
 
   const SweepFrame& frame_;
   StepWriter& writer_;
   const Carry& old_;
-  SlotRing rings_[kSlotKinds];
+  SlotRings rings_[kSlotKinds];
   Queue gather_, kv_, activation_;
   std::vector<Exchange> exchange_;  // by batch
   std::vector<int> last_hidden_;    // by batch: the last group its hidden rows pass
   std::vector<int> written_group_;  // by batch: after which its hidden rows were put away
   std::vector<uint64_t> written_;   // by batch: the step that did
+  std::vector<uint64_t> sent_;      // by batch: rows on their way to the next device
   std::vector<uint64_t> kv_written_, host_attended_;  // by visit
 };
 

@@ -10,8 +10,13 @@
 // of the next one are joined: each micro-batch passes both before the next micro-batch does. So
 // between a micro-batch's attention and what follows it lies the work of all others, and that is
 // the time which host attention has.
+//
+// With several devices a sweep goes through them in turn: visits name theirs, and hidden rows that
+// are kept where the model computes are sent on. Sweeps of different rows follow each other
+// closely, so that each device has one of them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -26,6 +31,7 @@ struct BatchShape {
   int64_t head_rows = 0;             // rows that want logits; 0: skips the head
   uint64_t gather_disk_bytes = 0;    // embedding rows read from disk
   uint64_t gather_upload_bytes = 0;  // accelerator: embedding rows sent to the device
+  uint64_t hidden_bytes = 0;         // of the rows where it computes: sent to the next device
   uint64_t kv_read_bytes = 0;        // pages of disk-resident sequences, one layer
   uint64_t kv_write_bytes = 0;       // pages that get full in this sweep, one layer
   bool kv_on_disk = false;           // has disk-resident pages at all: needs a staging slot
@@ -47,6 +53,7 @@ struct BatchShape {
 
 struct BuildOptions {
   bool accelerator = false;
+  int devices = 1;  // accelerators; each has slots of its own, as many as the others
   int host_ring_slots = 0, device_ring_slots = 0;
   int gather_slots = 2, kv_slots = 0, activation_slots = 0;
   int device_kv_slots = 0, exchange_slots = 0, device_activation_slots = 0;
@@ -69,9 +76,9 @@ struct Carry {
     int64_t next = 0;               // running counter, slot = counter % slots
     std::vector<uint64_t> release;  // by slot: step after which it is free (0: free)
   };
-  Ring rings[kSlotKinds];
-  std::vector<uint64_t> kv_written;     // by visit: last kv_write of that layer
-  std::vector<uint64_t> host_attended;  // by visit: last host_attention of that layer
+  std::vector<std::array<Ring, kSlotKinds>> rings;  // by device; of host slots, the first one's
+  std::vector<uint64_t> kv_written;                 // by visit: last kv_write of that layer
+  std::vector<uint64_t> host_attended;              // by visit: last host_attention of that layer
   // Panels of the next sweep already submitted, in stream order: step after which the panel may be
   // used, and its slot.
   struct Ahead {

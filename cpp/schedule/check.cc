@@ -1,29 +1,13 @@
 #include "schedule/check.h"
 
-#include <iterator>
 #include <map>
 #include <set>
 #include <tuple>
 
-#include "schedule/order.h"
+#include "schedule/slot_book.h"
 
 namespace penstock {
 namespace {
-
-const char* slot_name(SlotKind kind) {
-  constexpr const char* kNames[] = {
-      "no",         "host ring", "device ring", "gather",          "device gather",    "KV",
-      "activation", "device KV", "exchange",    "device exchange", "device activation"};
-  static_assert(std::size(kNames) == kSlotKinds);
-  return kNames[static_cast<int>(kind)];
-}
-
-// What is in a slot from its filling to its release.
-struct Stay {
-  const Step* filler = nullptr;
-  std::vector<uint64_t> users;  // the filler first
-  bool live = false;
-};
 
 using VisitBatch = std::pair<int, int>;
 
@@ -32,6 +16,7 @@ struct SweepState {
   std::map<VisitBatch, uint64_t> computed, attended;  // steps: compute, host_attention
   std::map<VisitBatch, uint64_t> uploaded;            // exchange_upload
   std::map<VisitBatch, bool> kv_used;                 // attention visits
+  std::map<VisitBatch, uint64_t> sent;                // hidden_send, by the visit before
   std::map<int, const Step*> hidden_away;             // by batch: last step that put its rows away
   std::set<int> passes_slots;             // batches whose embedding went to an activation slot
   std::map<int, uint64_t> kv_written;     // by visit: last kv_write
@@ -47,7 +32,8 @@ class Checker {
         program_(program),
         options_(options),
         next_id_(first_id),
-        order_(first_id) {}
+        order_(first_id),
+        slots_(options, order_) {}
 
   std::vector<Finding> run(const std::vector<const Schedule*>& sweeps) {
     for (sweep_ = 0; sweep_ < static_cast<int>(sweeps.size()); ++sweep_) {
@@ -79,12 +65,14 @@ class Checker {
     ++next_id_;
     order_.add(one);
     for (uint64_t id : one.after) expect(id < one.id, one, "follows a step that comes later");
-    expect(one.lane == LaneId{lane_of(one.kind), 0}, one, "is on the wrong lane");
     if (one.visit < 0 || one.visit >= static_cast<int>(visits_.size())) {
       report(one, "names no visit");
       return false;
     }
-    for (const SlotUse& use : one.slots) use_slot(one, use);
+    const LaneKind lane = lane_of(one.kind);
+    const LaneId right{lane, is_on_device(lane) ? visits_[one.visit].device : 0};
+    expect(one.lane == right, one, "is on the wrong lane");
+    slots_.use(one, [this](const Step& step, const std::string& what) { report(step, what); });
     meaning(one);
     return true;
   }
@@ -114,6 +102,8 @@ class Checker {
         return compute(one);
       case StepKind::logits_download:
         return logits_download(one);
+      case StepKind::hidden_send:
+        return hidden_send(one);
       case StepKind::kv_upload:
         return kv_upload(one);
       case StepKind::exchange_download:
@@ -127,53 +117,10 @@ class Checker {
 
   // ---- slots ----
 
-  Stay& stay(const SlotUse& use) { return stays_[{use.kind, use.index}]; }
-
-  void use_slot(const Step& one, const SlotUse& use) {
-    const std::string slot =
-        std::string(slot_name(use.kind)) + " slot " + std::to_string(use.index);
-    if (use.index < 0 || use.index >= options_.slots(use.kind)) {
-      return report(one, slot + " does not exist");
-    }
-    Stay& now = stay(use);
-    if (use.write) {
-      expect(!now.live, one, slot + " is filled before it was given back");
-      for (uint64_t user : now.users) {
-        if (!order_.before(user, one.id)) {
-          report(one, slot + " is filled while step " + std::to_string(user) + " may use it");
-        }
-      }
-      now = {&one, {one.id}, true};
-    } else if (!now.live) {
-      return report(one, slot + " holds nothing");
-    } else {
-      expect(order_.before(now.filler->id, one.id), one, slot + " may not be filled yet");
-      now.users.push_back(one.id);
-    }
-    if (use.release) release(one, slot, &now);
+  static const SlotUse* find_use(const Step& one, SlotKind kind) {
+    return SlotBook::find_use(one, kind);
   }
-
-  void release(const Step& one, const std::string& slot, Stay* now) {
-    for (uint64_t user : now->users) {
-      if (user != one.id && !order_.before(user, one.id)) {
-        report(one, slot + " is given back while step " + std::to_string(user) + " may use it");
-      }
-    }
-    now->live = false;
-  }
-
-  const SlotUse* find_use(const Step& one, SlotKind kind) const {
-    for (const SlotUse& use : one.slots) {
-      if (use.kind == kind) return &use;
-    }
-    return nullptr;
-  }
-
-  // The step that filled the slot of this kind which the step uses; null when it uses none.
-  const Step* filler(const Step& one, SlotKind kind) {
-    const SlotUse* use = find_use(one, kind);
-    return use != nullptr ? stay(*use).filler : nullptr;
-  }
+  const Step* filler(const Step& one, SlotKind kind) const { return slots_.filler(one, kind); }
 
   void needs_fill(const Step& one, SlotKind kind) {
     const SlotUse* use = find_use(one, kind);
@@ -241,7 +188,7 @@ class Checker {
       const auto load = loaded_.find(key(one, p));
       const bool there = load != loaded_.end() && next < one.slots.size() &&
                          one.slots[next].kind == ring &&
-                         stay(one.slots[next]).filler == load->second;
+                         slots_.filler(one, one.slots[next]) == load->second;
       expect(there, one, "panel " + std::to_string(p) + " is not where it is used");
       ++next;
     }
@@ -381,16 +328,36 @@ class Checker {
     const bool passes = kind != ModuleKind::head || visits_[one.visit].first_chunk;
     expect(uses == (passes && state_.passes_slots.contains(one.batch)), one,
            uses ? "takes hidden rows from a slot that are elsewhere" : "misses its hidden rows");
-    if (!uses) return;
+    if (!uses) return arrived(one);
     const Step* from = filler(one, rows_slot());
     const int first = joined(one.visit) ? one.visit - 1 : one.visit;
     const bool own = from != nullptr && from->batch == one.batch && from->visit == first;
     expect(own, one, "finds something else in its hidden rows' slot");
   }
 
+  bool changes_device(int visit) const {
+    return visit > 0 && visits_[visit].device != visits_[visit - 1].device;
+  }
+
+  void hidden_send(const Step& one) {
+    const bool leaves = one.visit + 1 < static_cast<int>(visits_.size()) &&
+                        changes_device(one.visit + 1) && one.bytes > 0;
+    expect(leaves, one, "sends rows that are not wanted elsewhere");
+    needs_computed(one);
+    state_.sent[{one.visit, one.batch}] = one.id;
+  }
+
+  // Rows that are kept where the model computes have come from the device before.
+  void arrived(const Step& one) {
+    if (!changes_device(one.visit)) return;
+    const auto sent = state_.sent.find({one.visit - 1, one.batch});
+    expect(sent != state_.sent.end() && order_.before(sent->second, one.id), one,
+           "its hidden rows may not have come from the device before");
+  }
+
   // Attention that follows a layer in one go.
   bool joined(int visit) const {
-    return program_.form == AttentionForm::apart && visit > 0 &&
+    return program_.form == AttentionForm::apart && visit > 0 && !changes_device(visit) &&
            module_kind(visit) == ModuleKind::attention && module_kind(visit - 1) == ModuleKind::mlp;
   }
 
@@ -460,12 +427,11 @@ class Checker {
   }
 
   void finish() {
-    for (const auto& [slot, now] : stays_) {
+    slots_.each([&](SlotKind kind, const SlotBook::Stay& now) {
       const bool for_later = now.live && now.filler->ahead && now.filler->id >= sweep_begin_;
-      if (!now.live || for_later) continue;
-      report(*now.filler,
-             std::string("its ") + slot_name(slot.first) + " slot is never given back");
-    }
+      if (!now.live || for_later) return;
+      report(*now.filler, std::string("its ") + slot_name(kind) + " slot is never given back");
+    });
   }
 
   const std::vector<Visit>& visits_;
@@ -473,10 +439,10 @@ class Checker {
   const BuildOptions& options_;
   uint64_t next_id_;
   StepOrder order_;
+  SlotBook slots_;
   int sweep_ = 0;
   uint64_t sweep_begin_ = 0;  // id of its first step
   SweepState state_;
-  std::map<std::pair<SlotKind, int>, Stay> stays_;
   std::map<PanelKey, const Step*> staged_,
       loaded_;  // in a host slot of an accelerator; ready for use
   // By visit: last kv_write and host_attention of the sweeps before.

@@ -3,7 +3,6 @@
 // others several are in flight, and only begin and end in order.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -23,17 +22,20 @@ class StepOrder {
   bool before(uint64_t earlier, uint64_t later) const;
 
  private:
-  using Clock = std::array<int64_t, kLaneKinds>;  // by lane: steps that are over
+  // By lane, in the order in which lanes came up: steps that are over. Shorter: 0 of the others.
+  using Clock = std::vector<int64_t>;
   struct Node {
     int lane = 0;
     int64_t position = 0;  // in its lane, from 1
-    Clock begin{}, end{};
+    Clock begin, end;
   };
   static void join(Clock* clock, const Clock& other);
+  int index_of(LaneId lane);
 
   uint64_t first_id_;
   std::vector<Node> nodes_;
-  std::array<int64_t, kLaneKinds> last_{};  // by lane: index of the last node + 1
+  std::vector<LaneId> lanes_;
+  std::vector<int64_t> last_;  // by lane: index of the last node + 1
 };
 
 }  // namespace penstock

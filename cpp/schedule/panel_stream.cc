@@ -10,10 +10,19 @@ PanelStream::PanelStream(const SweepFrame& frame, StepWriter& writer, const Carr
     : frame_(frame),
       writer_(writer),
       loaded_(carry.ahead),
-      host_ring_(open_ring(frame.options, carry, SlotKind::host_ring)),
-      device_ring_(open_ring(frame.options, carry, SlotKind::device_ring)) {
+      host_rings_(frame.options, carry, SlotKind::host_ring),
+      device_rings_(frame.options, carry, SlotKind::device_ring) {
   check(static_cast<int64_t>(loaded_.size()) <= frame.panel_count, "prefetched panels are wanted");
-  for (const Carry::Ahead& panel : loaded_) ring().occupy(panel.slot);
+  for (size_t i = 0; i < loaded_.size(); ++i) ring(position_of(i)).occupy(loaded_[i].slot);
+}
+
+int PanelStream::position_of(int64_t panel) const {
+  int position = load_position_;
+  while (panel >= frame_.positions[position].first_panel +
+                      static_cast<int64_t>(frame_.positions[position].streamed.size())) {
+    ++position;
+  }
+  return position;
 }
 
 int64_t PanelStream::target(const std::vector<int>& group, int64_t done, int64_t count) const {
@@ -48,15 +57,13 @@ void PanelStream::require(const std::vector<int>& group) {
 
 bool PanelStream::load_next() {
   const auto number = static_cast<int64_t>(loaded_.size());
-  while (number >= frame_.positions[load_position_].first_panel +
-                       static_cast<int64_t>(frame_.positions[load_position_].streamed.size())) {
-    ++load_position_;
-  }
+  load_position_ = position_of(number);
   const Position& position = frame_.positions[load_position_];
   const int panel = position.streamed[number - position.first_panel];
   if (frame_.options.accelerator) return upload(panel);
-  if (!host_ring_.can_take()) return false;
-  const SlotRing::Taken taken = host_ring_.take();
+  SlotRing& slots = ring(load_position_);
+  if (!slots.can_take()) return false;
+  const SlotRing::Taken taken = slots.take();
   loaded_.push_back({read(panel, taken), taken.slot});
   return true;
 }
@@ -73,20 +80,21 @@ uint64_t PanelStream::read(int panel, const SlotRing::Taken& taken) {
 bool PanelStream::upload(int panel) {
   const Panel& what = frame_.visit(load_position_).panels[panel];
   const bool from_disk = what.home == Tier::disk;
-  if (!device_ring_.can_take() || (from_disk && !host_ring_.can_take())) return false;
+  SlotRing &device_ring = ring(load_position_), &host_ring = host_rings_.of(0);
+  if (!device_ring.can_take() || (from_disk && !host_ring.can_take())) return false;
   SlotRing::Taken staged;
   uint64_t read_id = 0;
   if (from_disk) {
-    staged = host_ring_.take();
+    staged = host_ring.take();
     read_id = read(panel, staged);
   }
-  const SlotRing::Taken taken = device_ring_.take();
+  const SlotRing::Taken taken = device_ring.take();
   Step step = writer_.make(StepKind::panel_upload, load_position_, -1);
   step.panel = panel;
   step.bytes = what.upload_bytes;
   if (from_disk) {
     step.slots.push_back({SlotKind::host_ring, staged.slot, false, true});
-    host_ring_.release(staged.slot, step.id);
+    host_ring.release(staged.slot, step.id);
   }
   step.slots.push_back({SlotKind::device_ring, taken.slot, true, false});
   StepWriter::follow(&step, read_id);
@@ -102,7 +110,7 @@ void PanelStream::use(int position, Step* step, bool first, bool last) {
     const Carry::Ahead& panel = loaded_[at.first_panel + i];
     step->slots.push_back({kind, panel.slot, false, last});
     if (first) StepWriter::follow(step, panel.ready);
-    if (last) ring().release(panel.slot, step->id);
+    if (last) ring(position).release(panel.slot, step->id);
   }
 }
 
@@ -110,8 +118,8 @@ void PanelStream::save(Carry* carry) {
   const Position& last = frame_.positions[frame_.running - 1];
   const int64_t used = last.first_panel + static_cast<int64_t>(last.streamed.size());
   carry->ahead.assign(loaded_.begin() + used, loaded_.end());
-  host_ring_.save(carry, SlotKind::host_ring);
-  device_ring_.save(carry, SlotKind::device_ring);
+  host_rings_.save(carry);
+  device_rings_.save(carry);
 }
 
 }  // namespace penstock

@@ -25,17 +25,23 @@ class PanelStream {
 
  private:
   int64_t target(const std::vector<int>& group, int64_t done, int64_t count) const;
+  // Of a panel in the stream that is not before the next to be loaded.
+  int position_of(int64_t panel) const;
   void load(int64_t target);
   bool load_next();
   uint64_t read(int panel, const SlotRing::Taken& taken);
   bool upload(int panel);
-  SlotRing& ring() { return frame_.options.accelerator ? device_ring_ : host_ring_; }
+  // Where the panels of a position stay until they are used.
+  SlotRing& ring(int position) {
+    return frame_.options.accelerator ? device_rings_.of(frame_.device(position))
+                                      : host_rings_.of(0);
+  }
 
   const SweepFrame& frame_;
   StepWriter& writer_;
   std::vector<Carry::Ahead> loaded_;  // by number in the stream
   int load_position_ = 0;
-  SlotRing host_ring_, device_ring_;
+  SlotRings host_rings_, device_rings_;
 };
 
 }  // namespace penstock

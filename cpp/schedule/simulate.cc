@@ -5,13 +5,14 @@
 namespace penstock {
 
 Timeline Simulator::run(const Schedule& sweep, const StepSeconds& seconds_of, double not_before) {
-  std::erase_if(ends_, [&](const auto& end) { return end.first < previous_first_; });
-  previous_first_ = sweep.first_id;
+  std::erase_if(ends_, [&](const auto& end) { return end.first < first_ids_.front(); });
+  std::rotate(first_ids_.begin(), first_ids_.begin() + 1, first_ids_.end());
+  first_ids_.back() = sweep.first_id;
   Timeline timeline;
   timeline.entries.reserve(sweep.steps.size());
   for (const Step& step : sweep.steps) {
-    const int lane = static_cast<int>(step.lane.kind);
-    const double ready = std::max(not_before, free_[lane]);
+    double& free = free_[step.lane];
+    const double ready = std::max(not_before, free);
     double begin = ready;
     for (const uint64_t id : step.after) {
       const auto found = ends_.find(id);
@@ -20,9 +21,9 @@ Timeline Simulator::run(const Schedule& sweep, const StepSeconds& seconds_of, do
       }
     }
     const double seconds = seconds_of(step), end = begin + seconds;
-    free_[lane] = ends_[step.id] = end;
+    free = ends_[step.id] = end;
     timeline.entries.push_back({step.id, begin, end});
-    timeline.busy[lane] += seconds;
+    timeline.busy[step.lane] += seconds;
     timeline.seconds = std::max(timeline.seconds, end);
   }
   return timeline;
@@ -34,7 +35,7 @@ Timeline simulate(const std::vector<const Schedule*>& sweeps, const StepSeconds&
   for (const Schedule* sweep : sweeps) {
     const Timeline one = simulator.run(*sweep, seconds_of, 0);
     all.entries.insert(all.entries.end(), one.entries.begin(), one.entries.end());
-    for (int lane = 0; lane < kLaneKinds; ++lane) all.busy[lane] += one.busy[lane];
+    for (const auto& [lane, busy] : one.busy) all.busy[lane] += busy;
     all.seconds = std::max(all.seconds, one.seconds);
   }
   return all;

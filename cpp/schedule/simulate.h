@@ -15,9 +15,9 @@ struct Timeline {
     uint64_t step = 0;
     double begin = 0, end = 0;
   };
-  std::vector<Entry> entries;    // in step order
-  double seconds = 0;            // end of the last step
-  double busy[kLaneKinds] = {};  // seconds per lane kind
+  std::vector<Entry> entries;  // in step order
+  double seconds = 0;          // end of the last step
+  PerLane<double> busy;        // seconds
 };
 
 using StepSeconds = std::function<double(const Step&)>;
@@ -26,19 +26,19 @@ using StepSeconds = std::function<double(const Step&)>;
 class Simulator {
  public:
   // A lane that had to wait for a step of another one begins `wake_seconds` after its end.
-  explicit Simulator(double wake_seconds = 0) : wake_seconds_(wake_seconds) {}
+  // Sweeps follow steps of up to `sweeps` sweeps before.
+  explicit Simulator(double wake_seconds = 0, int sweeps = 1)
+      : wake_seconds_(wake_seconds), first_ids_(sweeps, 0) {}
 
   // None of the steps begins before `not_before`. Entries of this sweep alone, at absolute times.
   Timeline run(const Schedule& sweep, const StepSeconds& seconds_of, double not_before);
-  // End of the steps so far on one kind of lane.
-  double lane_end(LaneKind lane) const { return free_[static_cast<int>(lane)]; }
 
  private:
   double wake_seconds_;
-  double free_[kLaneKinds] = {};
-  // Of the steps of this sweep and the one before; what is older is over.
+  PerLane<double> free_;
+  // Of the steps of this sweep and the ones before; what is older is over.
   std::unordered_map<uint64_t, double> ends_;
-  uint64_t previous_first_ = 0;
+  std::vector<uint64_t> first_ids_;  // of the last sweeps, the oldest first
 };
 
 Timeline simulate(const std::vector<const Schedule*>& sweeps, const StepSeconds& seconds_of);

@@ -2,6 +2,7 @@
 // has given it back.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -40,8 +41,9 @@ class SlotRing {
     release_[slot] = id;
   }
 
-  void save(Carry* carry, SlotKind kind) const {
-    carry->rings[static_cast<int>(kind)] = {next_, release_};
+  void save(Carry* carry, SlotKind kind, int device) const {
+    carry->rings.resize(std::max(carry->rings.size(), static_cast<size_t>(device) + 1));
+    carry->rings[device][static_cast<int>(kind)] = {next_, release_};
   }
 
  private:
@@ -52,9 +54,29 @@ class SlotRing {
   std::vector<bool> taken_;
 };
 
-inline SlotRing open_ring(const BuildOptions& options, const Carry& carry, SlotKind kind) {
-  const Carry::Ring& ring = carry.rings[static_cast<int>(kind)];
-  return SlotRing(options.slots(kind), ring.next, ring.release);
-}
+// The rings of one kind, by device; of host slots there is one.
+class SlotRings {
+ public:
+  SlotRings() = default;
+  SlotRings(const BuildOptions& options, const Carry& carry, SlotKind kind) : kind_(kind) {
+    const int count = is_on_device(kind) ? options.devices : 1;
+    for (int device = 0; device < count; ++device) {
+      Carry::Ring ring;
+      if (!carry.rings.empty()) ring = carry.rings.at(device)[static_cast<int>(kind)];
+      rings_.emplace_back(options.slots(kind), ring.next, ring.release);
+    }
+  }
+
+  SlotRing& of(int device) { return rings_.at(is_on_device(kind_) ? device : 0); }
+  void save(Carry* carry) const {
+    for (size_t device = 0; device < rings_.size(); ++device) {
+      rings_[device].save(carry, kind_, static_cast<int>(device));
+    }
+  }
+
+ private:
+  SlotKind kind_ = SlotKind::none;
+  std::vector<SlotRing> rings_;
+};
 
 }  // namespace penstock

@@ -10,8 +10,8 @@
 namespace penstock {
 
 struct SlotPeaks {
-  int peak[kSlotKinds] = {};             // slots live at once in submission order
-  uint64_t lane_bytes[kLaneKinds] = {};  // bytes moved per lane kind
+  int peak[kSlotKinds] = {};     // slots live at once in submission order, on one device
+  PerLane<uint64_t> lane_bytes;  // moved
 };
 
 SlotPeaks slot_peaks(const std::vector<const Schedule*>& sweeps);

@@ -21,6 +21,7 @@ LaneKind lane_of(StepKind kind) {
     case StepKind::logits_download:
     case StepKind::exchange_download:
     case StepKind::activation_download:
+    case StepKind::hidden_send:
       return LaneKind::d2h;
     case StepKind::compute:
       return LaneKind::compute;
@@ -52,6 +53,8 @@ const char* step_label(StepKind kind) {
       return "compute";
     case StepKind::logits_download:
       return "logits download";
+    case StepKind::hidden_send:
+      return "hidden rows to the next device";
     case StepKind::kv_upload:
       return "kv upload";
     case StepKind::exchange_download:

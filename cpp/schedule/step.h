@@ -22,6 +22,7 @@ enum class StepKind : uint8_t {
   activation_write,  // activation slot -> disk                  lane disk_write
   compute,           // all ops of a visit for one micro-batch      lane compute
   logits_download,   // device -> host logits                     lane d2h
+  hidden_send,       // hidden rows of a micro-batch -> next device lane d2h
   // Only beside an accelerator:
   kv_upload,          // pages of host memory or of a kv slot -> device kv slot   lane h2d
   exchange_download,  // rows of q, k, v -> exchange slot                         lane d2h
@@ -30,8 +31,11 @@ enum class StepKind : uint8_t {
   activation_upload,  // hidden rows of a micro-batch -> device activation slot   lane h2d
   activation_download,  // and back                                                 lane d2h
 };
-inline constexpr int kStepKinds = 16;
+inline constexpr int kStepKinds = 17;
 LaneKind lane_of(StepKind kind);
+constexpr bool is_on_device(LaneKind lane) {
+  return lane == LaneKind::compute || lane == LaneKind::h2d || lane == LaneKind::d2h;
+}
 const char* step_label(StepKind kind);  // for people
 
 enum class SlotKind : uint8_t {
@@ -48,6 +52,12 @@ enum class SlotKind : uint8_t {
   device_activation,
 };
 inline constexpr int kSlotKinds = 11;
+// Slots that each accelerator has for itself.
+constexpr bool is_on_device(SlotKind kind) {
+  return kind == SlotKind::device_ring || kind == SlotKind::device_gather ||
+         kind == SlotKind::device_kv || kind == SlotKind::device_exchange ||
+         kind == SlotKind::device_activation;
+}
 
 struct SlotUse {
   SlotKind kind = SlotKind::none;
@@ -59,7 +69,7 @@ struct SlotUse {
 struct Step {
   uint64_t id = 0;  // 1, 2, 3, ... over the life of the engine
   StepKind kind = StepKind::compute;
-  LaneId lane;
+  LaneId lane;         // its ordinal is the device of the visit, on lanes that devices have
   int visit = -1;      // index into the sweep's visits; of the NEXT sweep when `ahead`
   int batch = -1;      // micro-batch
   int panel = -1;      // index into the visit's panels

@@ -12,7 +12,7 @@ void StepWriter::follow(Step* step, uint64_t id) {
 uint64_t StepWriter::emit(Step step) {
   for (const uint64_t id : barrier_) follow(&step, id);
   const uint64_t id = step.id;
-  last_of_lane_[static_cast<int>(step.lane.kind)] = id;
+  last_of_lane_[step.lane] = id;
   out_.steps.push_back(std::move(step));
   if (!frame_.options.overlap) barrier_ = {id};
   return id;
@@ -21,7 +21,7 @@ uint64_t StepWriter::emit(Step step) {
 void StepWriter::end_turn() {
   if (!frame_.options.step_barrier || !frame_.options.overlap) return;
   std::vector<uint64_t> barrier;
-  for (uint64_t& id : last_of_lane_) {
+  for (auto& [lane, id] : last_of_lane_) {
     if (id != 0) barrier.push_back(id);
     id = 0;
   }

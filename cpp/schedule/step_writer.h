@@ -18,8 +18,9 @@ class StepWriter {
     Step step;
     step.id = out_.first_id + out_.steps.size();
     step.kind = kind;
-    step.lane = {lane_of(kind), 0};
     step.visit = frame_.positions[position].visit;
+    const LaneKind lane = lane_of(kind);
+    step.lane = {lane, is_on_device(lane) ? frame_.device(position) : 0};
     step.ahead = frame_.positions[position].ahead;
     step.batch = batch;
     return step;
@@ -38,8 +39,8 @@ class StepWriter {
  private:
   const SweepFrame& frame_;
   Schedule out_;
-  std::vector<uint64_t> barrier_;           // ids that every further step follows
-  uint64_t last_of_lane_[kLaneKinds] = {};  // since the last barrier
+  std::vector<uint64_t> barrier_;   // ids that every further step follows
+  PerLane<uint64_t> last_of_lane_;  // since the last barrier
 };
 
 }  // namespace penstock

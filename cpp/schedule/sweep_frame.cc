@@ -42,8 +42,8 @@ void SweepFrame::add_position(int index, bool ahead) {
 
 void SweepFrame::list_groups() {
   for (int p = 0; p < running; ++p) {
-    const bool joins =
-        apart() && kind(p) == ModuleKind::attention && p > 0 && kind(p - 1) == ModuleKind::mlp;
+    const bool joins = apart() && kind(p) == ModuleKind::attention && p > 0 &&
+                       kind(p - 1) == ModuleKind::mlp && device(p - 1) == device(p);
     if (joins) {
       groups.back().push_back(p);
     } else {

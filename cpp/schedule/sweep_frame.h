@@ -28,6 +28,7 @@ struct SweepFrame {
     return program.modules[visits[positions[position].visit].module].kind;
   }
   const Visit& visit(int position) const { return visits[positions[position].visit]; }
+  int device(int position) const { return visit(position).device; }
   Tier compute_tier() const { return options.accelerator ? Tier::device : Tier::host; }
   bool apart() const { return program.form == AttentionForm::apart; }
   // Whether a batch's hidden rows pass through this position.

@@ -14,17 +14,28 @@ Buffer imagined(size_t bytes) {
   return Buffer(reinterpret_cast<std::byte*>(kIoAlignment), bytes, {}, [](std::byte*, size_t) {});
 }
 
-BlockPool make_pool(const KvStoreInput& input) {
-  if (input.blocks == 0) return {};
-  const size_t block = input.layout.page_bytes(), bytes = input.blocks * block;
-  if (input.device == nullptr) return {imagined(bytes), block};
-  return {input.device->allocate(bytes, *input.memory, "kv"), block};
+// Each device has as many pages of a layer as the others; what is left over is the first one's.
+std::vector<BlockPool> make_pools(const KvStoreInput& input) {
+  std::vector<int64_t> layers(input.split.devices(), 0);
+  for (int layer = 0; layer < input.layers; ++layer) ++layers[input.split.of_layer(layer)];
+  std::vector<BlockPool> pools(layers.size());
+  if (input.blocks == 0) return pools;
+  const size_t block = input.layout.page_bytes();
+  const int64_t pages = input.blocks / input.layers;
+  for (size_t device = 0; device < pools.size(); ++device) {
+    const int64_t rest = device == 0 ? input.blocks % input.layers : 0;
+    const size_t bytes = (pages * layers[device] + rest) * block;
+    const bool imaginary = input.devices.empty();
+    pools[device] = {imaginary ? imagined(bytes) : input.devices.at(device).allocate(bytes, "kv"),
+                     block};
+  }
+  return pools;
 }
 
 BlockPool make_host_pool(const KvStoreInput& input) {
   if (input.host_blocks == 0) return {};
   const size_t block = input.layout.page_bytes(), bytes = input.host_blocks * block;
-  if (input.device == nullptr) return {imagined(bytes), block};
+  if (input.devices.empty()) return {imagined(bytes), block};
   return {allocate_host(bytes, *input.host, "kv"), block};
 }
 
@@ -43,14 +54,17 @@ uint64_t KvSequence::unit(int layer, int64_t page) const {
 KvStore::KvStore(const KvStoreInput& input)
     : layout_(input.layout),
       layers_(input.layers),
-      accelerator_(input.device ? input.device->info().memory == Tier::device : input.accelerator),
-      here_(make_pool(input)),
+      accelerator_(input.devices.empty()
+                       ? input.accelerator
+                       : input.devices.front().device->info().memory == Tier::device),
+      split_(input.split),
+      here_(make_pools(input)),
       host_(make_host_pool(input)),
       unit_bytes_(round_up(input.layout.page_bytes(), kIoAlignment)) {
   check(accelerator_ || input.host_blocks == 0, "host pages stand beside an accelerator");
   const uint64_t units = input.disk_bytes / unit_bytes_;
   if (units == 0) return;
-  if (input.device != nullptr) {
+  if (!input.devices.empty()) {
     spill_ = SpillFile(input.folder, {unit_bytes_, units}, *input.disk, "kv");
   }
   free_extents_.push_back({0, units});
@@ -58,13 +72,14 @@ KvStore::KvStore(const KvStoreInput& input)
 }
 
 KvNeed KvStore::capacity() const {
-  return {static_cast<int64_t>(here_.blocks()), static_cast<int64_t>(host_.blocks()),
-          static_cast<int64_t>(unit_users_.size())};
+  KvNeed all{0, static_cast<int64_t>(host_.blocks()), static_cast<int64_t>(unit_users_.size())};
+  for (const BlockPool& pool : here_) all.here += static_cast<int64_t>(pool.blocks());
+  return all;
 }
 
 KvNeed KvStore::free() const {
-  KvNeed free{static_cast<int64_t>(here_.free_blocks()), static_cast<int64_t>(host_.free_blocks()),
-              0};
+  KvNeed free{0, static_cast<int64_t>(host_.free_blocks()), 0};
+  for (const BlockPool& pool : here_) free.here += static_cast<int64_t>(pool.free_blocks());
   for (const Extent& extent : free_extents_) {
     free.units += static_cast<int64_t>(extent.end - extent.begin);
   }
@@ -115,14 +130,16 @@ bool KvStore::grow(KvSequence& sequence, int64_t tokens) {
     check(home.below_of(pages) <= sequence.runs.back().first_page + sequence.runs.back().pages,
           "a sequence on disk has its extent");
   }
-  const auto free = [](const BlockPool& pool) { return static_cast<int64_t>(pool.free_blocks()); };
-  if (free(here_) < (pages - have - below) * layers_) return false;
-  if (home.on_host() && free(host_) < below * layers_) return false;
-  for (auto& layer : sequence.pages) {
+  // Every layer takes as many: where there is room for all there is room on each device.
+  const KvNeed room = free();
+  if (room.here < (pages - have - below) * layers_) return false;
+  if (home.on_host() && room.host < below * layers_) return false;
+  for (int l = 0; l < layers_; ++l) {
+    std::vector<std::byte*>& layer = sequence.pages.at(l);
     while (static_cast<int64_t>(layer.size()) < pages) {
       const auto page = static_cast<int64_t>(layer.size());
       const bool on_disk = home.on_disk() && page < home.below_pages;
-      layer.push_back(on_disk ? nullptr : pool_of(home, page).take());
+      layer.push_back(on_disk ? nullptr : pool_of(home, l, page).take());
     }
   }
   return true;
@@ -140,7 +157,7 @@ void KvStore::share(const KvPrefix& prefix, KvSequence& sequence) {
     check(to.empty() && prefix.pages <= static_cast<int64_t>(from.size()),
           "shared pages come first");
     for (int64_t page = 0; page < prefix.pages; ++page) {
-      if (from[page] != nullptr) pool_of(donor.home, page).share(from[page]);
+      if (from[page] != nullptr) pool_of(donor.home, layer, page).share(from[page]);
       to.push_back(from[page]);
     }
   }
@@ -159,11 +176,12 @@ void KvStore::share(const KvPrefix& prefix, KvSequence& sequence) {
 }
 
 void KvStore::close(KvSequence& sequence) {
-  for (auto& layer : sequence.pages) {
+  for (size_t l = 0; l < sequence.pages.size(); ++l) {
+    const std::vector<std::byte*>& layer = sequence.pages[l];
     for (size_t page = 0; page < layer.size(); ++page) {
-      if (layer[page] != nullptr) {
-        pool_of(sequence.home, static_cast<int64_t>(page)).give_back(layer[page]);
-      }
+      if (layer[page] == nullptr) continue;
+      pool_of(sequence.home, static_cast<int>(l), static_cast<int64_t>(page))
+          .give_back(layer[page]);
     }
   }
   for (std::byte* tail : sequence.tails) pool_below().give_back(tail);

@@ -14,6 +14,7 @@
 
 #include "device/device.h"
 #include "memory/arena.h"
+#include "plan/device_split.h"
 #include "store/spill_file.h"
 #include "tensor/kv_layout.h"
 
@@ -61,15 +62,15 @@ struct KvNeed {
 struct KvStoreInput {
   KvLayout layout;
   int layers = 0;
-  int64_t blocks = 0;       // pages where the device computes
+  int64_t blocks = 0;       // pages where the layers are computed, of all of them
   int64_t host_blocks = 0;  // accelerator: pages in host memory
   uint64_t disk_bytes = 0;  // spill file
   std::string folder;
-  // Null: a store that keeps books of pages without memory or file behind them; `accelerator` says
-  // which kind it stands for.
-  Device* device = nullptr;
+  DeviceSplit split;  // pages of a layer are where it is computed
+  // By device. Empty: a store that keeps books of pages without memory or file behind them;
+  // `accelerator` says which kind it stands for.
+  std::vector<DeviceMemory> devices;
   bool accelerator = false;
-  Budget* memory = nullptr;  // of the tier the device computes on
   Budget* host = nullptr;
   Budget* disk = nullptr;
 };
@@ -101,10 +102,10 @@ class KvStore {
 
  private:
   bool accelerator() const { return accelerator_; }
-  BlockPool& pool_below() { return accelerator_ ? host_ : here_; }
-  const BlockPool& pool_below() const { return accelerator_ ? host_ : here_; }
-  BlockPool& pool_of(const KvHome& home, int64_t page) {
-    return page < home.below_pages ? host_ : here_;
+  BlockPool& pool_below() { return accelerator_ ? host_ : here_.front(); }
+  const BlockPool& pool_below() const { return accelerator_ ? host_ : here_.front(); }
+  BlockPool& pool_of(const KvHome& home, int layer, int64_t page) {
+    return page < home.below_pages ? host_ : here_[split_.of_layer(layer)];
   }
   bool take_extent(KvSequence& sequence, int64_t first_page, int64_t pages);
   void share(const KvPrefix& prefix, KvSequence& sequence);
@@ -114,7 +115,9 @@ class KvStore {
   KvLayout layout_;
   int layers_;
   bool accelerator_;
-  BlockPool here_, host_;
+  DeviceSplit split_;
+  std::vector<BlockPool> here_;  // by device
+  BlockPool host_;
   uint64_t unit_bytes_;
   SpillFile spill_;
   struct Extent {

@@ -21,16 +21,20 @@ WeightStore::WeightStore(const WeightStoreInput& input)
       plan_(*input.plan),
       source_(*input.source),
       packed_(input.packed),
-      device_(*input.device),
+      split_(input.split),
+      devices_(input.devices),
       host_(*input.host),
-      device_budget_(input.device_budget),
-      compute_(input.device->info().memory) {
+      compute_(input.devices.front().device->info().memory) {
   for (const WeightInfo& info : list_.all()) {
     const int alias = plan_.alias.at(info.id);
     owner_of_.push_back(alias < 0 ? info.id : alias);
   }
   load_vectors();
-  for (const Tier tier : {Tier::device, Tier::host}) allocate_resident(tier);
+  for (auto& residents : resident_of_) residents.resize(list_.all().size());
+  for (int device = 0; device < split_.devices(); ++device) {
+    allocate_resident({Tier::device, device});
+  }
+  allocate_resident({Tier::host, 0});
   for (const WeightInfo& info : list_.all()) {
     if (info.kind != WeightKind::vector && owner_of_[info.id] == info.id) load_weight(info.id);
   }
@@ -38,50 +42,57 @@ WeightStore::WeightStore(const WeightStoreInput& input)
 
 void WeightStore::load_vectors() {
   vector_of_.assign(list_.all().size(), nullptr);
+  for (int device = 0; device < split_.devices(); ++device) load_vectors_of(device);
+}
+
+bool WeightStore::belongs(const WeightInfo& info, int device) const {
+  return info.kind == WeightKind::vector && split_.of_weight(info) == device;
+}
+
+void WeightStore::load_vectors_of(int device) {
+  const DeviceMemory& memory = devices_.at(device);
   int64_t bytes = 0, longest = 0;
   for (const WeightInfo& info : list_.all()) {
-    if (info.kind != WeightKind::vector) continue;
+    if (!belongs(info, device)) continue;
     bytes += round_up(info.cols * 4, 64);
     longest = std::max(longest, info.cols);
   }
   const bool on_device = compute_ == Tier::device;
-  vectors_ = device_.allocate(std::max<int64_t>(bytes, 64), on_device ? *device_budget_ : host_,
-                              "vectors");
+  memory_.push_back(memory.allocate(std::max<int64_t>(bytes, 64), "vectors"));
   std::vector<float> row(on_device ? longest : 0);
-  std::byte* next = vectors_.data();
+  std::byte* next = memory_.back().data();
   for (const WeightInfo& info : list_.all()) {
-    if (info.kind != WeightKind::vector) continue;
+    if (!belongs(info, device)) continue;
     float* target = reinterpret_cast<float*>(next);
     source_.read_floats(info, 0, 1, on_device ? row.data() : target);
     if (on_device) {
-      device_.wait(device_.copy(
-          {target, row.data(), static_cast<size_t>(info.cols * 4), CopyDirection::h2d}, {}));
+      const auto count = static_cast<size_t>(info.cols * 4);
+      memory.device->wait(memory.device->copy({target, row.data(), count, CopyDirection::h2d}, {}));
     }
     vector_of_[info.id] = target;
     next += round_up(info.cols * 4, 64);
   }
 }
 
-void WeightStore::allocate_resident(Tier tier) {
-  std::vector<Resident>& residents = resident_of_[static_cast<int>(tier)];
-  residents.resize(list_.all().size());
+void WeightStore::allocate_resident(Place place) {
+  std::vector<Resident>& residents = resident_of_[static_cast<int>(place.tier)];
   std::vector<int64_t> offsets(residents.size(), -1);
   int64_t bytes = 0;
   for (const WeightInfo& info : list_.all()) {
     if (owner_of_[info.id] != info.id || info.kind == WeightKind::vector) continue;
     for (const Segment& segment : plan_.placements.at(info.id).segments) {
-      if (segment.place.tier != tier || segment.begin == segment.end) continue;
+      if (segment.place != place || segment.begin == segment.end) continue;
       residents[info.id] = {segment.begin, segment.end, nullptr};
       offsets[info.id] = bytes;
       bytes += round_up(bytes_before(info.id, segment.begin, segment.end), 64);
     }
   }
   if (bytes == 0) return;
-  Buffer& memory = memory_[static_cast<int>(tier)];
-  memory = tier == Tier::device ? device_.allocate(bytes, *device_budget_, "weights")
-                                : allocate_host(bytes, host_, "weights");
+  memory_.push_back(place.tier == Tier::device
+                        ? devices_.at(place.ordinal).allocate(bytes, "weights")
+                        : allocate_host(bytes, host_, "weights"));
   for (size_t i = 0; i < residents.size(); ++i) {
-    if (offsets[i] >= 0) residents[i].data = memory.data() + offsets[i];
+    if (offsets[i] >= 0) residents[i].data = memory_.back().data() + offsets[i];
   }
 }
 
@@ -107,7 +118,8 @@ void WeightStore::load_segment(int weight, const Resident& resident, Tier tier) 
     fill_rows(weight, row, stop, bounce.data() ? bounce.data() : target);
     if (!bounce.data()) continue;
     const size_t bytes = bytes_before(weight, row, stop);
-    device_.wait(device_.copy({target, bounce.data(), bytes, CopyDirection::h2d}, {}));
+    Device& device = *devices_.at(split_.of_weight(list_.at(weight))).device;
+    device.wait(device.copy({target, bounce.data(), bytes, CopyDirection::h2d}, {}));
   }
 }
 

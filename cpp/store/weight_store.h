@@ -13,6 +13,7 @@
 #include "device/device.h"
 #include "io/async_io.h"
 #include "model/program.h"
+#include "plan/device_split.h"
 #include "plan/placement.h"
 #include "store/row_source.h"
 
@@ -23,9 +24,9 @@ struct WeightStoreInput {
   const WeightPlan* plan = nullptr;
   const RowSource* source = nullptr;
   const PackedCache* packed = nullptr;  // null when no weight is quantised, or for random weights
-  Device* device = nullptr;
+  DeviceSplit split;
+  std::vector<DeviceMemory> devices;  // where the model computes
   Budget* host = nullptr;
-  Budget* device_budget = nullptr;  // null unless the device has memory of its own
 };
 
 class WeightStore {
@@ -76,7 +77,9 @@ class WeightStore {
   uint64_t data_offset(const Panel& panel) const;
 
   void load_vectors();
-  void allocate_resident(Tier tier);
+  void allocate_resident(Place place);
+  bool belongs(const WeightInfo& info, int device) const;
+  void load_vectors_of(int device);
   void load_weight(int weight);
   void load_segment(int weight, const Resident& resident, Tier tier);
   void fill_rows(int weight, int64_t begin, int64_t end, std::byte* out) const;
@@ -86,11 +89,11 @@ class WeightStore {
   const WeightPlan& plan_;
   const RowSource& source_;
   const PackedCache* packed_;
-  Device& device_;
+  DeviceSplit split_;
+  std::vector<DeviceMemory> devices_;
   Budget& host_;
-  Budget* device_budget_;
   Tier compute_;
-  Buffer vectors_, memory_[kTiers];
+  std::vector<Buffer> memory_;                 // vectors and resident shares
   std::vector<const float*> vector_of_;        // by weight id
   std::vector<Resident> resident_of_[kTiers];  // by weight id
   std::vector<int> owner_of_;                  // a tied head names the table it shares

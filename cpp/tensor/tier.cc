@@ -28,4 +28,9 @@ Tier tier_from_name(std::string_view name) {
                           .allowed = "device, host, disk"});
 }
 
+std::string place_name(Place place) {
+  const std::string tier(tier_name(place.tier));
+  return place.ordinal == 0 ? tier : tier + ":" + std::to_string(place.ordinal);
+}
+
 }  // namespace penstock

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace penstock {
@@ -16,5 +17,6 @@ struct Place {
   int ordinal = 0;
   bool operator==(const Place&) const = default;
 };
+std::string place_name(Place place);  // "host", "device", "device:1", ...
 
 }  // namespace penstock

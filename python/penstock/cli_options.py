@@ -34,9 +34,12 @@ class EngineArgs:
         _option("Ceiling on the engine's RAM, as 4GiB. Default: most of what is free.", _MEMORY),
     ] = ""
     device: Annotated[
-        str, _option("cpu, cpu:avx2, cpu:avx512, cpu:portable, or virtual.", _NUMBERS)
+        str,
+        _option("cpu, cpu:avx2, ..., virtual, cuda:0, or a pipeline: cuda:0,cuda:1.", _NUMBERS),
     ] = "cpu"
-    device_memory: Annotated[str, _option("Ceiling on an accelerator's memory.", _MEMORY)] = ""
+    device_memory: Annotated[
+        str, _option("Ceiling on an accelerator's memory; of several each: 4GiB,8GiB.", _MEMORY)
+    ] = ""
     disk: Annotated[str, _option("Folder for spilled KV and activations.", _MEMORY)] = ""
     disk_memory: Annotated[str, _option("Ceiling on spilled bytes.", _MEMORY)] = ""
     weights: Annotated[

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from penstock.config import cache_folder, machine_file
 from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError
 from penstock.machines import shipped_machine, shipped_machines
-from penstock.sizes import parse_size
+from penstock.sizes import parse_size, parse_sizes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_SIZES = ("host_memory", "device_memory", "disk_memory")
+_SIZES = ("host_memory", "disk_memory")
 _COUNTS = {"threads": 4096, "max_context": 1 << 30, "seed": (1 << 64) - 1}
 _TEXTS = ("device", "disk", "weights", "kv", "compute", "cache")
 _MAX_JSON_BYTES = 1 << 20
@@ -27,7 +27,7 @@ class EngineOptions(TypedDict, total=False):
 
     device: str
     host_memory: str | int | None
-    device_memory: str | int | None
+    device_memory: str | int | list[int] | list[str] | None
     disk: str | None
     disk_memory: str | int | None
     weights: str
@@ -56,7 +56,7 @@ class EngineSettings:
     model: str
     device: str = "cpu"
     host_memory: int = 0
-    device_memory: int = 0
+    device_memory: list[int] = field(default_factory=list)  # one for all, or one each
     disk: str = ""
     disk_memory: int = 0
     weights: str = "auto"
@@ -83,6 +83,7 @@ class EngineSettings:
                 raise InvalidArgumentError(message, field=name, allowed=allowed)
         for name in _SIZES:
             given[name] = parse_size(given.get(name), name)
+        given["device_memory"] = parse_sizes(given.get("device_memory"), "device_memory")
         for name, limit in _COUNTS.items():
             given[name] = _count(name, given.get(name, 0), limit)
         for name in _TEXTS:

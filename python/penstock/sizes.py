@@ -21,6 +21,17 @@ def _refuse(value: object, name: str, hint: str = "") -> InvalidArgumentError:
     return InvalidArgumentError(message, field=name, found=found, allowed=allowed)
 
 
+def parse_sizes(value: int | str | list[int] | list[str] | None, name: str = "sizes") -> list[int]:
+    """Bytes from ``4GiB``, from several with commas between them, or from a list.
+
+    ``None`` and ``""`` are none. Raises InvalidArgumentError as parse_size().
+    """
+    if value is None or value == "":
+        return []
+    given = value.split(",") if isinstance(value, str) else value
+    return [parse_size(each, name) for each in (given if isinstance(given, list) else [given])]
+
+
 def parse_size(value: int | str | None, name: str = "size") -> int:
     """Bytes from ``4GiB``, ``500MB``, ``1024`` or an integer; ``None`` and ``""`` are 0.
 

@@ -30,7 +30,7 @@ def options(model="dummy:opt-1.3b", **changes):
 
 
 def accelerator(**changes):
-    given = {"device": "virtual", "device_memory": GIB, "disk": "/tmp", "disk_memory": 4 * GIB}
+    given = {"device": "virtual", "device_memory": [GIB], "disk": "/tmp", "disk_memory": 4 * GIB}
     return options(**{**given, **changes})
 
 
@@ -39,9 +39,12 @@ def test_what_is_proposed_fits_to_the_byte():
     for _ in range(12):
         given = {
             "host_memory": made.randrange(GIB // 2, 6 * GIB),
-            "device_memory": made.randrange(GIB // 4, 3 * GIB),
-            "device": made.choice(["cpu", "virtual"]),
+            "device_memory": [made.randrange(GIB // 4, 3 * GIB)],
+            "device": made.choice(["cpu", "virtual", "virtual,virtual", "virtual,virtual,virtual"]),
         }
+        if "," in given["device"]:
+            devices = given["device"].count(",") + 1
+            given["device_memory"] = [made.randrange(GIB // 4, GIB) for _ in range(devices)]
         if made.random() < 0.5:
             given |= {"disk": "/tmp", "disk_memory": made.randrange(1, 8 * GIB)}
         native = _core.Planning(options(**given))
@@ -50,14 +53,34 @@ def test_what_is_proposed_fits_to_the_byte():
             continue
         told = json.loads(native.evaluate(choice.text))
         assert told["fits"]
-        for tier in TIERS:
-            assert told["bytes"][tier] <= told["budget"][tier]
+        for place, budget in told["budget"].items():
+            assert told["bytes"][place] <= budget
+
+
+def test_layers_follow_the_memory_of_the_devices():
+    given = {"device": "virtual,virtual,virtual", "host_memory": 4 * GIB}
+    native = _core.Planning(options(**given, device_memory=[GIB, GIB // 2, 3 * GIB // 2]))
+    choice = choose(native)
+    layers = choice.policy["device_layers"]
+    assert sum(layers) == 24
+    assert layers[1] < layers[0] < layers[2]
+    fuller = json.loads(native.evaluate(choice.text))
+    assert set(fuller["bytes"]) == {"device", "device:1", "device:2", "host", "disk"}
+
+
+def test_a_division_that_is_given_is_kept():
+    given = {"device": "virtual,virtual", "device_memory": [GIB], "host_memory": 4 * GIB}
+    native = _core.Planning(options(**given))
+    choice = choose(native, {"device_layers": [5, 19]})
+    assert choice.policy["device_layers"] == [5, 19]
+    with pytest.raises(_core.Error, match="24 on 2"):
+        native.evaluate(json.dumps({"device_layers": [5, 5]}))
 
 
 @pytest.mark.parametrize("device", ["cpu", "virtual"])
 @pytest.mark.parametrize("disk", [{}, {"disk": "/tmp", "disk_memory": 4 * GIB}])
 def test_a_search_with_time_finds_what_is_no_slower_and_keeps_what_is_given(device, disk):
-    given = {"device": device, "device_memory": GIB // 2, "host_memory": GIB}
+    given = {"device": device, "device_memory": [GIB // 2], "host_memory": GIB}
     native = _core.Planning(options(**given, **disk))
     wanted = {"micro_batch": 7}
     hasty, patient = (choose(native, wanted, seconds) for seconds in (0.02, 3.0))
@@ -102,7 +125,7 @@ def test_nothing_fits_nothing():
 # The program's optimum is no worse than any shares on a grid, in its own closed form.
 @pytest.mark.parametrize("hosted", [False, True])
 def test_no_shares_on_a_grid_are_better(hosted):
-    space = Space(_core.Planning(accelerator(host_memory=6 * GIB, device_memory=3 * GIB // 2)))
+    space = Space(_core.Planning(accelerator(host_memory=6 * GIB, device_memory=[3 * GIB // 2])))
     choice = {
         "max_sequences": 48,
         "micro_batch": 16,
@@ -154,7 +177,7 @@ def test_shares_left_over_are_where_the_model_computes():
 
 def test_more_of_anything_is_never_worse():
     def made(**changes):
-        return accelerator(**{"device_memory": GIB // 2, **changes})
+        return accelerator(**{"device_memory": [GIB // 2], **changes})
 
     choice = choose(_core.Planning(made()))
     told = what_if(_core, made, (choice, 10.0), {})
@@ -193,6 +216,6 @@ def test_every_shipped_machine_plans():
 
     for name in shipped_machines():
         device = "cpu" if name == "laptop" else "virtual"
-        given = {"machine": shipped_machine(name), "device": device, "device_memory": 4 * GIB}
+        given = {"machine": shipped_machine(name), "device": device, "device_memory": [4 * GIB]}
         choice = choose(_core.Planning(options(host_memory=8 * GIB, **given)))
         assert choice.prediction["tokens_per_second"] > 0

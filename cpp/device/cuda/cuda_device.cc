@@ -20,17 +20,17 @@ constexpr int kDepth = 8;                        // ops and copies in flight on 
 constexpr size_t kTableBytes = size_t{1} << 20;  // of one op
 
 // What follows "cuda:". Throws Error(unsupported).
-int parse_ordinal(std::string_view text, const DeviceOptions& options) {
-  int ordinal = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), ordinal);
-  if (error != std::errc{} || end != text.data() + text.size() || ordinal < 0) {
+int parse_number(std::string_view text, const DeviceOptions& options) {
+  int number = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size() || number < 0) {
     throw Error(ErrorCode::unsupported, "unknown device",
                 {.file = {},
                  .field = "device",
                  .found = escape_for_message(options.spec),
                  .allowed = "cuda:N, N the number of one GPU"});
   }
-  return ordinal;
+  return number;
 }
 
 struct RunOnGpu {
@@ -43,18 +43,18 @@ struct RunOnGpu {
 
 class CudaDevice : public Device {
  public:
-  CudaDevice(int ordinal, LaneSet& lanes, Budget& host)
-      : gpu_(ordinal), lanes_(lanes), tables_(gpu_, kDepth, kTableBytes, host) {
+  CudaDevice(int number, int ordinal, LaneSet& lanes, Budget& host)
+      : gpu_(number), lanes_(lanes), own_(ordinal), tables_(gpu_, kDepth, kTableBytes, host) {
     info_.name = "cuda";
     info_.isa = "sm_" + std::to_string(gpu_.capability());
     info_.memory = Tier::device;
     info_.capacity_bytes = gpu_.free_bytes();
     LaneOptions options;
     options.depth = kDepth;
-    for (const LaneId id : {kCompute, kH2d, kD2h}) lanes_.open(id, options);
+    for (const LaneId id : {own_.compute, own_.h2d, own_.d2h}) lanes_.open(id, options);
   }
   ~CudaDevice() override {
-    for (const LaneId id : {kH2d, kCompute, kD2h}) settle(lanes_, id);
+    for (const LaneId id : {own_.h2d, own_.compute, own_.d2h}) settle(lanes_, id);
   }
 
   const DeviceInfo& info() const override { return info_; }
@@ -66,7 +66,7 @@ class CudaDevice : public Device {
   Ticket copy(const CopyParams& params, std::span<const Ticket> after, int64_t tag) override {
     check(params.source || params.direction == CopyDirection::within,
           "only a copy within a device has no source");
-    const LaneId lane = lane_of(params.direction);
+    const LaneId lane = own_.of(params.direction);
     return submit(lane, after, tag, {params.source ? params.bytes : 0, name_of(params)},
                   [this, params, lane](int) {
                     if (params.source == nullptr) return;  // content no longer matters
@@ -77,8 +77,8 @@ class CudaDevice : public Device {
   }
 
   Ticket run(const Op& op, std::span<const Ticket> after, int64_t tag) override {
-    return submit(kCompute, after, tag, {0, op_name(op)}, [this, op](int slot) {
-      cuda::GpuLauncher launcher(stream(kCompute), gpu_.capability(), tables_.room(slot));
+    return submit(own_.compute, after, tag, {0, op_name(op)}, [this, op](int slot) {
+      cuda::GpuLauncher launcher(stream(own_.compute), gpu_.capability(), tables_.room(slot));
       std::visit(RunOnGpu{launcher}, op);
     });
   }
@@ -98,6 +98,7 @@ class CudaDevice : public Device {
   };
 
   static cudaMemcpyKind kind_of(CopyDirection direction) {
+    if (direction == CopyDirection::peer) return cudaMemcpyDefault;  // by the addresses
     if (direction == CopyDirection::within) return cudaMemcpyDeviceToDevice;
     return direction == CopyDirection::h2d ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
   }
@@ -133,6 +134,7 @@ class CudaDevice : public Device {
 
   Gpu gpu_;
   LaneSet& lanes_;
+  DeviceLanes own_;
   DeviceInfo info_;
   TableRooms tables_;
   std::array<Queue, 3> queues_;
@@ -140,9 +142,9 @@ class CudaDevice : public Device {
 
 }  // namespace
 
-std::unique_ptr<Device> open_cuda_device(std::string_view ordinals, const DeviceOptions& options,
+std::unique_ptr<Device> open_cuda_device(std::string_view number, const DeviceOptions& options,
                                          LaneSet& lanes, Budget& host) {
-  return std::make_unique<CudaDevice>(parse_ordinal(ordinals, options), lanes, host);
+  return std::make_unique<CudaDevice>(parse_number(number, options), options.ordinal, lanes, host);
 }
 
 }  // namespace penstock

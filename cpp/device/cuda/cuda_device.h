@@ -8,9 +8,9 @@
 
 namespace penstock {
 
-// `ordinals`: what follows "cuda:" in the device's name. Throws Error(unsupported) when the build
+// `number`: what follows "cuda:" in the device's name. Throws Error(unsupported) when the build
 // or the machine has no CUDA.
-std::unique_ptr<Device> open_cuda_device(std::string_view ordinals, const DeviceOptions& options,
+std::unique_ptr<Device> open_cuda_device(std::string_view number, const DeviceOptions& options,
                                          LaneSet& lanes, Budget& host);
 
 }  // namespace penstock

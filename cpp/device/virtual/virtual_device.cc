@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "device/lane_use.h"
 #include "device/operands.h"
 
 namespace penstock {
@@ -19,6 +18,7 @@ namespace {
 VirtualDevice::VirtualDevice(std::string_view isa, const DeviceOptions& options, LaneSet& lanes,
                              Budget& host)
     : lanes_(lanes),
+      own_(options.ordinal),
       compute_(isa, options.threads, host),
       memory_(options.device_memory, options.guard_pages),
       flops_per_second_(options.flops_per_second),
@@ -29,15 +29,15 @@ VirtualDevice::VirtualDevice(std::string_view isa, const DeviceOptions& options,
   info_.threads = compute_.threads();
   info_.capacity_bytes = options.device_memory;
   LaneOptions lane{.delay_seed = options.delay_seed};
-  lanes_.open(kCompute, lane);
+  lanes_.open(own_.compute, lane);
   lane.bytes_per_second = options.h2d_bytes_per_second;
-  lanes_.open(kH2d, lane);
+  lanes_.open(own_.h2d, lane);
   lane.bytes_per_second = options.d2h_bytes_per_second;
-  lanes_.open(kD2h, lane);
+  lanes_.open(own_.d2h, lane);
 }
 
 VirtualDevice::~VirtualDevice() {
-  for (const LaneId id : {kH2d, kCompute, kD2h}) settle(lanes_, id);
+  for (const LaneId id : {own_.h2d, own_.compute, own_.d2h}) settle(lanes_, id);
 }
 
 Buffer VirtualDevice::allocate(size_t bytes, Budget& budget, const std::string& what) {
@@ -47,22 +47,25 @@ Buffer VirtualDevice::allocate(size_t bytes, Budget& budget, const std::string& 
 Ticket VirtualDevice::copy(const CopyParams& params, std::span<const Ticket> after, int64_t tag) {
   check(params.source || params.direction == CopyDirection::within,
         "only a copy within a device has no source");
-  return lanes_.submit(lane_of(params.direction), {.after = {after.begin(), after.end()},
-                                                   .begin = [this, params] { copy_now(params); },
-                                                   .finish = {},
-                                                   .bytes = params.source ? params.bytes : 0,
-                                                   .label = name_of(params),
-                                                   .tag = tag});
+  const bool sends = params.direction == CopyDirection::peer;
+  return lanes_.submit(
+      own_.of(params.direction),
+      {.after = {after.begin(), after.end()},
+       .begin = [this, params, sends] { sends ? send_now(params) : copy_now(params); },
+       .finish = {},
+       .bytes = params.source ? params.bytes : 0,
+       .label = name_of(params),
+       .tag = tag});
 }
 
 Ticket VirtualDevice::run(const Op& op, std::span<const Ticket> after, int64_t tag) {
-  return lanes_.submit(kCompute, {.after = {after.begin(), after.end()},
-                                  .begin = [this, op] { run_now(op); },
-                                  .finish = {},
-                                  .bytes = 0,
-                                  .label = op_name(op),
-                                  .tag = tag,
-                                  .seconds = modelled_seconds(op)});
+  return lanes_.submit(own_.compute, {.after = {after.begin(), after.end()},
+                                      .begin = [this, op] { run_now(op); },
+                                      .finish = {},
+                                      .bytes = 0,
+                                      .label = op_name(op),
+                                      .tag = tag,
+                                      .seconds = modelled_seconds(op)});
 }
 
 void VirtualDevice::wait(Ticket ticket) { lanes_.wait(ticket); }
@@ -106,6 +109,15 @@ void VirtualDevice::copy_now(const CopyParams& params) {
   } else {
     VirtualMemory::poison(params.destination, params.bytes);
   }
+}
+
+void VirtualDevice::send_now(const CopyParams& params) {
+  auto* peer = dynamic_cast<VirtualDevice*>(params.peer);
+  check(peer != nullptr, "a copy to a peer names one of the same kind");
+  require_inside(params.source, params.bytes, "peer", "source");
+  peer->require_inside(params.destination, params.bytes, "peer", "destination");
+  const VirtualMemory::Step from(memory_), to(peer->memory_);
+  std::memmove(params.destination, params.source, params.bytes);
 }
 
 void VirtualDevice::require_inside(const void* data, size_t bytes, const char* work,

@@ -17,10 +17,12 @@ namespace penstock {
 // Sizes are bytes. Empty strings and zeros mean "choose for me".
 struct EngineOptions {
   std::string model;           // a Hugging Face folder, or "dummy:NAME"
-  std::string device = "cpu";  // "cpu", "cpu:avx2", "virtual"
+  std::string device = "cpu";  // "cpu", "cpu:avx2", "virtual", "cuda:0"; several accelerators of
+                               // one kind make a pipeline: "cuda:0,cuda:1", "virtual,virtual"
   uint64_t host_memory =
       0;  // hard ceiling on everything the engine holds in RAM; 0: 80 % of what is available
-  uint64_t device_memory = 0;    // accelerators; virtual: 1 GiB when 0
+  std::vector<uint64_t> device_memory;  // ceiling on each accelerator's: one figure for all, or
+                                        // one each; empty or 0: 1 GiB
   std::string disk;              // folder for spilled KV and activations; empty: nothing is spilled
   uint64_t disk_memory = 0;      // ceiling on spilled bytes
   std::string weights = "auto";  // "auto" (as published), "fp32", "fp16", "bf16", "int8",

@@ -78,9 +78,10 @@ def _moves(
         if value < 1:
             continue
         changed = {**policy, name: value}
-        changed["micro_batch"] = min(changed["micro_batch"], changed["max_sequences"])
+        sequences = space.of_a_sweep(changed["max_sequences"])
+        changed["micro_batch"] = min(changed["micro_batch"], sequences)
         changed["micro_batch_tokens"] = max(changed["micro_batch_tokens"], changed["micro_batch"])
-        needed = math.ceil(changed["max_sequences"] / changed["micro_batch"])
+        needed = math.ceil(sequences / changed["micro_batch"])
         changed["micro_batches"] = max(changed["micro_batches"], needed)
         if all(changed[kept] == policy.get(kept) for kept in fixed if kept in _MOVED):
             yield changed

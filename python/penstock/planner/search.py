@@ -130,7 +130,8 @@ def sequence_counts(space: Space, fixed: dict[str, Any]) -> list[int]:
     if "max_sequences" in fixed:
         return [int(fixed["max_sequences"])]
     if "micro_batch" in fixed and "micro_batches" in fixed:
-        return [min(rows, int(fixed["micro_batch"]) * int(fixed["micro_batches"]))]
+        sweep = int(fixed["micro_batch"]) * int(fixed["micro_batches"])
+        return [min(rows, sweep * int(space.facts["sweeps"]))]
     most = min(rows, _MOST_SEQUENCES)
     counts = {most}
     count = 1.0
@@ -142,6 +143,7 @@ def sequence_counts(space: Space, fixed: dict[str, Any]) -> list[int]:
 
 def sweep_sizes(space: Space, sequences: int) -> list[int]:
     """Tokens that a sweep may carry: what decoding rows need, and room for prompts."""
+    sequences = space.of_a_sweep(sequences)
     prompt, fresh = int(space.facts["prompt"]), int(space.facts["fresh"])
     steady = sequences * (prompt + fresh) // fresh * 5 // 4
     most = max(sequences, min(sequences * prompt, _MOST_SWEEP_TOKENS))
@@ -156,6 +158,7 @@ def shape(
     rows, tokens = launch
     choice = dict(fixed)
     choice["max_sequences"] = sequences
+    sequences = space.of_a_sweep(sequences)
     if "micro_batches" not in fixed:
         if rows > tokens and rows > 2 * _BATCH_TOKENS[bool(space.facts["accelerator"])][0]:
             if rows >= 2 * tokens:
@@ -180,7 +183,8 @@ def _grouped(
 ) -> Iterator[dict[str, Any]]:
     """Where the host attends, it works on one launch's rows while the device has another's."""
     policy = evaluation.policy
-    sequences, rows = int(policy["max_sequences"]), int(policy["micro_batch_tokens"])
+    sequences = space.of_a_sweep(int(policy["max_sequences"]))
+    rows = int(policy["micro_batch_tokens"])
     if policy.get("host_attention") and not {"micro_batch", "micro_batches"} & set(fixed):
         prompts = max(0, int(policy["micro_batches"]) - math.ceil(sequences / rows))
         for launches in (4, 2, 8):
@@ -206,7 +210,7 @@ def _paced(
     compute, stream = steady[0], max(steady[1:])
     prompt, fresh = float(space.facts["prompt"]), float(space.facts["fresh"])
     most = int(policy["micro_batches"]) * int(policy["micro_batch_tokens"])
-    entering = sequences * prompt / fresh  # as many as leave
+    entering = space.of_a_sweep(sequences) * prompt / fresh  # as many as leave
     paces = {math.floor(entering), math.floor(0.8 * entering)}
     if compute > 0 and stream > 0:
         balance = stream / compute * entering

@@ -4,7 +4,7 @@ Variables: for weights (w), keys and values (c) and hidden rows (a) the share on
 seconds T of a sweep in each phase of the job. Minimise the sum of sweeps * T, subject to
 
     T[phase] >= seconds of each lane in that phase,          linear in the shares
-    bytes of each tier <= its budget,                        linear in the shares
+    bytes of each place <= its budget,                       linear in the shares
 
 The coefficients are differences of exact evaluations with one kind moved to another tier. Sizes
 are not quite linear (buffers exist or not, rows are whole), so a solution is evaluated exactly and
@@ -20,7 +20,7 @@ from typing import Any
 
 import highspy
 
-from penstock.planner.space import KINDS, LANES, TIERS, Evaluation, Space
+from penstock.planner.space import KINDS, LANES, Evaluation, Space
 
 _MOST_REPAIRS = 8
 _SPARE = 1.002  # of what a solution lacked, taken off the budget
@@ -36,9 +36,9 @@ class Coefficients:
     base: Evaluation
     moves: dict[tuple[str, str], Evaluation]  # (kind, tier): all of the kind there
 
-    def bytes_slope(self, move: tuple[str, str], tier: int) -> float:
-        """Bytes on a tier for a whole share."""
-        return float(self.moves[move].bytes[tier] - self.base.bytes[tier])
+    def bytes_slope(self, move: tuple[str, str], place: int) -> float:
+        """Bytes in a place for a whole share."""
+        return float(self.moves[move].bytes[place] - self.base.bytes[place])
 
     def seconds_slope(self, move: tuple[str, str], phase: int, lane: int) -> float:
         """Seconds of a lane in a sweep of a phase for a whole share."""
@@ -47,7 +47,7 @@ class Coefficients:
 
 @dataclass(frozen=True)
 class Solution:
-    """Shares by kind and tier, the objective, and what a byte of each tier is worth (seconds)."""
+    """Shares by kind and tier, the objective, and what a byte of each place is worth (seconds)."""
 
     shares: dict[str, dict[str, float]]
     seconds: float
@@ -64,7 +64,8 @@ def measure(space: Space, choice: dict[str, Any]) -> Coefficients:
             continue  # the user's
         for tier in space.tiers:
             # Weights on disk are read from the checkpoint: they need no budget there.
-            has_room = base.budget[TIERS.index(tier)] > 0 or (kind, tier) == (KINDS[0], "disk")
+            room = sum(base.budget[place] for place in base.places_of(tier))
+            has_room = room > 0 or (kind, tier) == (KINDS[0], "disk")
             if tier != space.here and has_room:
                 moves[kind, tier] = space.evaluate({**choice, **here, kind: {tier: 1.0}})
     return Coefficients(base, moves)
@@ -108,8 +109,8 @@ class ShareProgram:
                     [*slopes, 1.0],
                 )
         self._memory_rows = []
-        for tier in range(len(TIERS)):
-            slopes = [self._of.bytes_slope(m, tier) / _UNIT for m in self._moves]
+        for place in range(len(base.places)):
+            slopes = [self._of.bytes_slope(m, place) / _UNIT for m in self._moves]
             self._memory_rows.append(self._solver.getNumRow())
             self._solver.addRow(-inf, 0.0, len(columns), columns, slopes)
 
@@ -122,7 +123,7 @@ class ShareProgram:
         return _OVERLAP_LOSS * lost
 
     def solve(self, budget: tuple[float, ...]) -> Solution | None:
-        """The best shares within `budget` (bytes by tier); None when there are none."""
+        """The best shares within `budget` (bytes by place); None when there are none."""
         base, inf = self._of.base, highspy.kHighsInf
         for number, row in enumerate(self._memory_rows):
             room = (budget[number] - base.bytes[number]) / _UNIT

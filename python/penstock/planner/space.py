@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,13 +33,15 @@ class NativePlanning(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One policy in closed form. Bytes by tier; seconds by phase and lane.
+    """One policy in closed form. Bytes by place; seconds by phase and lane.
 
-    `worth`: seconds of the job that a byte more of each tier would save at the margin, which are
+    `places`: the tiers, of several accelerators each one: "device", "device:1", "disk", "host".
+    `worth`: seconds of the job that a byte more of each place would save at the margin, which are
     the dual values of the linear program that chose the shares; () where none did.
     """
 
     policy: dict[str, Any]
+    places: tuple[str, ...]
     bytes: tuple[int, ...]
     budget: tuple[int, ...]
     fits: bool
@@ -46,6 +49,10 @@ class Evaluation:
     sweeps: tuple[float, ...]
     lanes: tuple[tuple[float, ...], ...]
     worth: tuple[float, ...] = ()
+
+    def places_of(self, tier: str) -> list[int]:
+        """Indices of the places that make up a tier."""
+        return [i for i, place in enumerate(self.places) if place.split(":")[0] == tier]
 
 
 class Space:
@@ -69,16 +76,21 @@ class Space:
     def evaluate(self, policy: dict[str, Any]) -> Evaluation:
         """Sizes and seconds of a policy, completed where it is open."""
         told = json.loads(self._native.evaluate(json.dumps(policy)))
-        phases = told["phases"]
+        phases, places = told["phases"], tuple(told["bytes"])
         return Evaluation(
             policy=told["policy"],
-            bytes=tuple(told["bytes"][tier] for tier in TIERS),
-            budget=tuple(told["budget"][tier] for tier in TIERS),
+            places=places,
+            bytes=tuple(told["bytes"][place] for place in places),
+            budget=tuple(told["budget"][place] for place in places),
             fits=told["fits"],
             seconds=told["seconds"],
             sweeps=tuple(phase["sweeps"] for phase in phases),
             lanes=tuple(tuple(phase["lanes"][lane] for lane in LANES) for phase in phases),
         )
+
+    def of_a_sweep(self, sequences: int) -> int:
+        """Rows that one sweep serves; several accelerators have one in flight each."""
+        return math.ceil(sequences / int(self.facts["sweeps"]))
 
     def predict(self, policy: dict[str, Any], most_rows: int) -> dict[str, Any]:
         """The dry run of the workload under a complete policy."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.planner.search import Choice, choose
-from penstock.planner.space import TIERS, NativePlanning
+from penstock.planner.space import NativePlanning
 
 _GIB = 1 << 30
 _GB = 1e9
@@ -33,7 +33,8 @@ def what_if(
         faster = rate * choice.evaluation.seconds / other
         told.append({"change": change.words, "tokens_per_second": faster})
         if change.tier and choice.evaluation.worth:
-            worth = choice.evaluation.worth[TIERS.index(change.tier)]
+            places = choice.evaluation.places_of(change.tier)
+            worth = sum(choice.evaluation.worth[place] for place in places)
             told[-1]["marginal_seconds"] = max(0.0, worth) * _GIB
     return told
 
@@ -51,7 +52,8 @@ def _changes(options_of: Callable[..., Any], machine: dict[str, Any]) -> list[_C
     plain = options_of()
     changes = []
     if str(plain.device).split(":")[0] != "cpu":
-        more = options_of(device_memory=(plain.device_memory or _GIB) + _GIB)
+        given = plain.device_memory or [0]
+        more = options_of(device_memory=[(each or _GIB) + _GIB for each in given])
         changes.append(_Change("one more GiB of device memory", more, "device"))
     if plain.host_memory:
         more = options_of(host_memory=plain.host_memory + _GIB)

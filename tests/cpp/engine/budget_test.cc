@@ -79,7 +79,7 @@ TEST(Budgets, AreKeptOrRefusedWithReason) {
     options.model = folder + (llama ? "l" : "o");
     options.device = random() % 2 == 0 ? "cpu" : "virtual";
     options.host_memory = between(1e6, 16e6);
-    options.device_memory = between(2e5, 4e6);
+    options.device_memory = {between(2e5, 4e6)};
     if (random() % 2 == 0) {
       options.disk = ::testing::TempDir();
       options.disk_memory = between(1e4, 8e6);

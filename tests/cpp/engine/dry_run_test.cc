@@ -12,9 +12,8 @@
 namespace penstock {
 namespace {
 
-constexpr int kCompute = static_cast<int>(LaneKind::compute);
-constexpr int kUp = static_cast<int>(LaneKind::h2d), kDown = static_cast<int>(LaneKind::d2h);
-constexpr int kHost = static_cast<int>(LaneKind::host_compute);
+constexpr LaneId kCompute{LaneKind::compute, 0}, kHost{LaneKind::host_compute, 0};
+constexpr LaneId kUp{LaneKind::h2d, 0}, kDown{LaneKind::d2h, 0};
 
 struct Job {
   Tiny model;
@@ -25,7 +24,7 @@ struct Job {
   explicit Job(int layers = 4) : model(llama_text(64, 4, layers, 500, false)) {
     PlanInput& input = model.input;
     input.accelerator = true;
-    input.device_bytes = uint64_t{1} << 40;
+    input.device_bytes = {uint64_t{1} << 40};
     input.machine.gemm_flops_per_second = 1e9;
     input.machine.h2d_bytes_per_second = input.machine.d2h_bytes_per_second = 1e9;
     wanted.weight_share = Shares{0, 1, 0};
@@ -61,7 +60,7 @@ TEST(ZigZag, LoadsTheWeightsOncePerTokenOfABlock) {
     EXPECT_EQ(found.sweeps, 12u);
     // Beside the weights: embedding rows, two bytes a value.
     const uint64_t tokens = found.prompt_tokens + rows * 11, row = 64 * 2;
-    EXPECT_EQ(found.lane_bytes[kUp], 12 * job.memory.weights.uploaded_bytes + tokens * row);
+    EXPECT_EQ(found.lane_bytes.at(kUp), 12 * job.memory.weights.uploaded_bytes + tokens * row);
   }
 }
 
@@ -82,9 +81,9 @@ TEST(ZigZag, MovesTheKeysOfAllTokensForEachToken) {
     pages += (stored + job.policy.page_tokens - 1) / job.policy.page_tokens;
   }
   const uint64_t up = 8 * 4 * pages * job.memory.kv.page_bytes();
-  EXPECT_EQ(found.lane_bytes[kUp] - found.prompt_tokens * 128 - 8 * 29 * 128, up);
+  EXPECT_EQ(found.lane_bytes.at(kUp) - found.prompt_tokens * 128 - 8 * 29 * 128, up);
   const uint64_t tokens = 8 * (40 + 29), kv_row = 2 * 32 * 4;  // each goes down once, fp32
-  EXPECT_EQ(found.lane_bytes[kDown] - 8 * 30 * 500 * 4, 4 * tokens * kv_row);
+  EXPECT_EQ(found.lane_bytes.at(kDown) - 8 * 30 * 500 * 4, 4 * tokens * kv_row);
 }
 
 struct Shape {
@@ -145,16 +144,16 @@ TEST(Diagonal, PromptsAreReadUnderTheTransfersOfDecodingRows) {
   machine.host_attention_bytes_per_second = 1e6;  // starting a step takes no time beside it
   machine.gemm_flops_per_second = 1e6;
   const Prediction once = job.run();  // what either takes is proportional to its rate
-  machine.gemm_flops_per_second *= once.lane_seconds[kCompute] / once.lane_seconds[kHost];
+  machine.gemm_flops_per_second *= once.lane_seconds.at(kCompute) / once.lane_seconds.at(kHost);
   const Prediction block = job.run();
-  EXPECT_NEAR(block.lane_seconds[kCompute], block.lane_seconds[kHost],
-              0.3 * block.lane_seconds[kHost]);
+  EXPECT_NEAR(block.lane_seconds.at(kCompute), block.lane_seconds.at(kHost),
+              0.3 * block.lane_seconds.at(kHost));
   job.wanted.admission = Admission::continuous;
   job.wanted.pace = 128;
   job.plan(512, 128, 32);
   const Prediction steady = job.run();
   EXPECT_LT(steady.seconds,
-            1.15 * std::max(steady.lane_seconds[kCompute], steady.lane_seconds[kHost]));
+            1.15 * std::max(steady.lane_seconds.at(kCompute), steady.lane_seconds.at(kHost)));
   EXPECT_GT(block.seconds, 1.6 * steady.seconds);
 }
 
@@ -190,8 +189,8 @@ TEST(DryRun, ExtrapolationIsNearTheWholeJob) {
   EXPECT_FALSE(whole.extrapolated);
   EXPECT_EQ(found.generated_tokens, whole.generated_tokens);
   EXPECT_NEAR(found.seconds, whole.seconds, 0.08 * whole.seconds);
-  const double bytes = static_cast<double>(whole.lane_bytes[kUp]);
-  EXPECT_NEAR(static_cast<double>(found.lane_bytes[kUp]), bytes, 0.08 * bytes);
+  const double bytes = static_cast<double>(whole.lane_bytes.at(kUp));
+  EXPECT_NEAR(static_cast<double>(found.lane_bytes.at(kUp)), bytes, 0.08 * bytes);
 }
 
 }  // namespace

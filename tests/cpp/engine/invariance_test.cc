@@ -76,7 +76,7 @@ TEST_P(Invariance, RandomPoliciesGiveTheSameBits) {
   base.kv = kv;
   base.threads = 1;
   base.host_memory = uint64_t{96} << 20;
-  base.device_memory = uint64_t{64} << 20;
+  base.device_memory = {uint64_t{64} << 20};
   base.disk = ::testing::TempDir();
   base.disk_memory = uint64_t{64} << 20;
   const Outcome expected = run(base);

@@ -98,7 +98,7 @@ class SharedPrefixTest : public ::testing::Test {
     options.kv = kv;
     options.threads = 1;
     options.host_memory = uint64_t{96} << 20;
-    options.device_memory = uint64_t{64} << 20;
+    options.device_memory = {uint64_t{64} << 20};
     options.disk = ::testing::TempDir();
     options.disk_memory = uint64_t{64} << 20;
     options.expected_rows = 12;

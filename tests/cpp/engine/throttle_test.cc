@@ -37,7 +37,7 @@ class Throttled : public ::testing::TestWithParam<bool> {
     options_.device = "virtual";
     options_.threads = 1;
     options_.host_memory = uint64_t{96} << 20;
-    options_.device_memory = uint64_t{64} << 20;
+    options_.device_memory = {uint64_t{64} << 20};
     options_.disk = ::testing::TempDir();
     options_.disk_memory = uint64_t{64} << 20;
     options_.expected_rows = 6;

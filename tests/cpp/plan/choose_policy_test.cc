@@ -12,13 +12,22 @@ namespace penstock {
 namespace {
 
 struct Budget {
-  uint64_t PlanInput::* bytes;
   Tier tier;
   const char* field;
+
+  uint64_t get(const PlanInput& input) const {
+    if (tier == Tier::host) return input.host_bytes;
+    if (tier == Tier::disk) return input.disk_bytes;
+    return input.device_bytes.empty() ? 0 : input.device_bytes.front();
+  }
+  void set(PlanInput* input, uint64_t bytes) const {
+    if (tier == Tier::host) input->host_bytes = bytes;
+    if (tier == Tier::disk) input->disk_bytes = bytes;
+    if (tier == Tier::device) input->device_bytes = {bytes};
+  }
 };
-constexpr Budget kBudgets[] = {{&PlanInput::host_bytes, Tier::host, "host_memory"},
-                               {&PlanInput::device_bytes, Tier::device, "device_memory"},
-                               {&PlanInput::disk_bytes, Tier::disk, "disk_memory"}};
+constexpr Budget kBudgets[] = {
+    {Tier::host, "host_memory"}, {Tier::device, "device_memory"}, {Tier::disk, "disk_memory"}};
 
 // The figure that a refusal names; 0 when the budgets are enough.
 uint64_t refused_figure(const PlanInput& input, const Policy& wanted, const char* field) {
@@ -35,7 +44,7 @@ uint64_t refused_figure(const PlanInput& input, const Policy& wanted, const char
 
 void expect_within_budgets(const PlanInput& input, const Chosen& chosen) {
   for (const Budget& budget : kBudgets) {
-    EXPECT_LE(chosen.memory.total[static_cast<int>(budget.tier)], input.*budget.bytes);
+    EXPECT_LE(chosen.memory.total[static_cast<int>(budget.tier)], budget.get(input));
   }
 }
 
@@ -65,7 +74,7 @@ std::unique_ptr<Tiny> random_input(Dice& dice) {
   input.workload = {dice.between(0, 300), dice.between(1, 200), 0, dice.between(1, 100), 0};
   if (dice.one_in(3)) input.workload.max_prompt = 400;
   input.reserved_host_bytes = dice.one_in(2) ? 0 : 123457;
-  input.device_bytes = input.accelerator ? uint64_t{1} << 40 : 0;
+  if (input.accelerator) input.device_bytes = {uint64_t{1} << 40};
   input.disk_bytes = dice.one_in(2) ? 0 : uint64_t{1} << 30;
   return model;
 }
@@ -78,7 +87,7 @@ TEST(ChoosePolicy, StaysWithinRandomBudgets) {
     PlanInput& input = model->input;
     input.host_bytes = static_cast<uint64_t>(std::pow(2, 20 + 6 * dice.share()));
     if (input.accelerator)
-      input.device_bytes = static_cast<uint64_t>(std::pow(2, 18 + 8 * dice.share()));
+      input.device_bytes = {static_cast<uint64_t>(std::pow(2, 18 + 8 * dice.share()))};
     try {
       const Chosen made = choose_policy(input, {});
       expect_within_budgets(input, made);
@@ -95,14 +104,14 @@ TEST(ChoosePolicy, StaysWithinRandomBudgets) {
 
 // Exactly the figure that a refusal names is enough, one byte less is not.
 void expect_exact(PlanInput& input, const Policy& wanted, const Budget& budget) {
-  input.*budget.bytes = 1;
+  budget.set(&input, 1);
   const uint64_t figure = refused_figure(input, wanted, budget.field);
   ASSERT_GT(figure, 1u);
-  input.*budget.bytes = figure;
+  budget.set(&input, figure);
   const Chosen chosen = choose_policy(input, wanted);
   expect_within_budgets(input, chosen);
   expect_complete(input, chosen);
-  input.*budget.bytes = figure - 1;
+  budget.set(&input, figure - 1);
   EXPECT_EQ(refused_figure(input, wanted, budget.field), figure);
 }
 
@@ -148,7 +157,7 @@ TEST(ChoosePolicy, WishesAreHonoured) {
     const auto model = random_input(dice);
     PlanInput& input = model->input;
     input.accelerator = false;
-    input.device_bytes = 0;
+    input.device_bytes = {};
     input.disk_bytes = uint64_t{1} << 40;
     Policy wanted;
     if (dice.one_in(2)) wanted.weight_share = Shares{0, 0.375, 0.625};

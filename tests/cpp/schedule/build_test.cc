@@ -67,6 +67,7 @@ void want_hidden(const Case& made, int v, int b, const BatchShape& batch, Wanted
   const Visit& visit = made.visits[v];
   const bool head = made.head(visit);
   const bool away = batch.activations_on_disk || batch.activations_on_host;
+  if (!away && made.moves_on(v)) (*wanted)[{StepKind::hidden_send, v, b}] = batch.hidden_bytes;
   if (!away || (head && !visit.first_chunk)) return;
   const bool joined = made.joined(v), joins_next = !head && made.joined(v + 1);
   const bool comes = v > 0 && !joined;

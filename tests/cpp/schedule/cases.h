@@ -39,8 +39,13 @@ struct Case {
   // Attention that a micro-batch passes together with the visit before.
   bool joined(int visit) const {
     const auto kind = [&](int v) { return program.modules[visits[v].module].kind; };
-    return program.form == AttentionForm::apart && visit > 0 &&
+    return program.form == AttentionForm::apart && visit > 0 && !moves_on(visit - 1) &&
            kind(visit) == ModuleKind::attention && kind(visit - 1) == ModuleKind::mlp;
+  }
+  // Rows go to another device after this visit.
+  bool moves_on(int visit) const {
+    return visit + 1 < static_cast<int>(visits.size()) &&
+           visits[visit].device != visits[visit + 1].device;
   }
   bool head(const Visit& visit) const {
     return program.modules[visit.module].kind == ModuleKind::head;
@@ -89,6 +94,7 @@ inline BatchShape random_batch(Dice& dice, bool accelerator) {
   if (accelerator) {
     batch.gather_upload_bytes = 64 * dice.between(1, 40);
     batch.logits_bytes = batch.head_rows * 64;
+    batch.hidden_bytes = batch.tokens * 64;
     random_below(dice, &batch);
     return batch;
   }
@@ -98,6 +104,16 @@ inline BatchShape random_batch(Dice& dice, bool accelerator) {
   batch.activations_on_disk = dice.one_in(2);
   batch.activation_bytes = batch.activations_on_disk ? 4096 * dice.between(1, 9) : 0;
   return batch;
+}
+
+// The layers of a case on several devices, cut before any of them.
+inline void random_split(Dice& dice, Case* made) {
+  for (size_t v = 1; v < made->visits.size(); ++v) {
+    const bool layer_begins =
+        made->program.modules[made->visits[v].module].kind == ModuleKind::attention && v > 1;
+    if (layer_begins && made->options.devices < 3 && dice.one_in(2)) ++made->options.devices;
+    made->visits[v].device = made->options.devices - 1;
+  }
 }
 
 inline Case random_case(uint64_t seed) {
@@ -137,6 +153,7 @@ inline Case random_case(uint64_t seed) {
   made.options.device_kv_slots = dice.between(1, 4);
   made.options.device_activation_slots = dice.between(1, 4);
   made.options.exchange_slots = apart ? 5 : dice.between(1, 3);
+  if (accelerator) random_split(dice, &made);
   made.options.overlap = !dice.one_in(6);
   made.options.step_barrier = dice.one_in(4);
   made.sweeps.resize(dice.between(1, 3));

@@ -23,15 +23,15 @@ class KvStoreTest : public ::testing::Test {
     input.blocks = blocks;
     input.disk_bytes = disk_pages * kIoAlignment;
     input.folder = ::testing::TempDir();
-    input.device = device_.get();
-    input.memory = input.host = &host_;
+    input.devices = {{device_.get(), &host_}};
+    input.host = &host_;
     input.disk = &disk_;
     return input;
   }
   // Beside an accelerator, keeping books only.
   KvStoreInput below(int64_t blocks, int64_t host_blocks, uint64_t disk_pages) {
     KvStoreInput made = input(blocks, disk_pages);
-    made.device = nullptr;
+    made.devices = {};
     made.accelerator = true;
     made.host_blocks = host_blocks;
     return made;

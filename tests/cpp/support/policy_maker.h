@@ -13,10 +13,10 @@ class PolicyMaker {
  public:
   explicit PolicyMaker(uint64_t seed) : generator_(seed) {}
 
-  // `base` with a random device, number of threads and policy. `only`: that device.
+  // `base` with a random device, number of threads and policy. `only`: that device, or those.
   EngineOptions options(EngineOptions base, const std::string& only = "") {
     base.device = !only.empty() ? only : pick(2) == 0 ? "virtual" : "cpu";
-    const bool accelerator = base.device == "virtual";
+    const bool accelerator = base.device != "cpu";
     base.delay_seed = accelerator && pick(6) == 0 ? generator_() : 0;
     base.threads = 1 + pick(2);
     nlohmann::json policy;
