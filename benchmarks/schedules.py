@@ -1,5 +1,7 @@
 """Schedules against each other in one engine: FlexGen's, blocks of rows, and rows of all ages.
 
+Also the same job on one accelerator and on two, as a pipeline.
+
     python benchmarks/schedules.py
 
 On the virtual accelerator, whose links, compute and host attention are held to rates at which the
@@ -74,6 +76,7 @@ class Run:
 
     policy: dict[str, Any]
     schedule: str = ""
+    device: str = "virtual"
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def modelled_machine(rates: dict[str, float]) -> dict[str, Any]:
 def settings_of(folder: Path, rates: dict[str, float], run: Run, prompt: int) -> EngineSettings:
     settings = EngineSettings.make(
         folder,
-        device="virtual",
+        device=run.device,
         host_memory="1GiB",
         device_memory="1GiB",
         policy=run.policy,
@@ -240,10 +243,33 @@ def phases(scale: float) -> Comparison:
     )
 
 
+def pipeline(scale: float) -> Comparison:
+    """Everything in the memory of the devices, which compute all the time."""
+    shape, rows = Shape(128, 24), 32
+    sweep = 0.12 * scale  # seconds of a token of every row
+    rates = {"gemm_flops_per_second": rows * shape.token_flops / sweep}
+    shared: dict[str, Any] = {
+        name: {"device": 1} for name in ("weight_share", "kv_share", "activation_share")
+    }
+    shared |= {"max_sequences": rows, "micro_batch": rows // 2, "micro_batch_tokens": rows // 2}
+    return Comparison(
+        "one accelerator, and two that have half of the layers each",
+        shape,
+        WorkloadArgs(2 * rows, 8, 48),
+        rates,
+        {
+            "one device": Run(shared | {"micro_batches": 2}),
+            "ours": Run(shared | {"micro_batches": 1}, device="virtual,virtual"),
+        },
+        {"one device": 1.8},
+    )
+
+
 COMPARISONS: dict[str, Callable[[float], Comparison]] = {
     "overlap": overlap,
     "ages": ages,
     "phases": phases,
+    "pipeline": pipeline,
 }
 
 

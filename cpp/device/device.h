@@ -90,5 +90,6 @@ std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes
 // The devices of "cuda:0,cuda:1" or "virtual,virtual": one of any kind, or several accelerators of
 // one kind. Throws Error(unsupported).
 std::vector<std::string> device_list(const std::string& spec);
+std::string device_kind(const std::string& spec);  // "cpu", "virtual", "cuda" of those
 
 }  // namespace penstock

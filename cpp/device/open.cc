@@ -59,6 +59,10 @@ std::vector<std::string> device_list(const std::string& spec) {
   return devices;
 }
 
+std::string device_kind(const std::string& spec) {
+  return std::string(kind_of(device_list(spec).front()));
+}
+
 std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes, Budget& host) {
   const std::string_view spec = options.spec;
   const size_t colon = spec.find(':');

@@ -22,8 +22,7 @@ constexpr uint64_t kDeviceBytes = uint64_t{1} << 30;
 
 // A plan may be for a machine one does not have, but not for a kind of device there is not.
 void check_device_kind(const std::string& device) {
-  const std::string first = device_list(device).front();  // the others are of its kind
-  const std::string kind = first.substr(0, first.find(':'));
+  const std::string kind = device_kind(device);
   if (kind == "cpu" || kind == "virtual" || kind == "cuda") return;
   throw Error(ErrorCode::unsupported, "unknown device",
               {.field = "device",
@@ -90,7 +89,7 @@ EngineOptions with_defaults(EngineOptions options) {
   return options;
 }
 
-bool names_accelerator(const std::string& device) { return !device.starts_with("cpu"); }
+bool names_accelerator(const std::string& device) { return device_kind(device) != "cpu"; }
 
 PlanInput plan_input(const EngineOptions& options, const Model& model) {
   PlanInput input;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "device/device.h"
 #include "plan/machine.h"
 
 namespace penstock {
@@ -36,7 +37,7 @@ constexpr Rate kRates[] = {
 };
 
 std::vector<Rate> rates_of(const std::string& device) {
-  const std::string kind = device.substr(0, device.find(':'));
+  const std::string kind = device_kind(device);
   std::vector<Rate> rates;
   for (const Rate& rate : kRates) {
     const bool has = rate.on == On::every_device || kind == "virtual" ||

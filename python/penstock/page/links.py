@@ -73,4 +73,5 @@ def _busy(svg: Svg, y: float, row: tuple[str, float], whole: float) -> None:
 
 
 def _css(lane: str) -> str:
-    return lane if lane in LANES else "other"
+    kind = lane.split(":")[0]  # "compute:1" looks as "compute"
+    return kind if kind in LANES else "other"

@@ -37,7 +37,7 @@ def _lanes(trace: dict[str, Any]) -> dict[int, str]:
         track = each.get("tid")
         if each.get("name") == "thread_name" and isinstance(track, int):
             name = text(mapping(each, "args").get("name"))
-            found[track] = name.split(" ")[0].split(":")[0]
+            found[track] = name.split(" ")[0]
     return found
 
 
