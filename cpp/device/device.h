@@ -49,7 +49,8 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
-  // Memory this device computes on, charged to `budget` before it exists. Throws Error(budget).
+  // Memory of the budget's tier, charged to it before it exists: what this device computes on, or
+  // host memory that copies to and from it are fast with. Throws Error(budget).
   virtual Buffer allocate(size_t bytes, Budget& budget, const std::string& what) = 0;
   // Runs on the h2d, d2h or compute lane after the tickets. The ranges must stay valid until the
   // ticket is done.

@@ -36,7 +36,9 @@ Buffer Staging::item(Place place, const std::string& label) {
   for (const MemoryItem& item : memory_.items) {
     const bool found = Place{item.tier, item.device} == place && item.label == label;
     if (!found || item.bytes == 0) continue;
-    if (place.tier == Tier::host) return allocate_host(item.bytes, context_.host, label);
+    if (place.tier == Tier::host) {
+      return context_.device().allocate(item.bytes, context_.host, label);
+    }
     return context_.compute_memory(place.ordinal).allocate(item.bytes, label);
   }
   return {};

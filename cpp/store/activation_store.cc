@@ -16,11 +16,14 @@ ActivationStore::ActivationStore(const ActivationStoreInput& input)
     const size_t slots = input.slots * unit_bytes_;
     slots_.push_back(slots > 0 ? device.allocate(slots, "activation slots") : Buffer{});
   }
+  const auto beside = [&](size_t bytes, const char* what) {
+    return input.devices.front().device->allocate(bytes, *input.host, what);
+  };
   if (input.host_tokens > 0) {
-    host_ = allocate_host(input.sweeps * host_tokens_ * hidden_ * 4, *input.host, "hidden");
+    host_ = beside(input.sweeps * host_tokens_ * hidden_ * 4, "hidden");
   }
   if (input.host_slots > 0) {
-    host_slots_ = allocate_host(input.host_slots * unit_bytes_, *input.host, "activation slots");
+    host_slots_ = beside(input.host_slots * unit_bytes_, "activation slots");
   }
   if (input.disk_batches == 0) return;
   spill_ = SpillFile(input.folder, {unit_bytes_, input.sweeps * disk_batches_}, *input.disk,

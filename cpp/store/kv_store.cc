@@ -36,7 +36,7 @@ BlockPool make_host_pool(const KvStoreInput& input) {
   if (input.host_blocks == 0) return {};
   const size_t block = input.layout.page_bytes(), bytes = input.host_blocks * block;
   if (input.devices.empty()) return {imagined(bytes), block};
-  return {allocate_host(bytes, *input.host, "kv"), block};
+  return {input.devices.front().device->allocate(bytes, *input.host, "kv"), block};
 }
 
 }  // namespace

@@ -90,7 +90,7 @@ void WeightStore::allocate_resident(Place place) {
   if (bytes == 0) return;
   memory_.push_back(place.tier == Tier::device
                         ? devices_.at(place.ordinal).allocate(bytes, "weights")
-                        : allocate_host(bytes, host_, "weights"));
+                        : devices_.front().device->allocate(bytes, host_, "weights"));
   for (size_t i = 0; i < residents.size(); ++i) {
     if (offsets[i] >= 0) residents[i].data = memory_.back().data() + offsets[i];
   }
@@ -110,7 +110,8 @@ void WeightStore::load_segment(int weight, const Resident& resident, Tier tier) 
   Buffer bounce;
   if (tier == Tier::device) {
     const int64_t rows = std::min(step, resident.end - resident.begin);
-    bounce = allocate_host(bytes_before(weight, 0, round_up(rows, unit)), host_, "loading");
+    const size_t bytes = bytes_before(weight, 0, round_up(rows, unit));
+    bounce = devices_.front().device->allocate(bytes, host_, "loading");
   }
   for (int64_t row = resident.begin; row < resident.end; row += step) {
     const int64_t stop = std::min(resident.end, row + step);

@@ -60,6 +60,7 @@ class CudaDevice : public Device {
   const DeviceInfo& info() const override { return info_; }
 
   Buffer allocate(size_t bytes, Budget& budget, const std::string& what) override {
+    if (budget.place().tier == Tier::host) return gpu_.allocate_pinned(bytes, budget, what);
     return gpu_.allocate(bytes, budget, what);
   }
 

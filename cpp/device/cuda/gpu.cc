@@ -1,5 +1,7 @@
 #include "device/cuda/gpu.h"
 
+#include <memory>
+
 #include "base/error.h"
 
 namespace penstock {
@@ -66,6 +68,19 @@ Buffer Gpu::allocate(size_t bytes, Budget& budget, const std::string& what) cons
   check_cuda(status, "cudaMalloc");
   return {static_cast<std::byte*>(data), bytes, std::move(paid),
           [](std::byte* freed, size_t) { cudaFree(freed); }};
+}
+
+Buffer Gpu::allocate_pinned(size_t bytes, Budget& budget, const std::string& what) const {
+  Buffer pages = allocate_host(bytes, budget, what);
+  if (bytes == 0) return pages;
+  use();
+  if (cudaHostRegister(pages.data(), bytes, cudaHostRegisterPortable) != cudaSuccess) {
+    cudaGetLastError();  // copies are slower then, and that is all
+    return pages;
+  }
+  std::byte* data = pages.data();
+  const auto kept = std::make_shared<Buffer>(std::move(pages));
+  return {data, bytes, {}, [kept](std::byte* freed, size_t) { cudaHostUnregister(freed); }};
 }
 
 GpuStream::GpuStream() {

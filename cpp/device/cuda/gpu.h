@@ -22,6 +22,9 @@ class Gpu {
   uint64_t free_bytes() const;
   // Plain device memory. Throws Error(budget), also when the GPU has no room.
   Buffer allocate(size_t bytes, Budget& budget, const std::string& what) const;
+  // Host memory that all GPUs copy to and from without a detour. Where the driver does not take
+  // it, it is as any other.
+  Buffer allocate_pinned(size_t bytes, Budget& budget, const std::string& what) const;
 
  private:
   int ordinal_;

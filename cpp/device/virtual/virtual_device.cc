@@ -41,6 +41,7 @@ VirtualDevice::~VirtualDevice() {
 }
 
 Buffer VirtualDevice::allocate(size_t bytes, Budget& budget, const std::string& what) {
+  if (budget.place().tier == Tier::host) return allocate_host(bytes, budget, what);
   return memory_.allocate(bytes, budget, what);
 }
 
