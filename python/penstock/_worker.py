@@ -1,7 +1,8 @@
 """The process of ``penstock run`` that owns tokenizer and engine.
 
 One JSON object a line on standard input and output. It is told {"type": "open", ...} once, then
-rows as it asks for them ({"type": "want", "rows": n}) and "end"; it answers "ready", "record",
+rows as it asks for them ({"type": "want", "rows": n}) and "end"; "wait" says that it is to
+answer the rows it has before it looks for more. It answers "ready", "record",
 "stats" and at last "done" or "failed". When its input ends early, its parent is gone and so is it.
 """
 
@@ -93,6 +94,7 @@ class Worker:
         self._rows: dict[int, _InFlight] = {}
         self._tokens_in_flight = 0
         self._credit, self._ended, self._told_at = 0, False, 0.0
+        self._waits = False
         self._trace = opening["trace"]
         if self._trace:
             self._engine.record_trace(True)
@@ -145,6 +147,9 @@ class Worker:
 
     def _fill(self, wanted: int) -> None:
         """Takes up to `wanted` rows more, fewer when their prompts are long."""
+        if self._waits and not self._loop.idle:
+            return
+        self._waits = False
         while wanted > 0 and not self._ended and self._tokens_in_flight < _TOKENS_IN_FLIGHT:
             if self._credit == 0:
                 self._credit = min(wanted, _WAITING_ROWS)
@@ -152,6 +157,9 @@ class Worker:
             message = self._channel.receive()
             if message["type"] == "end":
                 self._ended, self._credit = True, 0
+                return
+            if message["type"] == "wait":
+                self._waits = True
                 return
             self._credit -= 1
             wanted -= self._take(Row.from_wire(message["row"]))

@@ -121,11 +121,9 @@ class EngineProcess:
         code = self._process.wait()
         for key in list(self._selector.get_map().values()):
             key.data(key.fileobj)
-        if code >= 0:
-            how = f"ended with exit code {code}"
-        else:
-            how = f"was killed by {signal.Signals(-code).name}"
+        found = str(code) if code >= 0 else signal.Signals(-code).name
+        how = f"ended with exit code {found}" if code >= 0 else f"was killed by {found}"
         if code == -signal.SIGKILL:
             how += " (often the kernel's out-of-memory killer: try a smaller --host-memory)"
         said = f"; it said:\n{self.errors}" if self.errors else ""
-        return EngineDiedError(f"the engine's process {how}{said}")
+        return EngineDiedError(f"the engine's process {how}{said}", found=found)

@@ -21,10 +21,12 @@ from penstock.manifest import describe_engine, describe_job
 from penstock.progress import Progress, ProgressState
 from penstock.records import encode_record, error_record
 from penstock.report import make_report
+from penstock.restarts import Restarts, add_stats, verdict
 from penstock.rows import Row, RowRefusedError, parse_row
 from penstock.sampling import SamplingParams
 from penstock.scan import DUPLICATE, PENDING, InputScan, open_input, read_rows, scan_input
 from penstock.settings import EngineSettings
+from penstock.supply import RowSupply
 from penstock.writer import RecordWriter
 
 _SECONDS_TO_POLL = 0.2
@@ -69,6 +71,7 @@ class JobHooks:
     progress: Callable[[], Progress] = Progress
     tell: Callable[[str], None] = _ignore
     worker_command: list[str] | None = None
+    restarts: Callable[[], Restarts] = Restarts
 
 
 def run_job(options: JobOptions, hooks: JobHooks | None = None) -> JobResult:
@@ -152,6 +155,8 @@ class _Run:
         self._peak_rss = 0
         self._writer: RecordWriter | None = None
         self._engine = EngineProcess(hooks.worker_command)
+        self._restarts = hooks.restarts()
+        self._stats_before: dict[str, Any] = {}
         self._progress: Progress | None = None
 
     def run(self) -> JobResult:
@@ -164,19 +169,49 @@ class _Run:
                     self._progress.close()
 
     def _guarded(self, stop: _StopSignals) -> JobResult:
-        try:
-            self._engine.send(**self._opening())
-            first = self._wait_ready(stop)
-            if first is None:
-                return self._result(exitcodes.STOPPED)
-            code = self._pump(stop, first)
-            assert self._writer is not None
-            self._writer.sync()
-            return self._result(code)
-        except PenstockError as error:
-            if self._writer is None:
-                raise
-            return self._result(exitcodes.of_fault(error), self._save(error))
+        with open_input(self._options.input) as file:
+            supply = RowSupply(self._feed(read_rows(file)))
+            while True:
+                try:
+                    return self._attempt(stop, supply)
+                except PenstockError as error:
+                    if self._writer is None:
+                        raise
+                    kept = self._save(error)
+                    if not self._start_again(error, stop, supply):
+                        return self._result(exitcodes.of_fault(error), kept)
+
+    def _attempt(self, stop: _StopSignals, supply: RowSupply) -> JobResult:
+        """As far as one engine gets."""
+        self._engine.send(**self._opening())
+        first = self._wait_ready(stop)
+        if first is None:
+            return self._result(exitcodes.STOPPED)
+        code = self._pump(stop, first, supply)
+        assert self._writer is not None
+        self._writer.sync()
+        return self._result(code)
+
+    def _start_again(self, error: PenstockError, stop: _StopSignals, supply: RowSupply) -> bool:
+        """A new engine in place of one that failed; False where it would be in vain."""
+        blamed = supply.engine_died()
+        if not self._restarts.allow(error, self._state.rows_done, blamed):
+            return False
+        self._hooks.tell(f"warning: {error}; starting the engine again")
+        self._stats_before = self._state.stats
+        self._engine.kill()
+        until = time.monotonic() + self._restarts.seconds
+        while time.monotonic() < until and not stop.received:
+            time.sleep(_SECONDS_TO_POLL)
+        self._engine = EngineProcess(self._hooks.worker_command)
+        return True
+
+    def _give_verdicts(self) -> None:
+        """Rows that are to blame for deaths of engines get their record."""
+        for row, error in self._restarts.blamed:
+            told = (row.id, verdict(error), bool(row.url))
+            self._add(row.line, encode_record(error_record(row.line, *told)), True)
+        self._restarts.blamed.clear()
 
     def _save(self, error: PenstockError) -> PenstockError:
         """Writes what has arrived, after a fault; the fault that is reported stays the first."""
@@ -224,8 +259,11 @@ class _Run:
         if not self._options.settings.machine and self._is_long():
             self._hooks.tell(_NO_MACHINE)
         self._state.row_tokens = ready.get("row_tokens", 0)
-        self._state.started = time.monotonic()
-        self._progress = self._hooks.progress()
+        if self._state.rows_done > self._state.rows_failed:
+            self._give_verdicts()
+        if self._progress is None:
+            self._state.started = time.monotonic()
+            self._progress = self._hooks.progress()
 
     def _is_long(self) -> bool:
         predicted = self._prediction.get("seconds")
@@ -233,21 +271,20 @@ class _Run:
             return self._state.rows - self._state.rows_done >= _MANY_ROWS
         return float(predicted) >= _LONG_SECONDS
 
-    def _pump(self, stop: _StopSignals, first: list[dict[str, Any]]) -> int:
+    def _pump(self, stop: _StopSignals, first: list[dict[str, Any]], supply: RowSupply) -> int:
         assert self._writer is not None and self._progress is not None
-        with open_input(self._options.input) as file:
-            feed = self._feed(read_rows(file))
-            self._take(first, feed)
-            while not self._engine.is_done:
-                if stop.received:
-                    self._take(self._engine.poll(0), feed)
-                    self._writer.flush()
-                    return exitcodes.STOPPED
-                self._take(self._engine.poll(_SECONDS_TO_POLL), feed)
+        self._take(first, supply)
+        while not self._engine.is_done:
+            if stop.received:
+                self._take(self._engine.poll(0), supply)
                 self._writer.flush()
-                self._writer.sync_if_due()
-                self._progress.update(self._state)
+                return exitcodes.STOPPED
+            self._take(self._engine.poll(_SECONDS_TO_POLL), supply)
+            self._writer.flush()
+            self._writer.sync_if_due()
+            self._progress.update(self._state)
         self._engine.finish()
+        self._give_verdicts()
         self._writer.flush()
         return self._checked_end()
 
@@ -258,24 +295,18 @@ class _Run:
             raise JobChangedError(message, file=str(self._options.input))
         return _final_code(self._state)
 
-    def _take(self, messages: list[dict[str, Any]], feed: Iterator[Row]) -> None:
+    def _take(self, messages: list[dict[str, Any]], supply: RowSupply) -> None:
         for message in messages:
             kind = message["type"]
-            if kind == "want":
-                self._send_rows(message["rows"], feed)
-            elif kind == "record":
+            if kind == "record":
                 is_error = bool(message["error"])
                 self._add(message["line"], message["text"].encode("utf-8"), is_error)
+                supply.answered(message["line"])
             elif kind in ("stats", "done"):
-                self._state.stats, self._peak_rss = message["stats"], message["peak_rss"]
-
-    def _send_rows(self, count: int, feed: Iterator[Row]) -> None:
-        for _ in range(count):
-            row = next(feed, None)
-            if row is None:
-                self._engine.send(type="end")
-                return
-            self._engine.send(type="row", row=row.to_wire())
+                self._state.stats = add_stats(self._stats_before, message["stats"])
+                self._peak_rss = max(self._peak_rss, message["peak_rss"])
+            for told in supply.messages(message["rows"] if kind == "want" else 0):
+                self._engine.send(**told)
 
     def _feed(self, lines: Iterator[tuple[int, bytes | None]]) -> Iterator[Row]:
         """The rows to run; those that are refused get their record on the way."""

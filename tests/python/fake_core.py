@@ -6,7 +6,9 @@ position (sampled), so that a row's result depends on that row alone, as with th
 
 import hashlib
 import json
+import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 VOCAB, CONTEXT, EOS = 4096, 512, 2
@@ -46,7 +48,9 @@ def _hash(*parts):
 
 class Engine:
     """The policy's JSON has knobs: `seconds_per_step` slows it down, `fail_after` steps raise,
-    with `predicted_seconds` it predicts that.
+    with `predicted_seconds` it predicts that. The device fails in step `fails_at` as often as
+    the number in the file `device_fails` says, and whenever a prompt holds the token `fatal_token`;
+    with `aborts` the process dies instead.
     """
 
     def __init__(self, options):
@@ -58,6 +62,8 @@ class Engine:
         if "predicted_seconds" in knobs:
             told = json.dumps({"seconds": knobs["predicted_seconds"]})
             self.predict = lambda rows, most_rows=0: told
+        self._fails, self._fails_at = knobs.get("device_fails", ""), knobs.get("fails_at", 5)
+        self._fatal, self._aborts = knobs.get("fatal_token", -1), knobs.get("aborts", False)
         self._next, self._steps, self._generated, self._prompts = 1, 0, 0, 0
         self._waiting, self._active = [], {}
         if 0 < options.host_memory < 1 << 20:
@@ -79,11 +85,24 @@ class Engine:
             number, request = self._waiting.pop(0)
             self._active[number] = (request, list(request.tokens), [])
             self._prompts += len(request.tokens)
+        self._fail_as_told()
         events = [self._advance(number) for number in list(self._active)]
         for event in events:
             if event.finished:
                 del self._active[event.request]
         return events
+
+    def _fail_as_told(self):
+        fatal = any(self._fatal in request.tokens for request, _, _ in self._active.values())
+        if self._fails and self._steps == self._fails_at:
+            file = Path(self._fails)
+            left = int(file.read_text())
+            file.write_text(str(max(0, left - 1)))
+            fatal = fatal or left > 0
+        if fatal and self._aborts:
+            os.abort()
+        if fatal:
+            raise Error("device", "the fake device failed")
 
     def _advance(self, number):
         request, tokens, new = self._active[number]

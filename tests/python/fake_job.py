@@ -6,6 +6,7 @@ from pathlib import Path
 from penstock import exitcodes
 from penstock.errors import PenstockError
 from penstock.job import JobHooks, JobOptions, run_job
+from penstock.restarts import Restarts
 from penstock.sampling import SamplingParams
 from penstock.settings import EngineSettings
 
@@ -19,7 +20,11 @@ def main(model, source, output, policy="", max_tokens="16"):
         settings=EngineSettings.make(model, policy=policy, seed=7),
         sampling=SamplingParams(max_tokens=int(max_tokens)),
     )
-    hooks = JobHooks(tell=lambda text: print(text, file=sys.stderr), worker_command=FAKE_WORKER)
+    hooks = JobHooks(
+        tell=lambda text: print(text, file=sys.stderr),
+        worker_command=FAKE_WORKER,
+        restarts=lambda: Restarts(first_seconds=0.01),
+    )
     try:
         result = run_job(options, hooks)
     except PenstockError as error:

@@ -16,18 +16,9 @@ from penstock import exitcodes
 from penstock.errors import CorruptError, JobChangedError, StorageError
 from penstock.journal import ENTRY_BYTES, Journal, journal_path
 from penstock.manifest import manifest_path
+from python.job_process import FAKE_JOB, rows, spawn
 
-FAKE_JOB = str(Path(__file__).parent / "fake_job.py")
 HEADER_BYTES = 32
-
-
-def rows(count):
-    return [{"id": f"row {i}", "prompt": f"Row number {i} says"} for i in range(count)]
-
-
-def spawn(job, policy="", max_tokens="16"):
-    command = [sys.executable, FAKE_JOB, str(job.model), str(job.input), str(job.output)]
-    return subprocess.Popen([*command, policy, max_tokens], stderr=subprocess.PIPE)
 
 
 def finish(job):
