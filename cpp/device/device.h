@@ -73,6 +73,7 @@ struct DeviceMemory {
 struct DeviceOptions {
   std::string spec = "cpu";  // "cpu", "cpu:avx2", "virtual", "virtual:avx2", "cuda:0"
   int ordinal = 0;           // of its lanes, among several accelerators
+  Budget* memory = nullptr;  // of an accelerator's memory: its own needs are charged there
   int threads = 1;
   uint64_t device_memory = uint64_t{1} << 30;  // virtual: capacity in bytes
   uint64_t delay_seed = 0;                     // virtual: seeded delays on every lane
@@ -91,6 +92,12 @@ std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes
 // The devices of "cuda:0,cuda:1" or "virtual,virtual": one of any kind, or several accelerators of
 // one kind. Throws Error(unsupported).
 std::vector<std::string> device_list(const std::string& spec);
+// What one accelerator needs for itself of its memory, and of the host's beside the scratch of
+// kernels; known wherever one plans for it.
+struct DeviceNeeds {
+  uint64_t device_bytes = 0, host_bytes = 0;
+};
+DeviceNeeds device_needs(const std::string& spec);
 std::string device_kind(const std::string& spec);  // "cpu", "virtual", "cuda" of those
 
 }  // namespace penstock

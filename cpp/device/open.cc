@@ -63,6 +63,11 @@ std::string device_kind(const std::string& spec) {
   return std::string(kind_of(device_list(spec).front()));
 }
 
+DeviceNeeds device_needs(const std::string& spec) {
+  if (device_kind(spec) != "cuda") return {};
+  return {kCudaTableBytes + kCudaWorkspaceBytes, kCudaTableBytes};
+}
+
 std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes, Budget& host) {
   const std::string_view spec = options.spec;
   const size_t colon = spec.find(':');

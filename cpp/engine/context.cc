@@ -23,7 +23,10 @@ Context::Context(const ContextOptions& options)
   for (const std::string& spec : device_list(options.device.spec)) {
     one.spec = spec;
     one.ordinal = static_cast<int>(devices.size());
-    if (!device_memory.empty()) one.device_memory = device_memory.at(devices.size()).limit();
+    if (!device_memory.empty()) {
+      one.memory = &device_memory.at(devices.size());
+      one.device_memory = one.memory->limit();
+    }
     devices.push_back(open_device(one, lanes, host));
   }
 }

@@ -104,6 +104,9 @@ PlanInput plan_input(const EngineOptions& options, const Model& model) {
   input.threads = options.threads;
   input.host_bytes = options.host_memory;
   if (input.accelerator) input.device_bytes = options.device_memory;
+  const DeviceNeeds needs = device_needs(options.device);
+  input.own_device_bytes = needs.device_bytes;
+  input.own_host_bytes = needs.host_bytes;
   input.disk_bytes = options.disk_memory;
   input.reserved_host_bytes = options.reserved_host_memory;
   const int limit = model.spec().max_positions;

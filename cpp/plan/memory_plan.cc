@@ -300,6 +300,8 @@ class Layout {
     // Attention beside an accelerator has workers of its own.
     const int pools = split_.devices() + (plan_.exchange_slots > 0 ? 1 : 0);
     add(Tier::host, "kernel scratch", pools * policy_.threads * kScratchBytes);
+    add_on_devices("own needs", static_cast<int64_t>(input_.own_device_bytes));
+    add(Tier::host, "own needs", split_.devices() * static_cast<int64_t>(input_.own_host_bytes));
     add(Tier::host, "io", kIoBytes);
     add(Tier::host, "engine", kEngineBytes + 2 * steps + tables);
     add(Tier::host, "reserved", static_cast<int64_t>(input_.reserved_host_bytes));

@@ -5,8 +5,9 @@
 // Labels, by tier (C: where the device computes, host for the CPU): C vectors, C work, C head; host
 // and device weights, ring, gather, logits, hidden, activation slots, kv, kv staging, exchange;
 // of several devices each has its own, the first one the gather slots, the last one the head;
-// host kernel scratch, io (bounce blocks), engine (tables, queues, steps), reserved. Every item is
-// a multiple of 4096 bytes, items of zero bytes are left out.
+// host kernel scratch, io (bounce blocks), engine (tables, queues, steps), reserved; own needs, of
+// the device and of the host, of accelerators. Every item is a multiple of 4096 bytes, items of
+// zero bytes are left out.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,10 @@ struct PlanInput {
   int threads = 1;
   uint64_t host_bytes = 0, disk_bytes = 0;  // budgets
   std::vector<uint64_t> device_bytes;       // of each accelerator; empty: there is none
-  uint64_t reserved_host_bytes = 0;         // already spoken for (tokenizer, driver)
-  int max_context = 0;                      // tokens a row may have
+  // What each accelerator needs for itself, of its memory and of the host's.
+  uint64_t own_device_bytes = 0, own_host_bytes = 0;
+  uint64_t reserved_host_bytes = 0;  // already spoken for (tokenizer, driver)
+  int max_context = 0;               // tokens a row may have
   Workload workload;
   Machine machine;
 };

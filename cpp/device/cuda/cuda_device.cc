@@ -16,8 +16,8 @@ namespace {
 
 using cuda::check_cuda;
 
-constexpr int kDepth = 8;                        // ops and copies in flight on a lane
-constexpr size_t kTableBytes = size_t{1} << 20;  // of one op
+constexpr int kDepth = 8;                                 // ops and copies in flight on a lane
+constexpr size_t kTableBytes = kCudaTableBytes / kDepth;  // of one op
 
 // What follows "cuda:". Throws Error(unsupported).
 int parse_number(std::string_view text, const DeviceOptions& options) {
@@ -33,6 +33,11 @@ int parse_number(std::string_view text, const DeviceOptions& options) {
   return number;
 }
 
+Budget& memory_of(const DeviceOptions& options) {
+  check(options.memory != nullptr, "a GPU's own needs have a budget");
+  return *options.memory;
+}
+
 struct RunOnGpu {
   cuda::GpuLauncher& launcher;
   template <class Params>
@@ -43,15 +48,19 @@ struct RunOnGpu {
 
 class CudaDevice : public Device {
  public:
-  CudaDevice(int number, int ordinal, LaneSet& lanes, Budget& host)
-      : gpu_(number), lanes_(lanes), own_(ordinal), tables_(gpu_, kDepth, kTableBytes, host) {
+  CudaDevice(int number, const DeviceOptions& options, LaneSet& lanes, Budget& host)
+      : gpu_(number),
+        lanes_(lanes),
+        own_(options.ordinal),
+        tables_(gpu_, {kDepth, kTableBytes}, host, memory_of(options)),
+        workspace_(gpu_.allocate(kCudaWorkspaceBytes, memory_of(options), "own needs")) {
     info_.name = "cuda";
     info_.isa = "sm_" + std::to_string(gpu_.capability());
     info_.memory = Tier::device;
     info_.capacity_bytes = gpu_.free_bytes();
-    LaneOptions options;
-    options.depth = kDepth;
-    for (const LaneId id : {own_.compute, own_.h2d, own_.d2h}) lanes_.open(id, options);
+    LaneOptions lane;
+    lane.depth = kDepth;
+    for (const LaneId id : {own_.compute, own_.h2d, own_.d2h}) lanes_.open(id, lane);
   }
   ~CudaDevice() override {
     for (const LaneId id : {own_.h2d, own_.compute, own_.d2h}) settle(lanes_, id);
@@ -79,7 +88,8 @@ class CudaDevice : public Device {
 
   Ticket run(const Op& op, std::span<const Ticket> after, int64_t tag) override {
     return submit(own_.compute, after, tag, {0, op_name(op)}, [this, op](int slot) {
-      cuda::GpuLauncher launcher(stream(own_.compute), gpu_.capability(), tables_.room(slot));
+      cuda::GpuLauncher launcher(stream(own_.compute), gpu_.capability(), tables_.room(slot),
+                                 {workspace_.data(), workspace_.bytes()});
       std::visit(RunOnGpu{launcher}, op);
     });
   }
@@ -138,6 +148,7 @@ class CudaDevice : public Device {
   DeviceLanes own_;
   DeviceInfo info_;
   TableRooms tables_;
+  Buffer workspace_;  // ops on the compute stream follow each other
   std::array<Queue, 3> queues_;
 };
 
@@ -145,7 +156,7 @@ class CudaDevice : public Device {
 
 std::unique_ptr<Device> open_cuda_device(std::string_view number, const DeviceOptions& options,
                                          LaneSet& lanes, Budget& host) {
-  return std::make_unique<CudaDevice>(parse_number(number, options), options.ordinal, lanes, host);
+  return std::make_unique<CudaDevice>(parse_number(number, options), options, lanes, host);
 }
 
 }  // namespace penstock

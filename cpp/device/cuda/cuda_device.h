@@ -1,12 +1,18 @@
 // The CUDA device. Where the build has no CUDA, no_cuda.cc stands in and refuses.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
 #include "device/device.h"
 
 namespace penstock {
+
+// Of one GPU: tables of the ops in flight, pinned and on the device, and what the launches of an op
+// leave to each other.
+inline constexpr uint64_t kCudaTableBytes = uint64_t{8} << 20;
+inline constexpr uint64_t kCudaWorkspaceBytes = uint64_t{32} << 20;
 
 // `number`: what follows "cuda:" in the device's name. Throws Error(unsupported) when the build
 // or the machine has no CUDA.

@@ -98,25 +98,13 @@ void GpuEvent::record(cudaStream_t stream) {
 }
 void GpuEvent::wait() const { check_cuda(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
 
-TableRooms::TableRooms(const Gpu& gpu, int count, size_t bytes, Budget& host)
-    : paid_(host.reserve(static_cast<size_t>(count) * bytes, "CUDA tables")), bytes_(bytes) {
-  gpu.use();
-  void *pinned = nullptr, *device = nullptr;
-  const size_t all = static_cast<size_t>(count) * bytes;
-  check_cuda(cudaMallocHost(&pinned, all), "cudaMallocHost");
-  host_ = static_cast<std::byte*>(pinned);
-  const cudaError_t status = cudaMalloc(&device, all);
-  if (status != cudaSuccess) cudaFreeHost(pinned);
-  check_cuda(status, "cudaMalloc");
-  device_ = static_cast<std::byte*>(device);
-}
-TableRooms::~TableRooms() {
-  cudaFree(device_);
-  cudaFreeHost(host_);
-}
+TableRooms::TableRooms(const Gpu& gpu, Size size, Budget& host, Budget& device)
+    : bytes_(size.bytes),
+      host_(gpu.allocate_pinned(size.count * size.bytes, host, "own needs")),
+      device_(gpu.allocate(size.count * size.bytes, device, "own needs")) {}
 cuda::TableRoom TableRooms::room(int slot) const {
   const size_t at = static_cast<size_t>(slot) * bytes_;
-  return {host_ + at, device_ + at, bytes_};
+  return {host_.data() + at, device_.data() + at, bytes_};
 }
 
 }  // namespace penstock

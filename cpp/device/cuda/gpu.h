@@ -56,20 +56,20 @@ class GpuEvent {
   cudaEvent_t event_ = nullptr;
 };
 
-// Rooms for the tables of the ops in flight: pinned memory of the host, charged to its budget, and
-// as much of the GPU's.
+// Rooms for the tables of the ops in flight: pinned memory of the host and as much of the GPU's,
+// charged to their budgets.
 class TableRooms {
  public:
-  TableRooms(const Gpu& gpu, int count, size_t bytes, Budget& host);
-  ~TableRooms();
-  TableRooms(const TableRooms&) = delete;
-  TableRooms& operator=(const TableRooms&) = delete;
+  struct Size {
+    int count;
+    size_t bytes;  // of one
+  };
+  TableRooms(const Gpu& gpu, Size size, Budget& host, Budget& device);
   cuda::TableRoom room(int slot) const;
 
  private:
-  Reservation paid_;
   size_t bytes_;
-  std::byte *host_ = nullptr, *device_ = nullptr;
+  Buffer host_, device_;
 };
 
 }  // namespace penstock

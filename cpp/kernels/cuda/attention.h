@@ -1,6 +1,7 @@
-// attention: a block a (row, head), a thread some keys of a segment for the scores and some
-// elements of head_dim for the values. One state per absolute segment of keys, folded left to
-// right.
+// What the attention kernels share. Work is cut in two: a block folds the keys of one segment for a
+// tile of queries and leaves a partial result, so that a long context keeps a whole GPU busy; then
+// the partial results of every query are folded left to right. The order is that of the absolute
+// segments, whatever the cuts.
 #pragma once
 
 #include "kernels/attention_state.h"
@@ -8,202 +9,196 @@
 
 namespace penstock::cuda {
 
+// Rows of a span that read the same keys, and the segments with keys of any of them. A unit is one
+// of those segments; units are numbered tile by tile. A tile without keys has one all the same.
+struct QueryTile {
+  int32_t span, first_row, rows;
+  int32_t first_segment, segments;
+  int32_t first_unit;
+};
+// A row of the micro-batch: its tile, and which of the tile's rows it is.
+struct TiledRow {
+  int32_t tile, row;
+};
+
+inline constexpr int kTileQueries = 32;  // (row, head) pairs of a block
+
+// How query heads are divided: `group` of them share a KV head, `part` of those a block.
+struct HeadCut {
+  int32_t group, part, parts;
+
+  constexpr HeadCut(int heads, int kv_heads)
+      : group(heads / kv_heads),
+        part(group < kTileQueries ? group : kTileQueries),
+        parts((group + part - 1) / part) {}
+  constexpr int rows_of_tile() const { return kTileQueries / part; }
+};
+
 struct AttentionArgs {
   AttentionParams params;
   KvView view;
-  const RowPlace* rows;
-};
+  HeadCut heads;
+  const QueryTile* tiles = nullptr;
+  int32_t tile_count = 0;
+  const TiledRow* rows = nullptr;
+  int64_t row_count = 0;
+  int32_t first_unit = 0, end_unit = 0;  // of this launch
+  int32_t tile_rows = 0;                 // of the largest tile
+  float* partials = nullptr;             // [block][query]: head_dim values, largest score, sum
+  AttentionState* running = nullptr;     // [row, head]: of tiles that go on in the next launch
 
-// Where the codes and params of a token's values are.
-struct ValuePlace {
-  const std::byte *codes, *params;
-};
-
-// How a cache is read as fp32.
-//   kWide                        values in a word of a key
-//   part(word, params, i)        value i of a word
-//   value(place, d)              element d of a token's values
-template <DType kType>
-struct RawReader {
-  static constexpr int kWide = kType == DType::f32 ? 1 : 2;
-
-  PENSTOCK_DEVICE static float part(uint32_t word, uint32_t, int i) {
-    if constexpr (kType == DType::f32) return std::bit_cast<float>(word);
-    return of_half(static_cast<uint16_t>(word >> (16 * i)));
-  }
-  PENSTOCK_DEVICE static float value(const ValuePlace& place, int64_t d) {
-    if constexpr (kType == DType::f32) return load<float>(place.codes + d * 4);
-    // bf16: two tokens share a word.
-    return of_half(load<uint16_t>(place.codes + d * (kType == DType::bf16 ? 4 : 2)));
-  }
-
- private:
-  PENSTOCK_DEVICE static float of_half(uint16_t half) {
-    return kType == DType::f16 ? float_from_f16(half) : float_from_bf16(half);
+  constexpr int64_t query_floats() const { return view.head_dim + 2; }
+  constexpr int64_t block_floats() const {
+    return static_cast<int64_t>(tile_rows) * heads.part * query_floats();
   }
 };
 
-// Four tokens share a word of values.
-template <int kBits>
-struct CodeReader {
-  static constexpr int kWide = 32 / kBits;
+// The keys that a row may see, in its span's part.
+struct KeyRange {
+  int64_t begin, end;
 
-  PENSTOCK_DEVICE static float part(uint32_t word, uint32_t params, int i) {
-    return of_code(word >> (kBits * i), params);
+  constexpr KeyRange(const AttentionParams& p, const SpanView& span, int64_t row)
+      : begin(at_least<int64_t>(p.window > 0 ? span.position + row - p.window + 1 : 0,
+                                at_least<int32_t>(span.key_begin, 0))),
+        end(at_most<int64_t>(span.position + row + 1, span.key_end)) {}
+};
+
+// What a block works on.
+struct AttentionBlock {
+  const QueryTile& tile;
+  const SpanView& span;
+  int64_t kv_head, first_head, heads;  // query heads of the block
+  int64_t first_key;                   // of the segment
+  float* partials;
+
+  PENSTOCK_DEVICE AttentionBlock(const AttentionArgs& args, int64_t block)
+      : tile(tile_of(args, unit_of(args, block))),
+        span(args.params.spans[tile.span]),
+        kv_head(block / args.heads.parts % args.view.kv_heads),
+        first_head(kv_head * args.heads.group + block % args.heads.parts * args.heads.part),
+        heads(at_most<int64_t>(args.heads.part, (kv_head + 1) * args.heads.group - first_head)),
+        first_key((tile.first_segment + unit_of(args, block) - tile.first_unit) *
+                  int64_t{kAttentionSegment}),
+        partials(args.partials + block * args.block_floats()) {}
+
+  PENSTOCK_DEVICE int64_t queries() const { return tile.rows * heads; }
+  // Of a query: its row in the span, its head.
+  PENSTOCK_DEVICE int64_t row(int64_t query) const { return tile.first_row + query / heads; }
+  PENSTOCK_DEVICE int64_t head(int64_t query) const { return first_head + query % heads; }
+  PENSTOCK_DEVICE const float* q(const AttentionArgs& args, int64_t query) const {
+    return args.params.q + (span.first_row + row(query)) * args.params.q_stride +
+           head(query) * args.view.head_dim;
   }
-  PENSTOCK_DEVICE static float value(const ValuePlace& place, int64_t d) {
-    const uint32_t params = load_word(place.params + d / kKvGroup * 4 * kKeyBlock);
-    const auto byte = std::to_integer<uint32_t>(place.codes[d * kBits / 8 * 4]);
-    return of_code(kBits == 8 || d % 2 == 0 ? byte : byte >> 4, params);
+  // The keys of the segment that a query sees.
+  PENSTOCK_DEVICE KeyRange keys(const AttentionArgs& args, int64_t query) const {
+    KeyRange range(args.params, span, row(query));
+    range.begin = at_least(range.begin, first_key);
+    range.end = at_most<int64_t>(range.end, first_key + kAttentionSegment);
+    return range;
+  }
+  PENSTOCK_DEVICE float* partial(const AttentionArgs& args, int64_t query) const {
+    return partials + query * args.query_floats();
+  }
+  PENSTOCK_DEVICE void finish(const AttentionArgs& args, int64_t query,
+                              const AttentionState& state) const {
+    float* end = partial(args, query) + args.view.head_dim;
+    end[0] = state.max;
+    end[1] = state.sum;
   }
 
- private:
-  // The code in the low bits.
-  PENSTOCK_DEVICE static float of_code(uint32_t bits, uint32_t params) {
-    const auto code = static_cast<int32_t>(bits & ((1u << kBits) - 1));
-    if constexpr (kBits == 8) return low_bf16(params) * static_cast<float>(code - 128);
-    return fmaf(low_bf16(params), static_cast<float>(code), high_bf16(params));
+  PENSTOCK_DEVICE static int64_t unit_of(const AttentionArgs& args, int64_t block) {
+    return args.first_unit + block / (args.heads.parts * args.view.kv_heads);
+  }
+  // The last tile that does not begin behind the unit.
+  PENSTOCK_DEVICE static const QueryTile& tile_of(const AttentionArgs& args, int64_t unit) {
+    int32_t low = 0, high = args.tile_count;
+    while (high - low > 1) {
+      const int32_t middle = (low + high) / 2;
+      (args.tiles[middle].first_unit <= unit ? low : high) = middle;
+    }
+    return args.tiles[low];
   }
 };
 
-inline constexpr int kAttentionThreads = 128;
-inline size_t attention_shared(int64_t head_dim) {
-  return kAttentionSegment * sizeof(ValuePlace) +
-         (static_cast<size_t>(head_dim) + kAttentionSegment + kAttentionThreads / kWarp) *
-             sizeof(float);
-}
+// A warp a (row, head): the partial results of a launch, folded.
+struct AttentionFoldKernel {
+  static constexpr int kThreads = 128;
 
-template <class Reader>
-struct AttentionKernel {
   template <class Thread>
   PENSTOCK_DEVICE void operator()(const Thread& on, const AttentionArgs& args) const {
     const AttentionParams& p = args.params;
-    const RowPlace place = args.rows[on.block() / p.heads];
-    const Row row(args, p.spans[place.span], place.row, on.block() % p.heads);
-    const Room room(on.shared(), args.view.head_dim);
-    for (int64_t d = on.thread(); d < args.view.head_dim; d += on.threads()) {
-      room.query[d] = row.query[d];
-      if (!row.span.resume) row.out[d] = 0;
+    const int64_t task = on.block() * (on.threads() / kWarp) + on.thread() / kWarp;
+    if (task >= args.row_count * p.heads) return;
+    const TiledRow place = args.rows[task / p.heads];
+    const QueryTile& tile = args.tiles[place.tile];
+    const Units units(args, tile);
+    if (units.begin >= units.end) return;
+    const int64_t head = task % p.heads;
+    const SpanView& span = p.spans[tile.span];
+    const int64_t row = span.first_row + tile.first_row + place.row;
+    float* out = p.out + row * p.out_stride + head * args.view.head_dim;
+    AttentionState* handed = p.states == nullptr ? nullptr : p.states + row * p.heads + head;
+    AttentionState* running = args.running + (task / p.heads) * p.heads + head;
+
+    AttentionState begun;
+    if (!units.first) begun = *running;
+    if (units.first && span.resume) begun = *handed;
+    AttentionState state = begun;
+    const bool goes_on = !units.first || span.resume;
+    for (int64_t d = on.thread() % kWarp; d < args.view.head_dim; d += kWarp) {
+      state = begun;
+      float value = goes_on ? out[d] : 0.0f;
+      for (int64_t unit = units.begin; unit < units.end; ++unit) {
+        const float* next = partial(args, {unit, place.row, head});
+        value = fold(next, args.view.head_dim, d, {value, state}, ExpOf{});
+      }
+      out[d] = units.last && !span.partial ? value / state.sum : value;
     }
-    on.sync();
-    AttentionState state = row.span.resume ? *row.handed : AttentionState{};
-    for (int64_t first = row.begin / kAttentionSegment * kAttentionSegment; first < row.end;
-         first += kAttentionSegment) {
-      add_segment(on, row, first, room, state);
-    }
-    if (row.span.partial) {
-      if (on.thread() == 0) *row.handed = state;
-      return;
-    }
-    for (int64_t d = on.thread(); d < args.view.head_dim; d += on.threads())
-      row.out[d] /= state.sum;
+    on.over_warp(0, Add{});  // every lane has read where it begins
+    if (on.thread() % kWarp != 0) return;
+    if (!units.last) *running = state;
+    if (units.last && span.partial) *handed = state;
   }
 
  private:
-  struct Row {
-    const KvView& view;
-    const SpanView& span;
-    float scale;
-    int64_t kv_head, begin, end;  // keys of the span's part
-    const float* query;
-    float* out;
-    AttentionState* handed;
+  // Of a tile, those of the launch.
+  struct Units {
+    int64_t begin, end;
+    bool first, last;
 
-    PENSTOCK_DEVICE Row(const AttentionArgs& args, const SpanView& of, int64_t i, int64_t head)
-        : view(args.view), span(of), scale(args.params.scale) {
-      const AttentionParams& p = args.params;
-      const int64_t position = span.position + i, batch_row = span.first_row + i;
-      const int64_t seen = p.window > 0 ? at_least<int64_t>(0, position - p.window + 1) : 0;
-      begin = at_least<int64_t>(seen, span.key_begin);
-      end = at_most<int64_t>(position + 1, span.key_end);
-      kv_head = head / (p.heads / view.kv_heads);
-      query = p.q + batch_row * p.q_stride + head * view.head_dim;
-      out = p.out + batch_row * p.out_stride + head * view.head_dim;
-      handed = p.states == nullptr ? nullptr : p.states + batch_row * p.heads + head;
-    }
-    // Of keys or of values.
-    PENSTOCK_DEVICE ValuePlace place(bool value, int64_t key) const {
-      const std::byte* page = span.pages[key / view.page_tokens];
-      const KvPlace place = kv_place(view, value, kv_head, key % view.page_tokens);
-      return {page + place.codes, page + place.params};
-    }
+    PENSTOCK_DEVICE Units(const AttentionArgs& args, const QueryTile& tile)
+        : begin(at_least(tile.first_unit, args.first_unit)),
+          end(at_most(tile.first_unit + tile.segments, args.end_unit)),
+          first(begin == tile.first_unit),
+          last(end == tile.first_unit + tile.segments) {}
+  };
+  struct Query {
+    int64_t unit, row, head;
   };
 
-  // Shared memory.
-  struct Room {
-    ValuePlace* values;  // of the keys of a segment
-    float *query, *weights, *joined;
-
-    PENSTOCK_DEVICE Room(std::byte* shared, int64_t head_dim)
-        : values(static_cast<ValuePlace*>(static_cast<void*>(shared))),
-          query(static_cast<float*>(static_cast<void*>(values + kAttentionSegment))),
-          weights(query + head_dim),
-          joined(weights + kAttentionSegment) {}
-  };
-
-  // The unscaled score of a key: a sum over ascending d.
-  PENSTOCK_DEVICE static float score(const KvView& view, const ValuePlace& key,
-                                     const float* query) {
-    float sum = 0;
-    uint32_t params = 0;
-    for (int64_t d = 0; d < view.head_dim; d += Reader::kWide) {
-      if (view.quantised && d % kKvGroup == 0) {
-        params = load_word(key.params + d / kKvGroup * 4 * kKeyBlock);
-      }
-      const uint32_t word = load_word(key.codes + d / Reader::kWide * 4 * kKeyBlock);
-      PENSTOCK_UNROLL
-      for (int i = 0; i < Reader::kWide; ++i) {
-        if (d + i < view.head_dim) sum = fmaf(query[d + i], Reader::part(word, params, i), sum);
-      }
-    }
-    return sum;
+  PENSTOCK_DEVICE static const float* partial(const AttentionArgs& args, Query query) {
+    const HeadCut& cut = args.heads;
+    const int64_t kv_head = query.head / cut.group, in_group = query.head % cut.group;
+    const int64_t part = in_group / cut.part;
+    const int64_t heads = at_most<int64_t>(cut.part, cut.group - part * cut.part);
+    const int64_t block =
+        ((query.unit - args.first_unit) * args.view.kv_heads + kv_head) * cut.parts + part;
+    const int64_t index = query.row * heads + in_group % cut.part;
+    return args.partials + block * args.block_floats() + index * args.query_floats();
   }
-
-  template <class Thread>
-  PENSTOCK_DEVICE static void add_segment(const Thread& on, const Row& row, int64_t first,
-                                          const Room& room, AttentionState& state) {
-    const int64_t begin = at_least(first, row.begin);
-    const int64_t end = at_most<int64_t>(first + kAttentionSegment, row.end);
-    AttentionState next;
-    for (int64_t key = first + on.thread(); key < end; key += on.threads()) {
-      if (key < begin) continue;
-      const float scaled = score(row.view, row.place(false, key), room.query) * row.scale;
-      room.weights[key - first] = scaled;
-      room.values[key - first] = row.place(true, key);
-      next.max = Largest{}(next.max, scaled);
-    }
-    next.max = over_block(on, room.joined, next.max, Largest{});
-    for (int64_t key = first + on.thread(); key < end; key += on.threads()) {
-      if (key < begin) continue;
-      const float weight = exp_of(room.weights[key - first] - next.max);
-      room.weights[key - first] = weight;
-      next.sum += weight;
-    }
-    next.sum = over_block(on, room.joined, next.sum, Add{});
-    const FoldWeights fold = fold_state(state, next, ExpOf{});
-    for (int64_t d = on.thread(); d < row.view.head_dim; d += on.threads()) {
-      float sum = 0;
-      for (int64_t k = begin - first; k < end - first; ++k) {
-        sum = fmaf(room.weights[k], Reader::value(room.values[k], d), sum);
-      }
-      row.out[d] = fmaf(sum, fold.take, row.out[d] * fold.keep);
-    }
-    on.sync();
+  struct Running {
+    float value;
+    AttentionState& state;
+  };
+  // A template because it calls one that the host shares.
+  template <class Exp>
+  PENSTOCK_DEVICE static float fold(const float* next, int64_t head_dim, int64_t d, Running to,
+                                    Exp exp) {
+    const AttentionState segment{next[head_dim], next[head_dim + 1]};
+    if (segment.sum == 0) return to.value;  // no key of the query
+    const FoldWeights weights = fold_state(to.state, segment, exp);
+    return fmaf(next[d], weights.take, to.value * weights.keep);
   }
 };
-
-// Calls f(Reader{}) for the reader of a cache.
-template <class F>
-void with_kv_reader(const KvView& view, F f) {
-  if (view.quantised) return view.bits == 8 ? f(CodeReader<8>{}) : f(CodeReader<4>{});
-  switch (view.raw) {
-    case DType::f32:
-      return f(RawReader<DType::f32>{});
-    case DType::f16:
-      return f(RawReader<DType::f16>{});
-    case DType::bf16:
-      return f(RawReader<DType::bf16>{});
-  }
-}
 
 }  // namespace penstock::cuda

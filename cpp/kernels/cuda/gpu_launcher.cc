@@ -21,6 +21,11 @@ const void* GpuLauncher::place(const void* table, size_t bytes) {
   return room_.device + begin;
 }
 
+void GpuLauncher::reuse_tables() {
+  check_cuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+  used_ = sent_ = 0;
+}
+
 void GpuLauncher::send_tables() {
   if (sent_ == used_) return;
   check_cuda(cudaMemcpyAsync(room_.device + sent_, room_.host + sent_, used_ - sent_,

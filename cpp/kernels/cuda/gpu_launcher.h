@@ -21,10 +21,16 @@ struct TableRoom {
   size_t bytes = 0;
 };
 
+// Memory of the GPU that the launches of one op after the other use.
+struct Workspace {
+  std::byte* device = nullptr;
+  size_t bytes = 0;
+};
+
 class GpuLauncher {
  public:
-  GpuLauncher(cudaStream_t stream, int capability, TableRoom room)
-      : stream_(stream), capability_(capability), room_(room) {}
+  GpuLauncher(cudaStream_t stream, int capability, TableRoom room, Workspace workspace)
+      : stream_(stream), capability_(capability), room_(room), workspace_(workspace) {}
 
   template <class Kernel, class Args>
   void launch(const LaunchShape& shape, const Args& args);
@@ -36,6 +42,11 @@ class GpuLauncher {
     return static_cast<const T*>(
         place(static_cast<const void*>(table), static_cast<size_t>(count) * sizeof(T)));
   }
+  size_t table_bytes() const { return room_.bytes; }
+  // Waits for the launches so far.
+  void reuse_tables();
+  std::byte* workspace() const { return workspace_.device; }
+  size_t workspace_bytes() const { return workspace_.bytes; }
   bool bf16_tiles() const { return capability_ >= 80; }
 
  private:
@@ -45,6 +56,7 @@ class GpuLauncher {
   cudaStream_t stream_;
   int capability_;  // 10 * major + minor
   TableRoom room_;
+  Workspace workspace_;
   size_t used_ = 0, sent_ = 0;
 };
 

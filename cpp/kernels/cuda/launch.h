@@ -2,27 +2,20 @@
 //   template <class Kernel, class Args> void launch(const LaunchShape&, const Args&)
 //   template <class T> const T* upload(const T* table, int64_t count)
 //                            where kernels of this op find a table of the host; null stays null
+//   size_t table_bytes()     of tables at once; reuse_tables() makes room when the launches so far
+//                            no longer need theirs
+//   std::byte* workspace(), size_t workspace_bytes()
+//                            device memory for what a launch leaves to the next one of the op
 //   bool bf16_tiles()        whether multiply_bf16 is there
 #pragma once
 
-#include <vector>
-
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/gemm_float.h"
 #include "kernels/cuda/gemm_tensor.h"
+#include "kernels/cuda/launch_shape.h"
+#include "kernels/cuda/launch_spans.h"
 #include "kernels/cuda/rows.h"
 
 namespace penstock::cuda {
-
-// One thread for each of `count` elements.
-inline LaunchShape for_elements(int64_t count) {
-  return {blocks_of(count, kElementThreads), kElementThreads, 0};
-}
-// One warp for each of `count` tasks.
-inline LaunchShape for_warps(int64_t count, int threads) {
-  return {blocks_of(count, threads / kWarp), threads, 0};
-}
 
 template <class Launcher>
 void run(Launcher& launcher, const EmbedParams& p) {
@@ -90,49 +83,6 @@ void run(Launcher& launcher, GemmParams p) {
   }
   launcher.template launch<GemmFloatKernel>(
       {blocks, GemmFloatKernel::kThreads, GemmFloatKernel::kShared}, args);
-}
-
-// Spans with tables of pages where kernels find them, and which span each row is of.
-struct SpanTables {
-  const SpanView* spans;
-  const RowPlace* rows;
-  int64_t row_count;
-};
-template <class Launcher>
-SpanTables upload_spans(Launcher& launcher, const SpanView* spans, int32_t count, int page_tokens) {
-  std::vector<SpanView> views(spans, spans + count);
-  std::vector<RowPlace> rows;
-  for (int32_t s = 0; s < count; ++s) {
-    SpanView& view = views[static_cast<size_t>(s)];
-    const int64_t end = at_most<int64_t>(view.position + view.count, view.key_end);
-    view.pages = launcher.upload(view.pages, blocks_of(at_least<int64_t>(end, 0), page_tokens));
-    for (int32_t i = 0; i < view.count; ++i) rows.push_back({s, i});
-  }
-  return {launcher.upload(views.data(), count),
-          launcher.upload(rows.data(), static_cast<int64_t>(rows.size())),
-          static_cast<int64_t>(rows.size())};
-}
-
-template <class Launcher>
-void run(Launcher& launcher, KvAppendParams p) {
-  const KvView view = kv_view(p.layout);
-  const SpanTables tables = upload_spans(launcher, p.spans, p.span_count, view.page_tokens);
-  p.spans = tables.spans;
-  launcher.template launch<KvAppendKernel>(
-      for_warps(tables.row_count * 2 * view.kv_heads, KvAppendKernel::kThreads),
-      KvAppendArgs{p, view, tables.rows, tables.row_count});
-}
-
-template <class Launcher>
-void run(Launcher& launcher, AttentionParams p) {
-  const KvView view = kv_view(p.layout);
-  const SpanTables tables = upload_spans(launcher, p.spans, p.span_count, view.page_tokens);
-  p.spans = tables.spans;
-  const LaunchShape shape{tables.row_count * p.heads, kAttentionThreads,
-                          attention_shared(view.head_dim)};
-  with_kv_reader(view, [&]<class Reader>(Reader) {
-    launcher.template launch<AttentionKernel<Reader>>(shape, AttentionArgs{p, view, tables.rows});
-  });
 }
 
 }  // namespace penstock::cuda

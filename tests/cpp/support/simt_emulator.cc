@@ -235,8 +235,11 @@ void emulate(const cuda::LaunchShape& shape, uint64_t seed, const EmulatedBody& 
 
 namespace {
 
+// Little room of every kind, so that ops are cut.
 struct EmulatedLauncher {
+  static constexpr size_t kTableBytes = size_t{4} << 10, kWorkspaceBytes = size_t{192} << 10;
   std::vector<std::unique_ptr<std::byte[]>> tables{};
+  std::unique_ptr<std::byte[]> room{new std::byte[kWorkspaceBytes]};
 
   template <class Kernel, class Args>
   void launch(const cuda::LaunchShape& shape, const Args& args) {
@@ -253,6 +256,10 @@ struct EmulatedLauncher {
     std::memcpy(tables.back().get(), static_cast<const void*>(table), bytes);
     return static_cast<const T*>(static_cast<const void*>(tables.back().get()));
   }
+  size_t table_bytes() const { return kTableBytes; }
+  void reuse_tables() { tables.clear(); }
+  std::byte* workspace() const { return room.get(); }
+  size_t workspace_bytes() const { return kWorkspaceBytes; }
   bool bf16_tiles() const { return true; }
 };
 

@@ -1,0 +1,146 @@
+// How attention is cut for a GPU, against naive models: every key of every row is in one unit of
+// the row's tile, launches stay within the workspace, tables within their room.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "kernels/cuda/launch.h"
+#include "support/random.h"
+
+namespace penstock {
+namespace {
+
+using cuda::AttentionArgs;
+using cuda::AttentionCut;
+using cuda::HeadCut;
+using cuda::KeyRange;
+using cuda::QueryTile;
+
+TEST(CudaHeadCut, EveryHeadIsInOnePart) {
+  for (const auto& [heads, kv_heads] :
+       {std::pair{32, 32}, std::pair{32, 8}, std::pair{71, 1}, std::pair{64, 1}, std::pair{8, 2}}) {
+    const HeadCut cut(heads, kv_heads);
+    EXPECT_LE(cut.part, cuda::kTileQueries);
+    EXPECT_EQ(cut.rows_of_tile() * cut.part <= cuda::kTileQueries, true);
+    std::set<int> seen;
+    for (int kv = 0; kv < kv_heads; ++kv) {
+      for (int part = 0; part < cut.parts; ++part) {
+        const int first = kv * cut.group + part * cut.part;
+        for (int h = first; h < std::min(first + cut.part, (kv + 1) * cut.group); ++h) {
+          EXPECT_TRUE(seen.insert(h).second);
+        }
+      }
+    }
+    EXPECT_EQ(static_cast<int>(seen.size()), heads);
+  }
+}
+
+std::vector<SpanView> random_spans(test::Random& random) {
+  std::vector<SpanView> spans(static_cast<size_t>(1 + random.below(6)));
+  for (SpanView& span : spans) {
+    span.position = static_cast<int32_t>(random.below(2000));
+    span.count = static_cast<int32_t>(1 + random.below(random.below(2) ? 90 : 2));
+    if (random.below(3) == 0) span.key_begin = static_cast<int32_t>(256 * random.below(5));
+    if (random.below(3) == 0)
+      span.key_end = span.key_begin + static_cast<int32_t>(256 * random.below(5));
+  }
+  return spans;
+}
+
+TEST(CudaAttentionCut, EveryKeyOfARowIsInOneUnitOfItsTile) {
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    test::Random random(seed);
+    AttentionParams p;
+    p.window = random.below(2) ? 0 : static_cast<int32_t>(1 + random.below(600));
+    const std::vector<SpanView> spans = random_spans(random);
+    const HeadCut heads(static_cast<int>(4 * (1 + random.below(12))), 4);
+    const int32_t most = heads.rows_of_tile() >> random.below(2) | 1;
+    const AttentionCut cut(p, spans, most);
+    int32_t units = 0;
+    std::map<std::pair<int, int>, int> tiles_of_row;  // (span, row)
+    for (const QueryTile& tile : cut.tiles) {
+      EXPECT_EQ(tile.first_unit, units);
+      EXPECT_GE(tile.segments, 1);
+      EXPECT_LE(tile.rows, most);
+      EXPECT_LE(tile.rows, cut.tile_rows);
+      units += tile.segments;
+      const int64_t first = int64_t{tile.first_segment} * kAttentionSegment;
+      const int64_t end = first + int64_t{tile.segments} * kAttentionSegment;
+      for (int32_t row = tile.first_row; row < tile.first_row + tile.rows; ++row) {
+        ++tiles_of_row[{tile.span, row}];
+        const KeyRange keys(p, spans[static_cast<size_t>(tile.span)], row);
+        if (keys.begin >= keys.end) continue;
+        EXPECT_GE(keys.begin, first) << seed;
+        EXPECT_LE(keys.end, end) << seed;
+      }
+    }
+    EXPECT_EQ(units, cut.units);
+    size_t rows = 0;
+    for (size_t s = 0; s < spans.size(); ++s) {
+      rows += static_cast<size_t>(spans[s].count);
+      for (int32_t row = 0; row < spans[s].count; ++row) {
+        EXPECT_EQ((tiles_of_row[{static_cast<int>(s), row}]), 1);
+      }
+    }
+    EXPECT_EQ(cut.rows.size(), rows);
+  }
+}
+
+TEST(CudaAttentionCut, LaunchesFitTheWorkspace) {
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    test::Random random(seed);
+    KvLayout layout{kv_format("bf16"), static_cast<int>(1 + random.below(32)), 128, 32};
+    AttentionParams p;
+    p.heads = layout.kv_heads * static_cast<int>(1 + random.below(40));
+    AttentionArgs args{
+        .params = p, .view = kv_view(layout), .heads = HeadCut(p.heads, layout.kv_heads)};
+    args.row_count = 1 + random.below(300);
+    args.tile_rows = static_cast<int32_t>(1 + random.below(args.heads.rows_of_tile()));
+    const size_t room = size_t{1} << (20 + random.below(6));
+    const int32_t units = cuda::units_at_once(args, room);
+    const auto bytes = [&](int64_t count) {
+      const int64_t blocks = count * args.view.kv_heads * args.heads.parts;
+      return static_cast<size_t>(blocks * args.block_floats() * 4 +
+                                 args.row_count * p.heads * int64_t{sizeof(AttentionState)});
+    };
+    if (units > 0) {
+      EXPECT_LE(bytes(units), room);
+    }
+    EXPECT_GT(bytes(units + 1), room);
+  }
+}
+
+// A launcher that only counts.
+struct Counting {
+  size_t room = 0;
+  int reused = 0;
+  size_t table_bytes() const { return room; }
+  void reuse_tables() { ++reused; }
+};
+
+TEST(CudaSpanGroups, KeepTheOrderAndTheRoom) {
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    test::Random random(seed);
+    const std::vector<SpanView> spans = random_spans(random);
+    Counting launcher{.room = 4000};
+    size_t next = 0;
+    int groups = 0;
+    cuda::in_groups(launcher, spans.data(), static_cast<int32_t>(spans.size()), 16,
+                    [&](const std::vector<SpanView>& group) {
+                      size_t bytes = 0;
+                      for (const SpanView& span : group) {
+                        EXPECT_EQ(span.position, spans[next].position);
+                        EXPECT_EQ(span.count, spans[next++].count);
+                        bytes += cuda::table_bytes_of(span, 16);
+                      }
+                      EXPECT_TRUE(bytes <= launcher.room || group.size() == 1);
+                      ++groups;
+                    });
+    EXPECT_EQ(next, spans.size());
+    EXPECT_EQ(launcher.reused, groups - 1);
+  }
+}
+
+}  // namespace
+}  // namespace penstock
