@@ -38,7 +38,14 @@ const std::array<Isa, kIsas>& isas() {
   return table;
 }
 
+std::vector<const KernelTable*>& added_tables() {
+  static std::vector<const KernelTable*> tables;
+  return tables;
+}
+
 }  // namespace
+
+void add_kernel_table(const KernelTable& table) { added_tables().push_back(&table); }
 
 std::vector<std::string_view> supported_isas() {
   std::vector<std::string_view> names;
@@ -47,6 +54,7 @@ std::vector<std::string_view> supported_isas() {
   }
   const auto dot = std::find(names.begin(), names.end(), "avx512bf16");
   if (dot != names.end() && !prefers_bf16_dot()) std::iter_swap(dot, dot + 1);
+  for (const KernelTable* added : added_tables()) names.push_back(added->isa);
   return names;
 }
 
@@ -57,6 +65,9 @@ const KernelTable& kernel_table(std::string_view isa) {
   for (const std::string_view name : names) allowed += ", " + std::string(name);
   for (const Isa& row : isas()) {
     if (row.supported && row.table.isa == wanted) return row.table;
+  }
+  for (const KernelTable* added : added_tables()) {
+    if (added->isa == wanted) return *added;
   }
   throw Error(ErrorCode::unsupported, "this processor has no such instruction set",
               ErrorDetail{.file = {},

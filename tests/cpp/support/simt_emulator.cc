@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <thread>
 #include <vector>
@@ -222,6 +223,8 @@ void EmulatedThread::multiply_bf16(cuda::Fragment<float>& sums, const cuda::Frag
 }
 
 void emulate(const cuda::LaunchShape& shape, uint64_t seed, const EmulatedBody& body) {
+  static std::mutex one_launch;  // coroutines are shared
+  const std::lock_guard lock(one_launch);
   std::atomic<int64_t> next = 0;
   const auto some = [&](int worker) {
     Emulator emulator(shape, seed, body, worker);

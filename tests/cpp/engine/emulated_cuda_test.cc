@@ -1,0 +1,121 @@
+// Whole engines over the emulated CUDA kernels, on the virtual accelerator: the ops as the engine
+// makes them, with its strides, page tables and cuts. Among themselves results do not depend on the
+// policy by a bit. Tokens of raw formats are those of the CPU device; quantised activations and
+// caches round to other codes for the least difference before them, so that those of the CPU's own
+// instruction sets are as far apart (0.45 in the last case), and logits are held to that.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <random>
+
+#include "kernels/cpu/table.h"
+#include "penstock/engine.h"
+#include "support/outcome.h"
+#include "support/policy_maker.h"
+#include "support/simt_emulator.h"
+#include "support/tiny_model.h"
+
+namespace penstock {
+namespace {
+
+using testing::Outcome;
+
+struct Format {
+  bool llama;
+  const char *weights, *kv;
+  double most_apart;  // of logits, to the CPU's
+  bool same_tokens;
+};
+
+class EmulatedCuda : public ::testing::TestWithParam<Format> {
+ protected:
+  static void SetUpTestSuite() {
+    static const bool added = [] {
+      add_kernel_table(test::emulated_cuda_table());
+      return true;
+    }();
+    ASSERT_TRUE(added);
+  }
+
+  EmulatedCuda() : folder_(::testing::TempDir() + "penstock-cuda-" + std::to_string(::getpid())) {
+    std::filesystem::remove_all(folder_);
+    const bool half = std::string(GetParam().kv) == "bf16";
+    const std::string dtype = half ? "bfloat16" : "float32";
+    testing::write_tiny_model(folder_, GetParam().llama ? testing::tiny_llama_config(dtype)
+                                                        : testing::tiny_opt_config(dtype));
+    options_.model = folder_;
+    options_.weights = GetParam().weights;
+    options_.kv = GetParam().kv;
+    options_.threads = 1;
+    options_.host_memory = uint64_t{96} << 20;
+    options_.device_memory = {uint64_t{64} << 20};
+    options_.disk = ::testing::TempDir();
+    options_.disk_memory = uint64_t{64} << 20;
+    options_.expected_rows = 3;
+    options_.max_prompt = 40;
+    options_.max_new = 4;
+  }
+  ~EmulatedCuda() override { std::filesystem::remove_all(folder_); }
+
+  static std::vector<Request> requests(int vocab) {
+    std::mt19937 random(11);
+    std::vector<Request> made;
+    for (const int length : {3, 38, 17}) {
+      Request& request = made.emplace_back();
+      for (int i = 0; i < length; ++i) {
+        request.tokens.push_back(static_cast<int>(random() % static_cast<unsigned>(vocab)));
+      }
+      request.sampling.max_tokens = 4;
+      request.sampling.temperature = 0;
+      request.sampling.ignore_eos = true;
+      request.score = length == 17;
+    }
+    return made;
+  }
+
+  static Outcome run(const EngineOptions& options) {
+    Engine engine(options);
+    const std::vector<Request> all = requests(engine.vocab());
+    Outcome outcome;
+    testing::collect(engine, testing::submit(engine, all), outcome);
+    outcome.logits = engine.logits(all.front().tokens);
+    testing::expect_honest(engine.stats());
+    return outcome;
+  }
+
+  std::string folder_;
+  EngineOptions options_;
+};
+
+TEST_P(EmulatedCuda, TokensAreThoseOfTheCpuUnderAnyPolicy) {
+  const Outcome cpu = run(options_);
+  testing::PolicyMaker maker(5);
+  EngineOptions cuda = options_;
+  cuda.device = "virtual:cuda";
+  const Outcome plain = run(cuda);
+  ASSERT_EQ(plain.logits.size(), cpu.logits.size());
+  double apart = 0;
+  for (size_t i = 0; i < cpu.logits.size(); ++i) {
+    apart = std::max(apart, std::abs(double{plain.logits[i]} - double{cpu.logits[i]}));
+  }
+  EXPECT_LE(apart, GetParam().most_apart);
+  if (GetParam().same_tokens) {
+    EXPECT_EQ(plain.tokens, cpu.tokens);
+  }
+  for (int i = 0; i < 3; ++i) {
+    EngineOptions options = maker.options(options_, "virtual:cuda");
+    if (i == 2) options.device = "virtual:cuda,virtual:cuda";
+    ASSERT_TRUE(run(options).same(plain)) << options.policy;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, EmulatedCuda,
+                         ::testing::Values(Format{true, "auto", "fp32", 1e-4, true},
+                                           Format{true, "int4", "int8", 0.2, false},
+                                           Format{true, "auto", "bf16", 6e-2, true},
+                                           Format{false, "int8", "int4", 0.8, false}));
+
+}  // namespace
+}  // namespace penstock
