@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/cuda/attention_codes.h"
 #include "kernels/cuda/attention_scalar.h"
 #include "kernels/cuda/attention_tensor.h"
 #include "kernels/cuda/launch_shape.h"
@@ -113,24 +114,34 @@ inline int32_t units_at_once(const AttentionArgs& args, size_t workspace_bytes) 
   return static_cast<int32_t>(std::min<size_t>(left / unit, 1 << 30));
 }
 
+template <class Kernel, class Launcher>
+void launch_tiles(Launcher& launcher, const AttentionArgs& args, int64_t blocks) {
+  launcher.template launch<Kernel>({blocks, Kernel::kThreads, Kernel::shared_bytes(args)}, args);
+}
+
+template <class Launcher>
+void launch_partial(Launcher& launcher, const AttentionArgs& args, int64_t blocks) {
+  const KvView& view = args.view;
+  const bool pairs = !view.quantised && view.raw == DType::bf16;
+  const bool tiles = launcher.bf16_tiles() && !args.params.exact && tiles_fit(view.head_dim);
+  if (tiles && pairs) return launch_tiles<AttentionTensorKernel>(launcher, args, blocks);
+  if (tiles && view.quantised && view.bits == 8) {
+    return launch_tiles<AttentionCodesKernel<8>>(launcher, args, blocks);
+  }
+  if (tiles && view.quantised) {
+    return launch_tiles<AttentionCodesKernel<4>>(launcher, args, blocks);
+  }
+  const LaunchShape shape{blocks, kAttentionThreads, attention_shared(view.head_dim)};
+  with_kv_reader(view, [&]<class Reader>(Reader) {
+    launcher.template launch<AttentionKernel<Reader>>(shape, args);
+  });
+}
+
 template <class Launcher>
 void launch_units(Launcher& launcher, const AttentionArgs& args) {
   const int64_t blocks =
       static_cast<int64_t>(args.end_unit - args.first_unit) * args.view.kv_heads * args.heads.parts;
-  const KvView& view = args.view;
-  const bool pairs = !view.quantised && view.raw == DType::bf16 && !args.params.exact;
-  if (pairs && launcher.bf16_tiles() && AttentionTensorKernel::takes(view.head_dim)) {
-    const int64_t queries = static_cast<int64_t>(args.tile_rows) * args.heads.part;
-    launcher.template launch<AttentionTensorKernel>(
-        {blocks, AttentionTensorKernel::kThreads,
-         AttentionTensorKernel::shared_bytes(view.head_dim, queries)},
-        args);
-  } else {
-    const LaunchShape shape{blocks, kAttentionThreads, attention_shared(view.head_dim)};
-    with_kv_reader(view, [&]<class Reader>(Reader) {
-      launcher.template launch<AttentionKernel<Reader>>(shape, args);
-    });
-  }
+  launch_partial(launcher, args, blocks);
   launcher.template launch<AttentionFoldKernel>(
       for_warps(args.row_count * args.params.heads, AttentionFoldKernel::kThreads), args);
 }

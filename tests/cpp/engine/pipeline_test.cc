@@ -80,9 +80,9 @@ TEST_P(Pipeline, CancelledRowsLeaveTheOthersAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, Pipeline,
-                         ::testing::Values(TierFormat{true, "auto", "fp32", 25},
-                                           TierFormat{true, "int4", "int8", 25},
-                                           TierFormat{false, "int8", "bf16", 25}),
+                         ::testing::Values(TierFormat{true, "auto", "fp32", 16},
+                                           TierFormat{true, "int4", "int8", 16},
+                                           TierFormat{false, "int8", "bf16", 16}),
                          testing::format_name);
 
 // The figures of a job on `devices` equal accelerators, all of it in their memory.

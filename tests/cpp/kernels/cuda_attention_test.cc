@@ -4,6 +4,8 @@
 
 #include <map>
 #include <set>
+#include <typeindex>
+#include <vector>
 
 #include "kernels/cuda/launch.h"
 #include "support/random.h"
@@ -111,19 +113,52 @@ TEST(CudaAttentionCut, LaunchesFitTheWorkspace) {
   }
 }
 
-// A launcher that only counts.
-struct Counting {
+// A launcher that only notes.
+struct Noting {
   size_t room = 0;
+  bool tiles = true;
   int reused = 0;
+  std::vector<std::type_index> kernels{};
   size_t table_bytes() const { return room; }
   void reuse_tables() { ++reused; }
+  bool bf16_tiles() const { return tiles; }
+  template <class Kernel, class Args>
+  void launch(const cuda::LaunchShape&, const Args&) {
+    kernels.emplace_back(typeid(Kernel));
+  }
 };
+
+// Of partial attention.
+std::type_index kernel_of(const char* format, int head_dim, bool exact, bool tiles = true) {
+  AttentionParams p{.layout = {kv_format(format), 2, head_dim, 32}};
+  p.heads = 4;
+  p.exact = exact;
+  Noting launcher{.tiles = tiles};
+  cuda::launch_partial(
+      launcher, {.params = p, .view = kv_view(p.layout), .heads = HeadCut(4, 2), .tile_rows = 1},
+      1);
+  EXPECT_EQ(launcher.kernels.size(), 1u);
+  return launcher.kernels.front();
+}
+
+TEST(CudaAttentionKernels, TensorCoresTakeWhatFitsThem) {
+  using cuda::CodeReader;
+  EXPECT_EQ(kernel_of("bf16", 128, false), typeid(cuda::AttentionTensorKernel));
+  EXPECT_EQ(kernel_of("int8", 80, false), typeid(cuda::AttentionCodesKernel<8>));
+  EXPECT_EQ(kernel_of("int4", 96, false), typeid(cuda::AttentionCodesKernel<4>));
+  EXPECT_EQ(kernel_of("int4", 96, true), typeid(cuda::AttentionKernel<CodeReader<4>>));
+  EXPECT_EQ(kernel_of("int8", 20, false), typeid(cuda::AttentionKernel<CodeReader<8>>));
+  EXPECT_EQ(kernel_of("bf16", 64, false, false),
+            typeid(cuda::AttentionKernel<cuda::RawReader<DType::bf16>>));
+  EXPECT_EQ(kernel_of("fp32", 64, false),
+            typeid(cuda::AttentionKernel<cuda::RawReader<DType::f32>>));
+}
 
 TEST(CudaSpanGroups, KeepTheOrderAndTheRoom) {
   for (uint64_t seed = 0; seed < 60; ++seed) {
     test::Random random(seed);
     const std::vector<SpanView> spans = random_spans(random);
-    Counting launcher{.room = 4000};
+    Noting launcher{.room = 4000};
     size_t next = 0;
     int groups = 0;
     cuda::in_groups(launcher, spans.data(), static_cast<int32_t>(spans.size()), 16,
