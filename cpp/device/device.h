@@ -98,6 +98,8 @@ struct DeviceNeeds {
   uint64_t device_bytes = 0, host_bytes = 0;
 };
 DeviceNeeds device_needs(const std::string& spec);
+// Memory that is free on one accelerator now; 0 where none can be asked.
+uint64_t free_device_bytes(const std::string& spec);
 std::string device_kind(const std::string& spec);  // "cpu", "virtual", "cuda" of those
 
 }  // namespace penstock

@@ -68,6 +68,16 @@ DeviceNeeds device_needs(const std::string& spec) {
   return {kCudaTableBytes + kCudaWorkspaceBytes, kCudaTableBytes};
 }
 
+uint64_t free_device_bytes(const std::string& spec) {
+  const size_t colon = spec.find(':');
+  if (device_kind(spec) != "cuda" || colon == spec.npos) return 0;
+  try {
+    return free_cuda_bytes(std::string_view(spec).substr(colon + 1));
+  } catch (const Error&) {  // no driver, no such GPU: whoever opens it will be told
+    return 0;
+  }
+}
+
 std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes, Budget& host) {
   const std::string_view spec = options.spec;
   const size_t colon = spec.find(':');

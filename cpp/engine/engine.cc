@@ -208,7 +208,9 @@ std::string Engine::predict(const std::vector<RowTokens>& rows, int64_t most_row
 std::string Engine::describe() const {
   const State& state = *state_;
   nlohmann::json result = describe_plan({state.options, state.model, state.input, state.chosen});
-  result["device"] = state.context.device().info().name;
+  if (state.context.devices.size() == 1) {
+    result["device"] = state.context.device().info().name;
+  }
   result["isa"] = state.context.device().info().isa;
   if (!state.options.throttle.empty()) {
     result["throttle"] = nlohmann::json::parse(state.options.throttle);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/version.h"
 #include "device/device.h"
@@ -18,7 +19,8 @@ nlohmann::json shares_json(const Shares& shares) {
   return {{"device", shares.device}, {"host", shares.host}, {"disk", shares.disk}};
 }
 
-constexpr uint64_t kDeviceBytes = uint64_t{1} << 30;
+constexpr uint64_t kDeviceBytes = uint64_t{1} << 30;  // where no device can be asked
+constexpr uint64_t kDeviceUnit = uint64_t{1} << 28;   // so that one who asks again hears the same
 
 // A plan may be for a machine one does not have, but not for a kind of device there is not.
 void check_device_kind(const std::string& device) {
@@ -32,7 +34,8 @@ void check_device_kind(const std::string& device) {
 
 // One ceiling for each accelerator.
 std::vector<uint64_t> device_memory_of(const EngineOptions& options) {
-  const size_t devices = device_list(options.device).size();
+  const std::vector<std::string> names = device_list(options.device);
+  const size_t devices = names.size();
   std::vector<uint64_t> memory = options.device_memory;
   if (memory.empty()) memory = {0};
   if (memory.size() == 1) memory.resize(devices, memory.front());
@@ -42,8 +45,10 @@ std::vector<uint64_t> device_memory_of(const EngineOptions& options) {
                  .found = std::to_string(memory.size()) + " figures",
                  .allowed = "1 or " + std::to_string(devices)});
   }
-  for (uint64_t& bytes : memory) {
-    if (bytes == 0) bytes = kDeviceBytes;
+  for (size_t device = 0; device < devices; ++device) {
+    if (memory[device] > 0) continue;
+    const uint64_t free = free_device_bytes(names[device]);
+    memory[device] = free > 0 ? round_down(free / 10 * 9, kDeviceUnit) : kDeviceBytes;
   }
   return memory;
 }

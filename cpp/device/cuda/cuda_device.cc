@@ -20,14 +20,14 @@ constexpr int kDepth = 8;                                 // ops and copies in f
 constexpr size_t kTableBytes = kCudaTableBytes / kDepth;  // of one op
 
 // What follows "cuda:". Throws Error(unsupported).
-int parse_number(std::string_view text, const DeviceOptions& options) {
+int parse_number(std::string_view text) {
   int number = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc{} || end != text.data() + text.size() || number < 0) {
     throw Error(ErrorCode::unsupported, "unknown device",
                 {.file = {},
                  .field = "device",
-                 .found = escape_for_message(options.spec),
+                 .found = "cuda:" + escape_for_message(text),
                  .allowed = "cuda:N, N the number of one GPU"});
   }
   return number;
@@ -154,9 +154,11 @@ class CudaDevice : public Device {
 
 }  // namespace
 
+uint64_t free_cuda_bytes(std::string_view number) { return Gpu(parse_number(number)).free_bytes(); }
+
 std::unique_ptr<Device> open_cuda_device(std::string_view number, const DeviceOptions& options,
                                          LaneSet& lanes, Budget& host) {
-  return std::make_unique<CudaDevice>(parse_number(number, options), options, lanes, host);
+  return std::make_unique<CudaDevice>(parse_number(number), options, lanes, host);
 }
 
 }  // namespace penstock

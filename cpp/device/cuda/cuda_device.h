@@ -19,4 +19,7 @@ inline constexpr uint64_t kCudaWorkspaceBytes = uint64_t{32} << 20;
 std::unique_ptr<Device> open_cuda_device(std::string_view number, const DeviceOptions& options,
                                          LaneSet& lanes, Budget& host);
 
+// Of the GPU with this number. Throws like open_cuda_device().
+uint64_t free_cuda_bytes(std::string_view number);
+
 }  // namespace penstock

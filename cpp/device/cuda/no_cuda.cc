@@ -3,6 +3,8 @@
 
 namespace penstock {
 
+uint64_t free_cuda_bytes(std::string_view) { return 0; }
+
 std::unique_ptr<Device> open_cuda_device(std::string_view, const DeviceOptions& options, LaneSet&,
                                          Budget&) {
   throw Error(ErrorCode::unsupported,

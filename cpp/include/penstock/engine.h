@@ -22,7 +22,8 @@ struct EngineOptions {
   uint64_t host_memory =
       0;  // hard ceiling on everything the engine holds in RAM; 0: 80 % of what is available
   std::vector<uint64_t> device_memory;  // ceiling on each accelerator's: one figure for all, or
-                                        // one each; empty or 0: 1 GiB
+                                        // one each; empty or 0: most of what a GPU has free,
+                                        // 1 GiB of a virtual one
   std::string disk;              // folder for spilled KV and activations; empty: nothing is spilled
   uint64_t disk_memory = 0;      // ceiling on spilled bytes
   std::string weights = "auto";  // "auto" (as published), "fp32", "fp16", "bf16", "int8",
