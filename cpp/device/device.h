@@ -18,7 +18,8 @@ namespace penstock {
 
 struct DeviceInfo {
   std::string name;          // "cpu", "virtual"
-  std::string isa;           // kernel table in use
+  std::string isa;           // kernels in use: a table of the processor's, or a GPU's generation
+  std::string host_isa;      // table for what the host computes beside it; "": the best
   Tier memory = Tier::host;  // where its operands must live: host for the CPU itself, device for an
                              // accelerator
   int threads = 1;

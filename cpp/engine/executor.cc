@@ -39,9 +39,10 @@ Executor::Executor(const ExecutorParts& parts) : parts_(parts), staging_(staging
   }
   if (parts_.memory->exchange_slots == 0) return;
   Context& context = *parts_.context;
-  host_attention_ = std::make_unique<HostAttention>(HostAttention::Parts{
-      &context.lanes, parts_.spec, parts_.memory->kv, parts_.exact, parts_.memory->exchange,
-      context.device().info().isa, parts_.policy->threads, &context.host, context.host_compute});
+  host_attention_ = std::make_unique<HostAttention>(
+      HostAttention::Parts{&context.lanes, parts_.spec, parts_.memory->kv, parts_.exact,
+                           parts_.memory->exchange, context.device().info().host_isa,
+                           parts_.policy->threads, &context.host, context.host_compute});
 }
 
 Executor::~Executor() { parts_.context->lanes.recover(); }

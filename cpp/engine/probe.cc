@@ -325,7 +325,8 @@ class Probe {
       }
     }
     if (!context_.accelerator()) return;
-    const CpuCompute compute(context_.device().info().isa, threads_of(options_), context_.host);
+    const CpuCompute compute(context_.device().info().host_isa, threads_of(options_),
+                             context_.host);
     const AttentionProbe::Place place = on_the_host(compute);
     AttentionProbe probe(id, place, rows.data());
     const double seconds = rounds("host_attention", [&] { probe.decode(); });

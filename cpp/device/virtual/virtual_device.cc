@@ -24,7 +24,7 @@ VirtualDevice::VirtualDevice(std::string_view isa, const DeviceOptions& options,
       flops_per_second_(options.flops_per_second),
       attention_bytes_per_second_(options.attention_bytes_per_second) {
   info_.name = "virtual";
-  info_.isa = compute_.isa();
+  info_.isa = info_.host_isa = compute_.isa();
   info_.memory = Tier::device;
   info_.threads = compute_.threads();
   info_.capacity_bytes = options.device_memory;

@@ -117,6 +117,7 @@ TEST(Devices, SayWhatTheyAre) {
   Bench accelerator(options_for("virtual"));
   EXPECT_EQ(accelerator.device->info().name, "virtual");
   EXPECT_EQ(accelerator.device->info().isa, supported_isas().front());
+  EXPECT_EQ(accelerator.device->info().host_isa, supported_isas().front());
   EXPECT_EQ(accelerator.device->info().memory, Tier::device);
   EXPECT_EQ(accelerator.device->info().capacity_bytes, uint64_t{1} << 24);
   EXPECT_TRUE(accelerator.lanes.is_open(kH2d));

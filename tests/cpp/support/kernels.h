@@ -14,6 +14,7 @@
 #include "kernels/cpu/table.h"
 #include "support/random.h"
 #include "support/simt_emulator.h"
+#include "support/test_device.h"
 
 namespace penstock::test {
 
@@ -57,12 +58,18 @@ struct Kernels {
   const KernelContext& context;
 };
 
-// Calls f(table) for every ISA this processor runs, and for the CUDA kernels by the emulator.
+// Calls f(table) for every ISA this processor runs, and for the CUDA kernels: by the emulator, or
+// by the GPU that is the test device.
 template <class F>
 void for_each_isa(F f) {
   for (const std::string_view isa : supported_isas()) {
     SCOPED_TRACE(std::string(isa));
     f(kernel_table(isa));
+  }
+  if (const KernelTable* device = device_kernel_table()) {
+    SCOPED_TRACE(test_device());
+    f(*device);
+    return;
   }
   SCOPED_TRACE("CUDA, emulated");
   f(emulated_cuda_table());

@@ -10,6 +10,7 @@ import numpy
 import pytest
 from penstock import LLM, SamplingParams
 from python.oracle.checkpoints import CASES, Case
+from python.oracle.devices import devices_and, memory_on
 from python.oracle.fake_quant import FORMATS
 from python.oracle.reference import Greedy, Reference, distance, log_softmax
 
@@ -33,8 +34,11 @@ QUANTISED = [
 ]
 
 
-def _open(folder: Path, **options: Any) -> LLM:
-    return LLM(folder, device="cpu", host_memory="1GiB", **options)
+on_every_device = pytest.mark.parametrize("device", devices_and("cpu"))
+
+
+def _open(folder: Path, device: str = "cpu", **options: Any) -> LLM:
+    return LLM(folder, **memory_on(device), **options)
 
 
 def _assert_sound(expected: Greedy) -> None:
@@ -54,15 +58,16 @@ def _assert_logprobs(found: list[dict], expected: Greedy) -> None:
             assert logprobs[token] >= worst_allowed, (row, token)
 
 
+@on_every_device
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_agrees_in_fp32(case: Case, checkpoint: Folders) -> None:
+def test_agrees_in_fp32(case: Case, device: str, checkpoint: Folders) -> None:
     """Prompts of several lengths together; each answer is that of transformers for it alone."""
     folder = checkpoint(case)
     reference, prompts = Reference(folder), case.prompts()
     expected = [reference.greedy(prompt, STEPS) for prompt in prompts]
     for greedy in expected:
         _assert_sound(greedy)
-    with _open(folder) as llm:
+    with _open(folder, device) as llm:
         params = SamplingParams(max_tokens=STEPS, temperature=0, ignore_eos=True, logprobs=TOP)
         for output, greedy in zip(llm.generate(prompts, params), expected, strict=True):
             assert output.token_ids == greedy.tokens
@@ -77,21 +82,25 @@ def test_agrees_in_fp32(case: Case, checkpoint: Folders) -> None:
             assert distance(steps, greedy.logits) <= TOLERANCE
 
 
+@on_every_device
 @pytest.mark.parametrize(("case", "dtype"), LOW_PRECISION)
-def test_16_bit_is_as_close_as_transformers(case: Case, dtype: str, checkpoint: Folders) -> None:
+def test_16_bit_is_as_close_as_transformers(
+    case: Case, dtype: str, device: str, checkpoint: Folders
+) -> None:
     """Measured from the answer of the same rounded weights in fp32."""
     folder = checkpoint(case, dtype)
     tokens = case.prompts()[0]
     exact = Reference(folder).logits(tokens)
     theirs = distance(Reference(folder, dtype).logits(tokens), exact)
-    with _open(folder) as llm:
+    with _open(folder, device) as llm:
         ours = distance(llm.logits(tokens), exact)
     assert 0 < ours <= 2 * theirs
 
 
+@on_every_device
 @pytest.mark.parametrize(("case", "weights"), QUANTISED)
 def test_quantised_weights_mean_what_the_format_says(
-    case: Case, weights: str, checkpoint: Folders, tmp_path: Path
+    case: Case, weights: str, device: str, checkpoint: Folders, tmp_path: Path
 ) -> None:
     """Exact arithmetic on quantised weights is fp32 arithmetic on the rounded ones."""
     folder = checkpoint(case)
@@ -100,7 +109,7 @@ def test_quantised_weights_mean_what_the_format_says(
     published = reference.logits(tokens)
     reference.requantise(FORMATS[weights])
     expected = reference.logits(tokens)
-    with _open(folder, weights=weights, compute="exact", cache=str(tmp_path)) as llm:
+    with _open(folder, device, weights=weights, compute="exact", cache=str(tmp_path)) as llm:
         found = llm.logits(tokens)
     assert distance(found, expected) <= TOLERANCE
     assert distance(published, expected) > 10 * TOLERANCE
