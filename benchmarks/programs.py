@@ -34,16 +34,25 @@ def _compiled(name: str) -> Path:
     return program
 
 
-def kernels() -> Path:
-    """bench_kernels, built with the library in release mode."""
-    folder = BUILD / "kernels"
-    python = sys.executable
-    configure = ["cmake", "-S", ROOT, "-B", folder, "-DCMAKE_BUILD_TYPE=Release"]
-    configure += ["-DPENSTOCK_BUILD_BENCHMARKS=ON", f"-DPython_EXECUTABLE={python}"]
-    build = ["cmake", "--build", folder, "--target", "bench_kernels", "--parallel"]
+def _built(folder: Path, target: str, *options: str) -> Path:
+    """A target of the project, in release mode."""
+    configure = ["cmake", "-S", ROOT, "-B", folder, "-DCMAKE_BUILD_TYPE=Release", *options]
+    configure += ["-DPENSTOCK_BUILD_BENCHMARKS=ON", f"-DPython_EXECUTABLE={sys.executable}"]
+    build = ["cmake", "--build", folder, "--target", target, "--parallel"]
     for command in (configure, build):
         subprocess.run(list(map(str, command)), check=True, stdout=sys.stderr)
-    return folder / "benchmarks" / "bench_kernels"
+    return folder / "benchmarks" / target
+
+
+def kernels() -> Path:
+    """bench_kernels, built with the library."""
+    return _built(BUILD / "kernels", "bench_kernels")
+
+
+def gpu_kernels() -> Path:
+    """bench_gpu, built with nvcc for the GPU found."""
+    options = ("-DPENSTOCK_CUDA=ON", "-DCMAKE_CUDA_ARCHITECTURES=native")
+    return _built(BUILD / "gpu", "bench_gpu", *options)
 
 
 def run(name: str, *arguments: object) -> dict[str, Any]:

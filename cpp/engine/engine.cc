@@ -72,6 +72,7 @@ struct Engine::State {
     weights.split = chosen.policy.split();
     weights.devices = context.compute_memories();
     weights.host = &context.host;
+    weights.threads = chosen.policy.threads;
     store.emplace(weights);
     load_caches();
     const Program& program = program_of(input, chosen.policy);

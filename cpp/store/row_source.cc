@@ -1,6 +1,7 @@
 #include "store/row_source.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "base/error.h"
@@ -35,33 +36,57 @@ class FileSource final : public RowSource {
   const Catalogue& catalogue_;
 };
 
+// Rows of matrices are windows on one round of values, so that large models are made at the speed
+// of memory.
 class RandomSource final : public RowSource {
  public:
-  RandomSource(DType dtype, uint64_t seed) : dtype_(dtype), seed_(seed) {}
+  RandomSource(DType dtype, uint64_t seed)
+      : dtype_(dtype), seed_(seed), round_(kRound * dtype_bytes(dtype)) {
+    for (int64_t i = 0; i < kRound; ++i) store(round_.data(), i, kSpread * unit(mix64(seed) + i));
+  }
 
   DType dtype(const WeightInfo&) const override { return dtype_; }
 
   void read_raw(const WeightInfo& weight, int64_t begin, int64_t end, void* out) const override {
-    const bool norm = weight.kind == WeightKind::vector && !weight.bias;
-    const float centre = norm ? 1.0f : 0.0f;
-    const float spread = weight.kind == WeightKind::vector ? 0.02f : 0.0346f;  // uniform: std 0.02
-    for (int64_t row = begin; row < end; ++row) {
+    auto* to = static_cast<std::byte*>(out);
+    for (int64_t row = begin; row < end; ++row, to += weight.cols * dtype_bytes(dtype_)) {
       const uint64_t key = mix64(seed_ ^ mix64(uint64_t(weight.id) << 32 ^ uint64_t(row)));
+      if (weight.kind != WeightKind::vector) {
+        copy_round(static_cast<int64_t>(key % kRound), weight.cols, to);
+        continue;
+      }
       for (int64_t i = 0; i < weight.cols; ++i) {
-        const uint64_t bits = mix64(key + uint64_t(i));
-        const float unit = float(bits >> 40) * (2.0f / 16777216.0f) - 1.0f;
-        store_from_float(out, dtype_, (row - begin) * weight.cols + i, centre + spread * unit);
+        store(to, i, (weight.bias ? 0.0f : 1.0f) + 0.02f * unit(key + uint64_t(i)));
       }
     }
   }
 
   const TensorLocation* location(const WeightInfo&) const override { return nullptr; }
 
-  std::string fingerprint() const override { return "random-" + std::to_string(seed_); }
+  std::string fingerprint() const override { return "random-rounds-" + std::to_string(seed_); }
 
  private:
+  static constexpr int64_t kRound = 262147;  // a prime: windows repeat late
+  static constexpr float kSpread = 0.0346f;  // uniform: standard deviation 0.02
+
+  static float unit(uint64_t key) { return float(mix64(key) >> 40) * (2.0f / 16777216.0f) - 1.0f; }
+  void store(std::byte* to, int64_t i, float value) const {
+    store_from_float(to, dtype_, i, value);
+  }
+  void copy_round(int64_t first, int64_t count, std::byte* to) const {
+    const size_t element = dtype_bytes(dtype_);
+    while (count > 0) {
+      const int64_t some = std::min(count, kRound - first);
+      std::memcpy(to, round_.data() + first * element, some * element);
+      to += some * element;
+      count -= some;
+      first = 0;
+    }
+  }
+
   DType dtype_;
   uint64_t seed_;
+  std::vector<std::byte> round_;
 };
 
 }  // namespace

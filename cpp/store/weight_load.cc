@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/thread_pool.h"
 #include "store/weight_store.h"
 #include "tensor/quantize.h"
 
@@ -35,9 +36,13 @@ WeightStore::WeightStore(const WeightStoreInput& input)
     allocate_resident({Tier::device, device});
   }
   allocate_resident({Tier::host, 0});
+  ThreadPool pool(input.threads);
+  const Parallel makers = pool.parallel();
+  makers_ = &makers;
   for (const WeightInfo& info : list_.all()) {
     if (info.kind != WeightKind::vector && owner_of_[info.id] == info.id) load_weight(info.id);
   }
+  makers_ = nullptr;
 }
 
 void WeightStore::load_vectors() {
@@ -106,7 +111,9 @@ void WeightStore::load_weight(int weight) {
 void WeightStore::load_segment(int weight, const Resident& resident, Tier tier) {
   const int64_t unit = quantised(weight) ? kTileRows : 1;
   const int64_t unit_bytes = std::max<int64_t>(1, bytes_before(weight, 0, unit));
-  const int64_t step = unit * std::max<int64_t>(1, kLoadBytes / unit_bytes);
+  const bool made = source_.location(list_.at(weight)) == nullptr && tier != Tier::device;
+  const int64_t step = made ? round_up(std::max<int64_t>(1, resident.end - resident.begin), unit)
+                            : unit * std::max<int64_t>(1, kLoadBytes / unit_bytes);
   Buffer bounce;
   if (tier == Tier::device) {
     const int64_t rows = std::min(step, resident.end - resident.begin);
@@ -126,10 +133,23 @@ void WeightStore::load_segment(int weight, const Resident& resident, Tier tier) 
 
 // Rows [begin, end) as the plan's format stores them; packed rows begin at a tile.
 void WeightStore::fill_rows(int weight, int64_t begin, int64_t end, std::byte* out) const {
+  if (source_.location(list_.at(weight)) == nullptr) {
+    constexpr int64_t kPieceRows = 4 * kTileRows;
+    makers_->for_each((end - begin + kPieceRows - 1) / kPieceRows, [&](int64_t piece, int) {
+      const int64_t first = begin + piece * kPieceRows;
+      make_rows(weight, first, std::min(end, first + kPieceRows),
+                out + bytes_before(weight, begin, first));
+    });
+  } else if (quantised(weight) && packed_ != nullptr) {
+    fill_packed(weight, begin, end, out);
+  } else {
+    make_rows(weight, begin, end, out);
+  }
+}
+
+void WeightStore::make_rows(int weight, int64_t begin, int64_t end, std::byte* out) const {
   if (!quantised(weight)) {
     source_.read_raw(list_.at(weight), begin, end, out);
-  } else if (packed_ != nullptr) {
-    fill_packed(weight, begin, end, out);
   } else {
     const WeightInfo& info = list_.at(weight);
     const QuantFormat& row_format = penstock::format(format(weight));

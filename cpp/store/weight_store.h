@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "base/parallel.h"
 #include "checkpoint/packed_cache.h"
 #include "device/device.h"
 #include "io/async_io.h"
@@ -27,6 +28,7 @@ struct WeightStoreInput {
   DeviceSplit split;
   std::vector<DeviceMemory> devices;  // where the model computes
   Budget* host = nullptr;
+  int threads = 1;  // that make random weights
 };
 
 class WeightStore {
@@ -83,6 +85,7 @@ class WeightStore {
   void load_weight(int weight);
   void load_segment(int weight, const Resident& resident, Tier tier);
   void fill_rows(int weight, int64_t begin, int64_t end, std::byte* out) const;
+  void make_rows(int weight, int64_t begin, int64_t end, std::byte* out) const;
   void fill_packed(int weight, int64_t begin, int64_t end, std::byte* out) const;
 
   const WeightList& list_;
@@ -93,6 +96,7 @@ class WeightStore {
   std::vector<DeviceMemory> devices_;
   Budget& host_;
   Tier compute_;
+  const Parallel* makers_ = nullptr;           // while random weights are made
   std::vector<Buffer> memory_;                 // vectors and resident shares
   std::vector<const float*> vector_of_;        // by weight id
   std::vector<Resident> resident_of_[kTiers];  // by weight id
