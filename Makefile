@@ -121,7 +121,7 @@ cuda-check: $(GTEST_STAMP)
 	  -DPENSTOCK_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=75-real;80-real;90a-real" \
 	  -DPython_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python >build/cuda.log \
 	  || { cat build/cuda.log; exit 1; }; \
-	cmake --build build/cuda --target test_device test_kernels && \
+	cmake --build build/cuda --target test_device test_kernels bench_gpu && \
 	build/cuda/tests/cpp/test_device --gtest_brief=1 --gtest_filter='Cuda.*' && \
 	build/cuda/tests/cpp/test_kernels --gtest_brief=1 --gtest_filter='Cuda*:Simt*'
 

@@ -220,7 +220,7 @@ def main() -> None:
     host = int(arguments.host_memory * _GIB) or int(_RAM_SHARE * free_ram())
     device_memory = int(arguments.device_memory * _GIB)
     setting = Setting(arguments.device, device_memory, host, folder / "machine.json", folder)
-    results = Results(arguments.out, {str(folder): "SCRATCH"})
+    results = Results(arguments.out, {str(folder): "SCRATCH", str(_HERE.parent): "SOURCES"})
     kept = results.read("gpu-offload")
     runs: dict[str, Told] = kept.get("runs", {})
     told: Told = {**gpu.card(), "machine": machine.facts(), "device": setting.device}

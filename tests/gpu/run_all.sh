@@ -257,6 +257,11 @@ stage_sanitize() {
       "$TREE/tests/cpp/test_device" '--gtest_filter=*AcceleratorOps*'
   done
   finish_all
+  local log
+  for log in "$FOLDER"/*.log; do
+    grep -aqE 'ERROR SUMMARY: 0 errors|RACECHECK SUMMARY: 0 hazards' "$log" ||
+      die "$(basename "$log") does not say that there are none"
+  done
 }
 
 stage_kernels() {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "memory/host_pages.h"
 
 namespace penstock {
 
@@ -55,7 +56,7 @@ uint64_t Gpu::free_bytes() const {
 }
 
 Buffer Gpu::allocate(size_t bytes, Budget& budget, const std::string& what) const {
-  Reservation paid = budget.reserve(bytes, what);
+  Reservation paid = budget.reserve(whole_pages(bytes), what);  // as memory is planned
   use();
   void* data = nullptr;
   const cudaError_t status = cudaMalloc(&data, bytes);

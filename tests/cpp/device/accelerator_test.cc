@@ -117,6 +117,9 @@ TEST_P(Accelerator, RefusesMoreThanItsBudgetAndThenMoreThanItHas) {
     return false;
   };
   EXPECT_TRUE(refused(bench.memory.limit() + 1, bench.memory));
+  const uint64_t before = bench.memory.used();
+  const Buffer odd = bench.device->allocate(5001, bench.memory, "odd");
+  EXPECT_EQ(bench.memory.used() - before, 8192u) << "memory is planned in whole pages";
   const uint64_t all = bench.device->info().capacity_bytes;
   Budget generous({Tier::device, 0}, 4 * all);
   EXPECT_TRUE(refused(2 * all, generous));

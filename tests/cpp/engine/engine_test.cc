@@ -225,6 +225,28 @@ TEST_F(EngineTest, StopTokensAndMinTokens) {
   EXPECT_LE(tokens.size(), 3u);
 }
 
+// Of models that are made on the spot.
+TEST_F(EngineTest, RandomWeightsAreTheSameOnAnyNumberOfThreads) {
+  for (const char* weights : {"auto", "int4"}) {
+    std::vector<std::vector<float>> logits;
+    for (const int threads : {1, 3}) {
+      EngineOptions options;
+      options.model = "dummy:opt-125m";
+      options.weights = weights;
+      options.threads = threads;
+      options.host_memory = uint64_t{640} << 20;
+      options.expected_rows = 1;
+      options.max_prompt = 8;
+      options.max_new = 1;
+      options.policy = R"({"weight_share": {"host": 1}})";
+      Engine engine(options);
+      logits.push_back(engine.logits({5, 99, 7}));
+    }
+    EXPECT_EQ(logits[0], logits[1]) << weights;
+    EXPECT_NE(logits[0].front(), logits[0].back());
+  }
+}
+
 TEST_F(EngineTest, PeakMemoryIsThePlanItem) {
   Engine engine(options_);
   for (int i = 0; i < 6; ++i) engine.submit(request(25, 8));
