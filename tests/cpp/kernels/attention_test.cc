@@ -151,18 +151,26 @@ TEST(Attention, AgreesWithDoublePrecision) {
   }
 }
 
-// Whole, in chunks and token by token; one thread and two; any page size: the same bits.
+// Whole, in chunks and token by token; one thread and two; any page size: the same bits. The
+// emulator, which has no threads and takes long, is spared half of it.
 void expect_same_however_cut(const KernelTable& table, Case c) {
+  const bool emulated = table.isa == "cuda";
+  if (emulated) {
+    for (int& length : c.lengths) length = length > 256 ? 256 + length % 8 : length / 4;
+  }
   const TestContext one(1), two(2);
   const Data data(c);
   const std::vector<float> expected = prefill(table, data, two);
   const auto same = [&](const std::vector<float>& out, const char* what) {
     test::expect_same_bits(out.data(), expected.data(), static_cast<int64_t>(out.size()), what);
   };
-  same(prefill(table, data, one), "threads");
   same(in_chunks(table, data, 1, two), "token by token");
-  for (const int chunk : {7, 64, 100}) same(in_chunks(table, data, chunk, one), "chunks");
+  if (!emulated) same(prefill(table, data, one), "threads");
+  for (const int chunk : {7, 64, 100}) {
+    if (!emulated || chunk == 64) same(in_chunks(table, data, chunk, one), "chunks");
+  }
   for (const int page_tokens : {16, 32, 64}) {
+    if (emulated && page_tokens != 16) continue;
     c.page_tokens = page_tokens;
     same(in_chunks(table, Data(c), 50, two), "page sizes");
   }
