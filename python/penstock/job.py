@@ -154,13 +154,14 @@ class _Run:
         self._prediction: dict[str, Any] = {}
         self._peak_rss = 0
         self._writer: RecordWriter | None = None
-        self._engine = EngineProcess(hooks.worker_command)
+        self._engine: EngineProcess  # from when a signal that stops us is taken
         self._restarts = hooks.restarts()
         self._stats_before: dict[str, Any] = {}
         self._progress: Progress | None = None
 
     def run(self) -> JobResult:
         with _StopSignals() as stop:
+            self._engine = EngineProcess(self._hooks.worker_command)
             try:
                 return self._guarded(stop)
             finally:

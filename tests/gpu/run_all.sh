@@ -211,7 +211,7 @@ start_test() {
 
 oracle_tests() {
   need_modules pytest safetensors transformers torch
-  PENSTOCK_TEST_DEVICE="$DEVICE" "$PYTHON" -m pytest -v -p no:cacheprovider \
+  PENSTOCK_TEST_DEVICE="$DEVICE" "$PYTHON" -m pytest -vv -p no:cacheprovider \
     "tests/python/oracle/test_$1.py"
 }
 
