@@ -105,13 +105,10 @@ Generator::RowPointer Generator::make_row(const Request& request) {
 }
 
 void Generator::cancel(uint64_t id) {
-  for (const Flight& flight : flights_) {
-    for (Row* row : flight.rows) {
-      if (row->id == id && row->riding > 0) row->cancelled = true;
-      if (row->id == id && row->riding > 0) return;
-    }
-  }
-  remove(id);
+  const auto flies = [&](const RowPointer& row) { return row->id == id && row->riding > 0; };
+  const auto row = std::find_if(active_.begin(), active_.end(), flies);
+  if (row == active_.end()) return remove(id);
+  (*row)->cancelled = true;
 }
 
 // A row that rides in no sweep.
@@ -250,9 +247,9 @@ int Generator::smallest_cohort() const {
 
 void Generator::settle_prefixes() {
   for (const RowPointer& row : active_) {
-    const bool waits = row->donor != nullptr && row->donor->donor != nullptr;
-    if (row->donor == nullptr || waits) continue;
-    if (row->donor->cached >= row->shared_tokens) row->donor = nullptr;
+    const Row* donor = row->donor;
+    const bool stored = donor != nullptr && donor->donor == nullptr;  // what it shares itself
+    if (stored && donor->cached >= row->shared_tokens) row->donor = nullptr;
   }
 }
 

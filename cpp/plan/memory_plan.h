@@ -10,6 +10,7 @@
 // zero bytes are left out.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -70,7 +71,7 @@ struct ResolvedPolicy {
 
   DeviceSplit split() const { return DeviceSplit(device_layers); }
   // Sweeps in flight: one for each device, so that all have work. Each serves its own rows.
-  int sweeps() const { return split().devices(); }
+  int sweeps() const { return std::max(1, static_cast<int>(device_layers.size())); }
   // Rows in flight that one sweep serves, at most.
   int sweep_rows() const { return (max_sequences + sweeps() - 1) / sweeps(); }
 };
