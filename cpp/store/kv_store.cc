@@ -78,12 +78,17 @@ KvNeed KvStore::capacity() const {
 }
 
 KvNeed KvStore::free() const {
-  KvNeed free{0, static_cast<int64_t>(host_.free_blocks()), 0};
-  for (const BlockPool& pool : here_) free.here += static_cast<int64_t>(pool.free_blocks());
+  KvNeed free{free_here(), static_cast<int64_t>(host_.free_blocks()), 0};
   for (const Extent& extent : free_extents_) {
     free.units += static_cast<int64_t>(extent.end - extent.begin);
   }
   return free;
+}
+
+int64_t KvStore::free_here() const {
+  int64_t blocks = 0;
+  for (const BlockPool& pool : here_) blocks += static_cast<int64_t>(pool.free_blocks());
+  return blocks;
 }
 
 int64_t KvStore::pages_for(int64_t tokens) const { return ceil_div(tokens, layout_.page_tokens); }
@@ -131,9 +136,8 @@ bool KvStore::grow(KvSequence& sequence, int64_t tokens) {
           "a sequence on disk has its extent");
   }
   // Every layer takes as many: where there is room for all there is room on each device.
-  const KvNeed room = free();
-  if (room.here < (pages - have - below) * layers_) return false;
-  if (home.on_host() && room.host < below * layers_) return false;
+  if (free_here() < (pages - have - below) * layers_) return false;
+  if (home.on_host() && static_cast<int64_t>(host_.free_blocks()) < below * layers_) return false;
   for (int l = 0; l < layers_; ++l) {
     std::vector<std::byte*>& layer = sequence.pages.at(l);
     while (static_cast<int64_t>(layer.size()) < pages) {

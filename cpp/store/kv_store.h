@@ -101,6 +101,7 @@ class KvStore {
   void close(KvSequence& sequence);
 
  private:
+  int64_t free_here() const;
   bool accelerator() const { return accelerator_; }
   BlockPool& pool_below() { return accelerator_ ? host_ : here_.front(); }
   const BlockPool& pool_below() const { return accelerator_ ? host_ : here_.front(); }
