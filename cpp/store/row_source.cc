@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <vector>
 
 #include "base/error.h"
@@ -40,14 +41,12 @@ class FileSource final : public RowSource {
 // of memory.
 class RandomSource final : public RowSource {
  public:
-  RandomSource(DType dtype, uint64_t seed)
-      : dtype_(dtype), seed_(seed), round_(kRound * dtype_bytes(dtype)) {
-    for (int64_t i = 0; i < kRound; ++i) store(round_.data(), i, kSpread * unit(mix64(seed) + i));
-  }
+  RandomSource(DType dtype, uint64_t seed) : dtype_(dtype), seed_(seed) {}
 
   DType dtype(const WeightInfo&) const override { return dtype_; }
 
   void read_raw(const WeightInfo& weight, int64_t begin, int64_t end, void* out) const override {
+    std::call_once(made_, [&] { make_round(); });  // a plan reads no value
     auto* to = static_cast<std::byte*>(out);
     for (int64_t row = begin; row < end; ++row, to += weight.cols * dtype_bytes(dtype_)) {
       const uint64_t key = mix64(seed_ ^ mix64(uint64_t(weight.id) << 32 ^ uint64_t(row)));
@@ -73,6 +72,10 @@ class RandomSource final : public RowSource {
   void store(std::byte* to, int64_t i, float value) const {
     store_from_float(to, dtype_, i, value);
   }
+  void make_round() const {
+    round_.resize(kRound * dtype_bytes(dtype_));
+    for (int64_t i = 0; i < kRound; ++i) store(round_.data(), i, kSpread * unit(mix64(seed_) + i));
+  }
   void copy_round(int64_t first, int64_t count, std::byte* to) const {
     const size_t element = dtype_bytes(dtype_);
     while (count > 0) {
@@ -86,7 +89,8 @@ class RandomSource final : public RowSource {
 
   DType dtype_;
   uint64_t seed_;
-  std::vector<std::byte> round_;
+  mutable std::once_flag made_;
+  mutable std::vector<std::byte> round_;
 };
 
 }  // namespace
