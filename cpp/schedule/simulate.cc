@@ -10,9 +10,10 @@ Timeline Simulator::run(const Schedule& sweep, const StepSeconds& seconds_of, do
   first_ids_.back() = sweep.first_id;
   Timeline timeline;
   timeline.entries.reserve(sweep.steps.size());
+  for (auto& [id, lane] : lanes_) lane.busy = 0;
   for (const Step& step : sweep.steps) {
-    double& free = free_[step.lane];
-    const double ready = std::max(not_before, free);
+    Lane& lane = lanes_[step.lane];
+    const double ready = std::max(not_before, lane.free);
     double begin = ready;
     for (const uint64_t id : step.after) {
       const auto found = ends_.find(id);
@@ -21,11 +22,12 @@ Timeline Simulator::run(const Schedule& sweep, const StepSeconds& seconds_of, do
       }
     }
     const double seconds = seconds_of(step), end = begin + seconds;
-    free = ends_[step.id] = end;
+    lane.free = ends_[step.id] = end;
+    lane.busy += seconds;
     timeline.entries.push_back({step.id, begin, end});
-    timeline.busy[step.lane] += seconds;
     timeline.seconds = std::max(timeline.seconds, end);
   }
+  for (const auto& [id, lane] : lanes_) timeline.busy[id] = lane.busy;
   return timeline;
 }
 

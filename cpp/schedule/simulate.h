@@ -35,7 +35,10 @@ class Simulator {
 
  private:
   double wake_seconds_;
-  PerLane<double> free_;
+  struct Lane {
+    double free = 0, busy = 0;  // when; of the sweep at hand
+  };
+  PerLane<Lane> lanes_;
   // Of the steps of this sweep and the ones before; what is older is over.
   std::unordered_map<uint64_t, double> ends_;
   std::vector<uint64_t> first_ids_;  // of the last sweeps, the oldest first
