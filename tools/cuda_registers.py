@@ -31,7 +31,9 @@ def kernel_name(mangled: str) -> str:
     rest = mangled[name.end() :]
     if rest.startswith("ILi"):
         return f"{name[1]}<{rest[3 : rest.index('E')]}>"
-    reader = re.search(r"(Raw|Code)ReaderIL(?:NS\w*?DTypeE|i)(\d+)E", rest)
+    if "PairCache" in rest:
+        return f"{name[1]}<bf16>"
+    reader = re.search(r"(Raw|Code)(?:Reader|Cache)IL(?:NS\w*?DTypeE|i)(\d+)E", rest)
     if reader is None:
         return name[1]
     types = {"0": "fp32", "1": "fp16", "2": "bf16"}

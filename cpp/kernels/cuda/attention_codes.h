@@ -9,42 +9,16 @@
 namespace penstock::cuda {
 
 template <int kBits>
-struct AttentionCodesKernel {
-  static constexpr int kThreads = kAttentionWarps * kWarp;
+struct CodeCache {
   static constexpr bool kBias = kBits == 4;
 
+  static constexpr int64_t groups_of(const AttentionArgs& args) {
+    return blocks_of(args.view.head_dim, kKvGroup);
+  }
   static size_t shared_bytes(const AttentionArgs& args) {
     const int64_t queries = query_tiles(args) * 8, groups = groups_of(args);
     const int64_t floats = queries * (kScoreStride + 2 * groups) + 2 * groups * kAttentionSegment;
     return static_cast<size_t>(floats * 4 + queries * 2 * query_bytes(args.view.head_dim));
-  }
-
-  template <class Thread>
-  PENSTOCK_DEVICE void operator()(const Thread& on, const AttentionArgs& args) const {
-    const AttentionBlock block(args, on.block());
-    const Room room(on.shared(), args);
-    const SeenKeys keys(args, block);
-    const int warp = on.thread() / kWarp;
-    stage_queries(on, args, block, room);
-    stage_scales(on, args, block, room, keys);
-    on.sync();
-    for (int64_t at = warp; at < kKeyBlocks; at += kAttentionWarps) {
-      if (keys.has_block(at)) score_keys(on, args, block, room, at);
-    }
-    on.sync();
-    for (int64_t query = warp; query < room.tiles * 8; query += kAttentionWarps) {
-      weigh(on, args, block, room, query);
-    }
-    on.sync();
-    for (int64_t at = warp; at < args.view.head_dim / 16; at += kAttentionWarps) {
-      add_values(on, args, block, {room, keys}, at);
-    }
-  }
-
- private:
-  static constexpr int64_t query_bytes(int64_t head_dim) { return head_dim * 2 + 16; }
-  static constexpr int64_t groups_of(const AttentionArgs& args) {
-    return blocks_of(args.view.head_dim, kKvGroup);
   }
 
   // Shared memory.
@@ -67,11 +41,6 @@ struct AttentionCodesKernel {
           high(static_cast<std::byte*>(static_cast<void*>(biases + groups * kAttentionSegment))),
           low(high + tiles * 8 * query_stride) {}
   };
-  struct Values {
-    const Room& room;
-    const SeenKeys& keys;
-  };
-
   // A number as the sum of two bf16.
   struct Parts {
     uint16_t high, low;
@@ -88,6 +57,13 @@ struct AttentionCodesKernel {
   }
 
   template <class Thread>
+  PENSTOCK_DEVICE static void stage(const Thread& on, const AttentionArgs& args,
+                                    const AttentionBlock& block, const Room& room) {
+    stage_queries(on, args, block, room);
+    stage_scales(on, args, block, room);
+    if constexpr (kBias) sum_queries(on, args, block, room);
+  }
+  template <class Thread>
   PENSTOCK_DEVICE static void stage_queries(const Thread& on, const AttentionArgs& args,
                                             const AttentionBlock& block, const Room& room) {
     const int64_t dim = args.view.head_dim;
@@ -97,7 +73,6 @@ struct AttentionCodesKernel {
       store(room.high + query * room.query_stride + d * 2, parts.high);
       store(room.low + query * room.query_stride + d * 2, parts.low);
     }
-    if constexpr (kBias) sum_queries(on, args, block, room);
   }
   template <class Thread>
   PENSTOCK_DEVICE static void sum_queries(const Thread& on, const AttentionArgs& args,
@@ -116,8 +91,8 @@ struct AttentionCodesKernel {
   // Of values that no query sees, nothing.
   template <class Thread>
   PENSTOCK_DEVICE static void stage_scales(const Thread& on, const AttentionArgs& args,
-                                           const AttentionBlock& block, const Room& room,
-                                           const SeenKeys& keys) {
+                                           const AttentionBlock& block, const Room& room) {
+    const SeenKeys keys(args, block);
     for (int64_t i = on.thread(); i < room.groups * kAttentionSegment; i += on.threads()) {
       const int64_t key = i % kAttentionSegment, group = i / kAttentionSegment;
       uint32_t params = 0;
@@ -225,38 +200,18 @@ struct AttentionCodesKernel {
     }
   }
 
-  // Outputs of 16 elements of head_dim.
   template <class Thread>
-  PENSTOCK_DEVICE static void add_values(const Thread& on, const AttentionArgs& args,
-                                         const AttentionBlock& block, const Values& of,
-                                         int64_t d_tile) {
-    const int lane = on.thread() % kWarp;
-    const Room& room = of.room;
-    const int64_t group = d_tile * 16 / kKvGroup;
-    QuerySums sums;
-    for (int64_t at = 0; at < kKeyBlocks; ++at) {
-      if (!of.keys.has_block(at)) continue;
-      const FragmentA a = value_codes(args, block, {at, d_tile, lane});
-      PENSTOCK_UNROLL
-      for (int tile = 0; tile < kQueryTiles; ++tile) {
-        if (tile >= room.tiles) break;
-        FragmentB high, low;
-        weights(room, {at * kKeyBlock, tile, group}, lane, {high, low});
-        on.multiply_bf16(sums[tile], a, high);
-        on.multiply_bf16(sums[tile], a, low);
-      }
-    }
-    PENSTOCK_UNROLL
-    for (int tile = 0; tile < kQueryTiles; ++tile) {
-      for (int i = 0; i < 4; ++i) {
-        const PlaceSum place = place_sum(lane, i);
-        const int64_t query = tile * 8 + place.column;
-        if (query >= block.queries()) continue;
-        const float more = kBias ? room.outputs[query * room.groups + group] : 0.0f;
-        block.partial(args, query)[d_tile * 16 + place.row] = sums[tile].sums[i] + more;
-      }
-    }
+  PENSTOCK_DEVICE static void add(const Thread& on, const Room& room, ValuesAt at, int tile,
+                                  TileSums to) {
+    FragmentB high, low;
+    weights(room, {at.key_block * kKeyBlock, tile, group_of(at.d_tile)}, at.lane, {high, low});
+    on.multiply_bf16(to.sums, to.a, high);
+    on.multiply_bf16(to.sums, to.a, low);
   }
+  PENSTOCK_DEVICE static float bias(const Room& room, int64_t query, int64_t d_tile) {
+    return kBias ? room.outputs[query * room.groups + group_of(d_tile)] : 0.0f;
+  }
+  static constexpr int64_t group_of(int64_t d_tile) { return d_tile * 16 / kKvGroup; }
 
   struct WeightsAt {
     int64_t key;
@@ -284,13 +239,9 @@ struct AttentionCodesKernel {
     }
   }
 
-  struct ValuesAt {
-    int64_t key_block, d_tile;
-    int lane;
-  };
   // 16 elements of 16 values: a word holds a byte of four tokens.
-  PENSTOCK_DEVICE static FragmentA value_codes(const AttentionArgs& args,
-                                               const AttentionBlock& block, ValuesAt at) {
+  PENSTOCK_DEVICE static FragmentA values(const AttentionArgs& args, const AttentionBlock& block,
+                                          ValuesAt at) {
     const TilePlace from(args, block, true, at.key_block * kKeyBlock);
     FragmentA a;
     for (int i = 0; i < 4; ++i) {

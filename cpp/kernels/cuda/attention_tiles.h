@@ -12,7 +12,9 @@ inline constexpr int kAttentionWarps = 4;
 inline constexpr int kQueryTiles = kTileQueries / 8;              // of a block
 inline constexpr int kKeyBlocks = kAttentionSegment / kKeyBlock;  // of a segment
 inline constexpr int kScoreStride = kAttentionSegment + 4;        // floats: no bank conflicts
-constexpr bool tiles_fit(int64_t head_dim) { return head_dim % 16 == 0; }
+// Whether fragments fit a head, and what is staged of 32 queries the shared memory of every GPU
+// that has bf16 tiles (99 KiB). The same for few queries, so that the bits are.
+constexpr bool tiles_fit(int64_t head_dim) { return head_dim % 16 == 0 && head_dim <= 256; }
 
 // Tiles of 8 that hold the queries of the largest block.
 constexpr int64_t query_tiles(const AttentionArgs& args) {
@@ -97,5 +99,87 @@ PENSTOCK_DEVICE inline KeyRange seen_by(const AttentionArgs& args, const Attenti
   keys.end = query < block.queries() ? keys.end - block.first_key : 0;
   return keys;
 }
+
+// A of a product, and where it goes.
+struct TileSums {
+  const FragmentA& a;
+  Fragment<float>& sums;
+};
+
+// Bytes of a staged query of bf16: no bank conflicts.
+constexpr int64_t query_bytes(int64_t head_dim) { return head_dim * 2 + 16; }
+
+// A tile of a product over the keys of a block: which keys, which 16 elements of head_dim.
+struct ValuesAt {
+  int64_t key_block, d_tile;
+  int lane;
+};
+
+// The course of a block. Cache says how pages are read:
+//   Room(shared, args)                               shared memory, with `tiles`
+//   shared_bytes(args)
+//   stage(on, args, block, room)                     queries and what else is wanted of all keys
+//   score_keys(on, args, block, room, key_block)     scaled scores of 16 keys
+//   weigh(on, args, block, room, query)              scores become softmax weights
+//   values(args, block, at)                          A of 16 values
+//   add(on, room, at, tile, {a, sums})               sums += A times the weights of 8 queries
+//   bias(room, query, d_tile)                        a term of the outputs that is none of a
+//   product
+template <class Cache>
+struct AttentionTilesKernel {
+  static constexpr int kThreads = kAttentionWarps * kWarp;
+  static size_t shared_bytes(const AttentionArgs& args) { return Cache::shared_bytes(args); }
+
+  template <class Thread>
+  PENSTOCK_DEVICE void operator()(const Thread& on, const AttentionArgs& args) const {
+    const AttentionBlock block(args, on.block());
+    const typename Cache::Room room(on.shared(), args);
+    const SeenKeys keys(args, block);
+    const int warp = on.thread() / kWarp;
+    Cache::stage(on, args, block, room);
+    on.sync();
+    for (int64_t at = warp; at < kKeyBlocks; at += kAttentionWarps) {
+      if (keys.has_block(at)) Cache::score_keys(on, args, block, room, at);
+    }
+    on.sync();
+    for (int64_t query = warp; query < room.tiles * 8; query += kAttentionWarps) {
+      Cache::weigh(on, args, block, room, query);
+    }
+    on.sync();
+    for (int64_t at = warp; at < args.view.head_dim / 16; at += kAttentionWarps) {
+      add_values(on, args, block, room, at);
+    }
+  }
+
+ private:
+  // Outputs of 16 elements of head_dim.
+  template <class Thread, class Room>
+  PENSTOCK_DEVICE static void add_values(const Thread& on, const AttentionArgs& args,
+                                         const AttentionBlock& block, const Room& room,
+                                         int64_t d_tile) {
+    const SeenKeys keys(args, block);
+    const int lane = on.thread() % kWarp;
+    QuerySums sums;
+    for (int64_t key_block = 0; key_block < kKeyBlocks; ++key_block) {
+      if (!keys.has_block(key_block)) continue;
+      const ValuesAt at{key_block, d_tile, lane};
+      const FragmentA a = Cache::values(args, block, at);
+      PENSTOCK_UNROLL
+      for (int tile = 0; tile < kQueryTiles; ++tile) {
+        if (tile < room.tiles) Cache::add(on, room, at, tile, {a, sums[tile]});
+      }
+    }
+    PENSTOCK_UNROLL
+    for (int tile = 0; tile < kQueryTiles; ++tile) {
+      for (int i = 0; i < 4; ++i) {
+        const PlaceSum place = place_sum(lane, i);
+        const int64_t query = tile * 8 + place.column;
+        if (query >= block.queries()) continue;
+        block.partial(args, query)[d_tile * 16 + place.row] =
+            sums[tile].sums[i] + Cache::bias(room, query, d_tile);
+      }
+    }
+  }
+};
 
 }  // namespace penstock::cuda

@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "kernels/cuda/attention_codes.h"
+#include "kernels/cuda/attention_pairs.h"
 #include "kernels/cuda/attention_scalar.h"
-#include "kernels/cuda/attention_tensor.h"
 #include "kernels/cuda/launch_shape.h"
 
 namespace penstock::cuda {
@@ -124,12 +124,12 @@ void launch_partial(Launcher& launcher, const AttentionArgs& args, int64_t block
   const KvView& view = args.view;
   const bool pairs = !view.quantised && view.raw == DType::bf16;
   const bool tiles = launcher.bf16_tiles() && !args.params.exact && tiles_fit(view.head_dim);
-  if (tiles && pairs) return launch_tiles<AttentionTensorKernel>(launcher, args, blocks);
+  if (tiles && pairs) return launch_tiles<AttentionTilesKernel<PairCache>>(launcher, args, blocks);
   if (tiles && view.quantised && view.bits == 8) {
-    return launch_tiles<AttentionCodesKernel<8>>(launcher, args, blocks);
+    return launch_tiles<AttentionTilesKernel<CodeCache<8>>>(launcher, args, blocks);
   }
   if (tiles && view.quantised) {
-    return launch_tiles<AttentionCodesKernel<4>>(launcher, args, blocks);
+    return launch_tiles<AttentionTilesKernel<CodeCache<4>>>(launcher, args, blocks);
   }
   const LaunchShape shape{blocks, kAttentionThreads, attention_shared(view.head_dim)};
   with_kv_reader(view, [&]<class Reader>(Reader) {

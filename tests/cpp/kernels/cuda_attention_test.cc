@@ -141,11 +141,27 @@ std::type_index kernel_of(const char* format, int head_dim, bool exact, bool til
   return launcher.kernels.front();
 }
 
+TEST(CudaAttentionKernels, WhatIsStagedFitsEveryGpu) {
+  constexpr size_t kLeastShared = size_t{99} << 10;  // of compute capabilities 8.6 and 12.0
+  for (const char* format : {"bf16", "int8", "int4"}) {
+    for (int head_dim = 16; cuda::tiles_fit(head_dim); head_dim += 16) {
+      AttentionParams p{.layout = {kv_format(format), 1, head_dim, 32}};
+      p.heads = cuda::kTileQueries;
+      const AttentionArgs args{
+          .params = p, .view = kv_view(p.layout), .heads = HeadCut(p.heads, 1), .tile_rows = 1};
+      EXPECT_LE(cuda::PairCache::shared_bytes(args), kLeastShared);
+      EXPECT_LE(cuda::CodeCache<4>::shared_bytes(args), kLeastShared);
+      EXPECT_LE(cuda::CodeCache<8>::shared_bytes(args), kLeastShared);
+    }
+  }
+}
+
 TEST(CudaAttentionKernels, TensorCoresTakeWhatFitsThem) {
   using cuda::CodeReader;
-  EXPECT_EQ(kernel_of("bf16", 128, false), typeid(cuda::AttentionTensorKernel));
-  EXPECT_EQ(kernel_of("int8", 80, false), typeid(cuda::AttentionCodesKernel<8>));
-  EXPECT_EQ(kernel_of("int4", 96, false), typeid(cuda::AttentionCodesKernel<4>));
+  EXPECT_EQ(kernel_of("bf16", 128, false), typeid(cuda::AttentionTilesKernel<cuda::PairCache>));
+  EXPECT_EQ(kernel_of("int8", 80, false), typeid(cuda::AttentionTilesKernel<cuda::CodeCache<8>>));
+  EXPECT_EQ(kernel_of("int4", 96, false), typeid(cuda::AttentionTilesKernel<cuda::CodeCache<4>>));
+  EXPECT_EQ(kernel_of("int8", 512, false), typeid(cuda::AttentionKernel<CodeReader<8>>));
   EXPECT_EQ(kernel_of("int4", 96, true), typeid(cuda::AttentionKernel<CodeReader<4>>));
   EXPECT_EQ(kernel_of("int8", 20, false), typeid(cuda::AttentionKernel<CodeReader<8>>));
   EXPECT_EQ(kernel_of("bf16", 64, false, false),

@@ -7,39 +7,13 @@
 
 namespace penstock::cuda {
 
-struct AttentionTensorKernel {
-  static constexpr int kThreads = kAttentionWarps * kWarp;
+struct PairCache {
   static constexpr int kWeightStride = kAttentionSegment + 8;  // bf16: no bank conflicts
 
   static size_t shared_bytes(const AttentionArgs& args) {
     const int64_t each = kScoreStride * 4 + kWeightStride * 2 + query_bytes(args.view.head_dim);
     return static_cast<size_t>(query_tiles(args) * 8 * each);
   }
-
-  template <class Thread>
-  PENSTOCK_DEVICE void operator()(const Thread& on, const AttentionArgs& args) const {
-    const AttentionBlock block(args, on.block());
-    const Room room(on.shared(), args);
-    const SeenKeys keys(args, block);
-    const int warp = on.thread() / kWarp;
-    stage_queries(on, args, block, room);
-    on.sync();
-    for (int64_t at = warp; at < kKeyBlocks; at += kAttentionWarps) {
-      if (keys.has_block(at)) score_keys(on, args, block, room, at);
-    }
-    on.sync();
-    for (int64_t query = warp; query < room.tiles * 8; query += kAttentionWarps) {
-      weigh(on, args, block, room, query);
-    }
-    on.sync();
-    for (int64_t at = warp; at < args.view.head_dim / 16; at += kAttentionWarps) {
-      add_values(on, args, block, {room, keys}, at);
-    }
-  }
-
- private:
-  // Bytes of a staged query: no bank conflicts.
-  static constexpr int64_t query_bytes(int64_t head_dim) { return head_dim * 2 + 16; }
 
   // Shared memory: of every query its scores, its weights, itself.
   struct Room {
@@ -54,14 +28,9 @@ struct AttentionTensorKernel {
           weights(shared + tiles * 8 * kScoreStride * 4),
           queries(weights + tiles * 8 * kWeightStride * 2) {}
   };
-  struct Values {
-    const Room& room;
-    const SeenKeys& keys;
-  };
-
   template <class Thread>
-  PENSTOCK_DEVICE static void stage_queries(const Thread& on, const AttentionArgs& args,
-                                            const AttentionBlock& block, const Room& room) {
+  PENSTOCK_DEVICE static void stage(const Thread& on, const AttentionArgs& args,
+                                    const AttentionBlock& block, const Room& room) {
     const int64_t dim = args.view.head_dim;
     for (int64_t i = on.thread(); i < room.tiles * 8 * dim; i += on.threads()) {
       const int64_t query = i / dim, d = i % dim;
@@ -110,43 +79,20 @@ struct AttentionTensorKernel {
     if (query < block.queries() && on.thread() % kWarp == 0) block.finish(args, query, state);
   }
 
-  // Outputs of 16 elements of head_dim.
   template <class Thread>
-  PENSTOCK_DEVICE static void add_values(const Thread& on, const AttentionArgs& args,
-                                         const AttentionBlock& block, const Values& of,
-                                         int64_t d_tile) {
-    const int lane = on.thread() % kWarp;
-    const Room& room = of.room;
-    QuerySums sums;
-    for (int64_t at = 0; at < kKeyBlocks; ++at) {
-      if (!of.keys.has_block(at)) continue;
-      const FragmentA a = values(args, block, of.keys, {at, d_tile, lane});
-      PENSTOCK_UNROLL
-      for (int tile = 0; tile < kQueryTiles; ++tile) {
-        if (tile >= room.tiles) break;
-        const std::byte* weights = room.weights + (tile * 8 * kWeightStride + at * kKeyBlock) * 2;
-        on.multiply_bf16(sums[tile], a, staged_b(weights, kWeightStride * 2, lane));
-      }
-    }
-    PENSTOCK_UNROLL
-    for (int tile = 0; tile < kQueryTiles; ++tile) {
-      for (int i = 0; i < 4; ++i) {
-        const PlaceSum place = place_sum(lane, i);
-        const int64_t query = tile * 8 + place.column;
-        if (query >= block.queries()) continue;
-        block.partial(args, query)[d_tile * 16 + place.row] = sums[tile].sums[i];
-      }
-    }
+  PENSTOCK_DEVICE static void add(const Thread& on, const Room& room, ValuesAt at, int tile,
+                                  TileSums to) {
+    const std::byte* weights =
+        room.weights + (tile * 8 * kWeightStride + at.key_block * kKeyBlock) * 2;
+    on.multiply_bf16(to.sums, to.a, staged_b(weights, kWeightStride * 2, at.lane));
   }
+  PENSTOCK_DEVICE static float bias(const Room&, int64_t, int64_t) { return 0; }
 
-  struct ValuesAt {
-    int64_t key_block, d_tile;
-    int lane;
-  };
   // 16 elements of 16 values: a word holds an element of two tokens. What no query of the block
   // sees may be anything and counts as 0.
   PENSTOCK_DEVICE static FragmentA values(const AttentionArgs& args, const AttentionBlock& block,
-                                          const SeenKeys& keys, ValuesAt at) {
+                                          ValuesAt at) {
+    const SeenKeys keys(args, block);
     const int64_t first = at.key_block * kKeyBlock;
     const TilePlace from(args, block, true, first);
     FragmentA a;
