@@ -4,21 +4,15 @@
 #include <cstring>
 
 #include "kernels/bench.h"
+#include "kernels/cache_shape.h"
 #include "kernels/cpu/table.h"
-#include "tensor/kv_layout.h"
 
 namespace penstock::bench {
 namespace {
 
-struct Shape {
-  int64_t keys, rows;  // rows: new tokens of a sequence; all the keys of a prompt
-  int heads;
-  KvLayout layout;
+struct Shape : CacheShape {
+  int64_t rows;  // new tokens of a sequence; all the keys of a prompt
 
-  int64_t pages() const { return (keys + layout.page_tokens - 1) / layout.page_tokens; }
-  int64_t sequence_bytes() const { return pages() * layout.page_bytes(); }
-  int64_t query_width() const { return int64_t{heads} * layout.head_dim; }
-  int64_t key_width() const { return int64_t{layout.kv_heads} * layout.head_dim; }
   int64_t first_position() const { return keys - rows; }
   // Products of one sequence: every row with every key it sees, twice.
   double operations() const {
@@ -98,11 +92,12 @@ void run_attention(const Arguments& arguments, const KernelContext& context) {
   const std::string isa = arguments.text("isa", supported_isas().front());
   const std::string name = arguments.text("format", "bf16");
   const int kv_heads = static_cast<int>(arguments.number("kv_heads", 8));
-  const Shape shape{arguments.number("keys", 4096),
-                    arguments.number("rows", 1),
-                    static_cast<int>(arguments.number("heads", 32)),
-                    {kv_format(name), kv_heads, static_cast<int>(arguments.number("head_dim", 128)),
-                     static_cast<int>(arguments.number("page_tokens", 32))}};
+  const Shape shape{
+      {arguments.number("keys", 4096),
+       static_cast<int>(arguments.number("heads", 32)),
+       {kv_format(name), kv_heads, static_cast<int>(arguments.number("head_dim", 128)),
+        static_cast<int>(arguments.number("page_tokens", 32))}},
+      arguments.number("rows", 1)};
   const bool decode = shape.rows == 1;
   const auto sequences = decode ? std::clamp<int64_t>(kRotatedBytes / shape.sequence_bytes(), 1,
                                                       arguments.number("sequences", 256))

@@ -3,28 +3,17 @@
 #include <algorithm>
 #include <sstream>
 
+#include "kernels/cache_shape.h"
 #include "kernels/gpu_bench.h"
-#include "tensor/kv_layout.h"
 
 namespace penstock::bench {
 namespace {
 
 constexpr int kPageTokens = 32;
 
-struct Shape {
-  int64_t keys;
-  int heads;
-  KvLayout layout;
-
-  int64_t pages() const { return (keys + layout.page_tokens - 1) / layout.page_tokens; }
-  int64_t sequence_bytes() const { return pages() * layout.page_bytes(); }
-  int64_t query_width() const { return int64_t{heads} * layout.head_dim; }
-  int64_t key_width() const { return int64_t{layout.kv_heads} * layout.head_dim; }
-};
-
 class Problem {
  public:
-  Problem(GpuBench& bench, const Shape& shape, int sequences)
+  Problem(GpuBench& bench, const CacheShape& shape, int sequences)
       : shape_(shape),
         sequences_(sequences),
         pages_(bench.on_device(sequences * shape.sequence_bytes())),
@@ -73,7 +62,7 @@ class Problem {
     return static_cast<float*>(static_cast<void*>(buffer.data()));
   }
 
-  Shape shape_;
+  CacheShape shape_;
   int sequences_;
   Buffer pages_, keys_, q_, out_;
   std::vector<std::byte*> table_;
@@ -82,10 +71,10 @@ class Problem {
 
 void run_one(const Arguments& arguments, GpuBench& bench, const std::string& name, int64_t keys) {
   const int kv_heads = static_cast<int>(arguments.number("kv_heads", 8));
-  const Shape shape{keys,
-                    static_cast<int>(arguments.number("heads", 64)),
-                    {kv_format(name), kv_heads, static_cast<int>(arguments.number("head_dim", 128)),
-                     kPageTokens}};
+  const CacheShape shape{keys,
+                         static_cast<int>(arguments.number("heads", 64)),
+                         {kv_format(name), kv_heads,
+                          static_cast<int>(arguments.number("head_dim", 128)), kPageTokens}};
   const int64_t rotated = arguments.number("rotated", kRotatedBytes);
   const auto sequences =
       static_cast<int>(std::clamp<int64_t>(rotated / shape.sequence_bytes(), 1, 512));

@@ -175,12 +175,7 @@ TEST_P(AcceleratorOps, AttendToWhatTheCpuAttendsTo) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, AcceleratorOps,
-                         testing::Values(ChainFormats{"fp32", "fp32", 0},
-                                         ChainFormats{"bf16", "bf16", 0},
-                                         ChainFormats{"fp16", "fp16", 2},
-                                         ChainFormats{"int8", "int8", 0},
-                                         ChainFormats{"int4-g64", "int4", 3}));
+INSTANTIATE_TEST_SUITE_P(Formats, AcceleratorOps, testing::ValuesIn(kChainFormats));
 
 }  // namespace
 }  // namespace penstock

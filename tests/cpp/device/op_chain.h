@@ -19,6 +19,11 @@ struct ChainFormats {
   std::string_view kv = "bf16";
   int32_t window = 0;
 };
+inline constexpr ChainFormats kChainFormats[] = {{"fp32", "fp32", 0},
+                                                 {"bf16", "bf16", 0},
+                                                 {"fp16", "fp16", 2},
+                                                 {"int8", "int8", 0},
+                                                 {"int4-g64", "int4", 3}};
 
 class OpChain {
  public:

@@ -112,12 +112,7 @@ TEST_P(OperandsComplete, PartsOfASequence) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, OperandsComplete,
-                         testing::Values(ChainFormats{"fp32", "fp32", 0},
-                                         ChainFormats{"bf16", "bf16", 0},
-                                         ChainFormats{"fp16", "fp16", 2},
-                                         ChainFormats{"int8", "int8", 0},
-                                         ChainFormats{"int4-g64", "int4", 3}));
+INSTANTIATE_TEST_SUITE_P(Formats, OperandsComplete, testing::ValuesIn(kChainFormats));
 
 }  // namespace
 }  // namespace penstock
