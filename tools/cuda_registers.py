@@ -29,8 +29,9 @@ def kernel_name(mangled: str) -> str:
     if name is None:
         raise SystemExit(f"what kernel is {mangled}?")
     rest = mangled[name.end() :]
-    if rest.startswith("ILi"):
-        return f"{name[1]}<{rest[3 : rest.index('E')]}>"
+    numbers = re.match(r"I((?:Li\d+E)+)E", rest)
+    if numbers is not None:
+        return f"{name[1]}<{', '.join(re.findall(r'[0-9]+', numbers[1]))}>"
     if "PairCache" in rest:
         return f"{name[1]}<bf16>"
     reader = re.search(r"(Raw|Code)(?:Reader|Cache)IL(?:NS\w*?DTypeE|i)(\d+)E", rest)

@@ -48,7 +48,8 @@ struct NormParams {
 // How GEMM inputs are prepared for a weight format.
 enum class InputKind : uint8_t {
   f32,   // exact: fp32 weights, fp16 weights, and any weight with compute="exact"
-  bf16,  // bf16 weights: activations rounded to bf16, pairs of k together
+  bf16,  // bf16 weights: activations rounded to bf16, pairs of k together; on GPUs also quantised
+         // weights, 16-byte aligned
   int8,  // quantised weights: symmetric int8 per row and block of K, with block sums
 };
 
@@ -65,6 +66,8 @@ struct PreparedLayout {
 PreparedLayout prepared_layout(InputKind kind, int64_t k, int64_t block);
 // The input a weight of this format wants. exact: always f32.
 PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, bool exact);
+// The input of a quantised weight whose product takes 16-bit activations: CUDA kernels only.
+PreparedLayout weight_only_layout(int64_t k);
 
 struct PrepareParams {
   const float* x = nullptr;

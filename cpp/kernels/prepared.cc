@@ -40,4 +40,6 @@ PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, bool ex
   return prepared_layout(bf16 ? InputKind::bf16 : InputKind::f32, k, 0);
 }
 
+PreparedLayout weight_only_layout(int64_t k) { return prepared_layout(InputKind::bf16, k, 0); }
+
 }  // namespace penstock

@@ -54,6 +54,38 @@ struct DeviceThread {
     __trap();  // never launched there
 #endif
   }
+  __device__ uint32_t add_bf16(uint32_t a, uint32_t b) const {
+    uint32_t sum = 0;
+#if __CUDA_ARCH__ >= 800
+    // An instruction of its own for sums came with sm_90; times one is exact.
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(0x3f803f80u), "r"(b));
+#else
+    __trap();  // never launched there
+#endif
+    return sum;
+  }
+
+  __device__ void copy_async(std::byte* to, const std::byte* from) const {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                     static_cast<uint32_t>(__cvta_generic_to_shared(to))),
+                 "l"(__cvta_generic_to_global(from))
+                 : "memory");
+#else
+    *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
+#endif
+  }
+  __device__ void commit_copies() const {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+  }
+  template <int kGroups>
+  __device__ void wait_copies() const {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(kGroups) : "memory");
+#endif
+  }
 
  private:
   __device__ static void multiply_quarter(int32_t& left, int32_t& right, uint32_t a, uint32_t b) {

@@ -1,5 +1,5 @@
-// What the products share: weights, panels, epilogue. A block computes kBlockRows weight rows of
-// one panel by kBlockInputs input rows.
+// What the products share: weights, panels, epilogue. A block computes some weight rows of one
+// panel by some input rows, kBlockRows by kBlockInputs where a kernel does not say otherwise.
 #pragma once
 
 #include "kernels/cuda/numeric.h"
@@ -8,6 +8,9 @@
 namespace penstock::cuda {
 
 inline constexpr int kBlockRows = 64, kBlockInputs = 64;
+struct BlockSize {
+  int rows = kBlockRows, inputs = kBlockInputs;
+};
 
 struct GemmArgs {
   GemmParams params;
@@ -15,24 +18,33 @@ struct GemmArgs {
   int64_t row_blocks;  // of all panels
 };
 
+// Blocks of so many weight rows in the panels of a host's table.
+inline int64_t row_blocks_of(const GemmParams& p, int rows) {
+  int64_t count = 0;
+  for (int i = 0; i < p.panel_count; ++i) {
+    count += blocks_of(p.panels[i].row_end - p.panels[i].row_begin, rows);
+  }
+  return count;
+}
+
 // The weight rows and input rows of one block of the launch.
 struct GemmBlock {
   const WeightPanel* panel;
   int64_t row, rows;      // in the panel
   int64_t input, inputs;  // of the batch
 
-  PENSTOCK_DEVICE GemmBlock(const GemmArgs& args, int64_t block) {
+  PENSTOCK_DEVICE GemmBlock(const GemmArgs& args, int64_t block, BlockSize size = {}) {
     int64_t index = block % args.row_blocks;
     panel = args.params.panels;
     for (;; ++panel) {
-      const int64_t here = blocks_of(panel->row_end - panel->row_begin, kBlockRows);
+      const int64_t here = blocks_of(panel->row_end - panel->row_begin, size.rows);
       if (index < here) break;
       index -= here;
     }
-    row = index * kBlockRows;
-    rows = at_most<int64_t>(kBlockRows, panel->row_end - panel->row_begin - row);
-    input = block / args.row_blocks * kBlockInputs;
-    inputs = at_most<int64_t>(kBlockInputs, args.params.m - input);
+    row = index * size.rows;
+    rows = at_most<int64_t>(size.rows, panel->row_end - panel->row_begin - row);
+    input = block / args.row_blocks * size.inputs;
+    inputs = at_most<int64_t>(size.inputs, args.params.m - input);
   }
   // Tiles of tensor cores that hold input rows.
   PENSTOCK_DEVICE int64_t column_tiles() const { return blocks_of(inputs, 8); }

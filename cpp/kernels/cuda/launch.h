@@ -11,6 +11,7 @@
 
 #include "kernels/cuda/gemm_float.h"
 #include "kernels/cuda/gemm_tensor.h"
+#include "kernels/cuda/gemm_weight_only.h"
 #include "kernels/cuda/launch_shape.h"
 #include "kernels/cuda/launch_spans.h"
 #include "kernels/cuda/rows.h"
@@ -59,13 +60,49 @@ void run(Launcher& launcher, ScoreParams p) {
   launcher.template launch<ScoreKernel>({p.m, ScoreKernel::kThreads, kRowShared}, p);
 }
 
+template <int kBits, class Launcher>
+void launch_weight_only(Launcher& launcher, const WeightOnlyPlan& plan,
+                        const WeightOnlyArgs& args) {
+  const auto launch = [&]<class Kernel>(Kernel) {
+    launcher.template launch<Kernel>({plan.blocks(), kWeightOnlyThreads, Kernel::kShared}, args);
+  };
+  switch (plan.tiles) {
+    case 1:
+      return launch(GemmWeightOnlyKernel<kBits, 1>{});
+    case 2:
+      return launch(GemmWeightOnlyKernel<kBits, 2>{});
+    case 4:
+      return launch(GemmWeightOnlyKernel<kBits, 4>{});
+    default:
+      return launch(GemmWeightOnlyKernel<kBits, kMostTiles>{});
+  }
+}
+
+// Quantised weights by bf16 inputs.
+template <class Launcher>
+void run_weight_only(Launcher& launcher, GemmParams p, const WeightView& view) {
+  const int64_t row_blocks = row_blocks_of(p, kWeightOnlyRows);
+  const WeightOnlyPlan plan = weight_only_plan(
+      {p.m, p.k, row_blocks}, static_cast<int64_t>(launcher.workspace_bytes()));
+  p.panels = launcher.upload(p.panels, p.panel_count);
+  WeightOnlyArgs args{{p, view, row_blocks}, plan.stripes, plan.split, group_shift(view), nullptr};
+  if (plan.split) args.partial = launcher.workspace();
+  if (view.bits == 8) {
+    launch_weight_only<8>(launcher, plan, args);
+  } else {
+    launch_weight_only<4>(launcher, plan, args);
+  }
+  if (!plan.split) return;
+  launcher.template launch<AddStripesKernel>({row_blocks * p.m, kWeightOnlyRows, 0}, args);
+}
+
 template <class Launcher>
 void run(Launcher& launcher, GemmParams p) {
   const WeightView view = weight_view(p.format, p.k);
-  int64_t row_blocks = 0;
-  for (int i = 0; i < p.panel_count; ++i) {
-    row_blocks += blocks_of(p.panels[i].row_end - p.panels[i].row_begin, kBlockRows);
+  if (p.input.kind == InputKind::bf16 && view.quantised && launcher.bf16_tiles()) {
+    return run_weight_only(launcher, p, view);
   }
+  const int64_t row_blocks = row_blocks_of(p, kBlockRows);
   p.panels = launcher.upload(p.panels, p.panel_count);
   const GemmArgs args{p, view, row_blocks};
   const int64_t blocks = row_blocks * blocks_of(p.m, kBlockInputs);

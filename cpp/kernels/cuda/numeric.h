@@ -43,6 +43,25 @@ PENSTOCK_DEVICE inline void store(std::byte* p, T value) {
 #endif
 }
 PENSTOCK_DEVICE inline uint32_t load_word(const std::byte* p) { return load<uint32_t>(p); }
+// What one access moves at most.
+struct alignas(16) Chunk {
+  uint32_t words[4];
+};
+// Four bytes of eight, by the nibbles of a selector from the lowest on: 0 to 3 are bytes of a, 4 to
+// 7 those of b.
+PENSTOCK_DEVICE inline uint32_t select_bytes(uint32_t a, uint32_t b, uint32_t selector) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(a, b, selector);
+#else
+  const uint64_t both = uint64_t{b} << 32 | a;
+  uint32_t selected = 0;
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t byte = selector >> (4 * i) & 7u;
+    selected |= static_cast<uint32_t>(both >> (8 * byte) & 255u) << (8 * i);
+  }
+  return selected;
+#endif
+}
 PENSTOCK_DEVICE inline float low_bf16(uint32_t word) { return std::bit_cast<float>(word << 16); }
 PENSTOCK_DEVICE inline float high_bf16(uint32_t word) {
   return std::bit_cast<float>(word & 0xffff0000u);

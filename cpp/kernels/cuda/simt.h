@@ -11,7 +11,15 @@
 //                                              if the join does not see which of two is first
 //   void multiply_s8(sums, a, b)               16 x 8 int32 sums += 16 x 32 int8 by 32 x 8 int8
 //   void multiply_bf16(sums, a, b)             16 x 8 fp32 sums += 16 x 16 bf16 by 16 x 8 bf16
-// The last three want every lane of a warp together. So one text is compiled for GPUs
+//   uint32_t add_bf16(uint32_t a, uint32_t b)  two sums of two pairs of bf16
+//   void copy_async(to, from)                  16 bytes of global memory to shared(), both 16-byte
+//                                              aligned, some time before the wait for their group
+//   void commit_copies()                       ends the group of this thread's copies since the
+//   last
+//                                              commit; a group may be empty
+//   void wait_copies<n>()                      until this thread's groups but the last n are there;
+//                                              other threads see them after the next sync()
+// over_warp and the products want every lane of a warp together. So one text is compiled for GPUs
 // (device_thread.cuh) and, for tests on machines without one, for an emulator that runs the threads
 // of a block in turns. Fragments are those of PTX's mma.m16n8k32 and m16n8k16
 // (fragments.h).

@@ -34,6 +34,27 @@ struct Warp {
   int arrived = 0;   // lanes at the next one
 };
 
+// A thread's copies that it has not waited for, in groups; the last one is still open.
+struct Copies {
+  struct Copy {
+    std::byte* to;
+    const std::byte* from;
+  };
+  std::vector<std::vector<Copy>> groups{1};
+
+  bool none() const {
+    return std::all_of(groups.begin(), groups.end(), [](const auto& g) { return g.empty(); });
+  }
+  // Makes the copies of all committed groups but the last `left`.
+  void arrive(size_t left) {
+    while (groups.size() - 1 > left) {
+      for (const Copy& copy : groups.front()) std::memcpy(copy.to, copy.from, kCopyBytes);
+      groups.erase(groups.begin());
+    }
+  }
+  static constexpr size_t kCopyBytes = 16;
+};
+
 constexpr int kWorkers = 2;  // that run blocks of a launch side by side
 // Coroutines are used again: their stacks are large.
 std::vector<std::unique_ptr<Coroutine>>& coroutines(int worker, size_t count) {
@@ -54,6 +75,7 @@ class Emulator {
         threads_(coroutines(worker, count_)),
         ready_(count_),
         warps_(count_ / cuda::kWarp),
+        copies_(count_),
         shared_(static_cast<std::byte*>(::operator new(shape.shared_bytes, std::align_val_t{64}))) {
     check(shape.threads > 0 && shape.threads % cuda::kWarp == 0, "whole warps only");
   }
@@ -67,6 +89,7 @@ class Emulator {
     for (Warp& warp : warps_) warp.met = 0, warp.arrived = 0;
     for (size_t i = 0; i < count_; ++i) {
       ready_[i] = true;
+      copies_[i] = {};
       threads_[i]->start([this, i] { body_(EmulatedThread(*this, static_cast<int>(i))); });
     }
     while (running_ > 0) turn();
@@ -102,6 +125,18 @@ class Emulator {
     return exchange;
   }
 
+  void copy_async(int thread, std::byte* to, const std::byte* from) {
+    const auto aligned = [](const std::byte* p) {
+      return reinterpret_cast<uintptr_t>(p) % Copies::kCopyBytes == 0;
+    };
+    check(aligned(to) && aligned(from), "an asynchronous copy is not aligned");
+    check(to >= shared_ && to + Copies::kCopyBytes <= shared_ + shape_.shared_bytes,
+          "an asynchronous copy goes outside shared memory");
+    std::memset(to, 0xff, Copies::kCopyBytes);
+    copies(thread).groups.back().push_back({to, from});
+  }
+  Copies& copies(int thread) { return copies_[static_cast<size_t>(thread)]; }
+
  private:
   void pause(int thread) {
     ready_[static_cast<size_t>(thread)] = false;
@@ -122,6 +157,7 @@ class Emulator {
       ready_[index] = false;
       --running_;
       check(at_barrier_ == 0, "a thread left while others wait");
+      check(copies_[index].none(), "a thread left with copies under way");
     }
     check(went, "threads wait for each other for ever");
   }
@@ -133,6 +169,7 @@ class Emulator {
   std::vector<std::unique_ptr<Coroutine>>& threads_;
   std::vector<char> ready_;
   std::vector<Warp> warps_;
+  std::vector<Copies> copies_;
   std::byte* shared_;
   int64_t block_ = 0;
   size_t at_barrier_ = 0, running_ = 0;
@@ -222,6 +259,20 @@ void EmulatedThread::multiply_bf16(cuda::Fragment<float>& sums, const cuda::Frag
   });
 }
 
+uint32_t EmulatedThread::add_bf16(uint32_t a, uint32_t b) const {
+  const uint32_t low = bf16_from_float(cuda::low_bf16(a) + cuda::low_bf16(b));
+  return low | static_cast<uint32_t>(bf16_from_float(cuda::high_bf16(a) + cuda::high_bf16(b)))
+                   << 16;
+}
+
+void EmulatedThread::copy_async(std::byte* to, const std::byte* from) const {
+  emulator_.copy_async(thread_, to, from);
+}
+void EmulatedThread::commit_copies() const { emulator_.copies(thread_).groups.emplace_back(); }
+void EmulatedThread::wait_copies_but(size_t groups) const {
+  emulator_.copies(thread_).arrive(groups);
+}
+
 void emulate(const cuda::LaunchShape& shape, uint64_t seed, const EmulatedBody& body) {
   static std::mutex one_launch;  // coroutines are shared
   const std::lock_guard lock(one_launch);
@@ -273,6 +324,11 @@ void run_emulated(const Params& params, const KernelContext&) {
 }
 
 }  // namespace
+
+void emulate_weight_only(const GemmParams& params, const WeightView& view) {
+  EmulatedLauncher launcher;
+  cuda::run_weight_only(launcher, params, view);
+}
 
 const KernelTable& emulated_cuda_table() {
   static const KernelTable table = {

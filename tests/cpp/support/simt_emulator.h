@@ -1,8 +1,9 @@
 // Runs CUDA kernels on the host: the threads of a block as coroutines that take turns at barriers
 // and exchanges, one block after the other. Shared memory begins as NaN patterns. Threads take
-// their turns in an order that depends on a seed, so that a missing barrier shows. What a GPU would
-// leave undefined is an error: threads that leave while others wait, lanes of a warp that meet in
-// different exchanges.
+// their turns in an order that depends on a seed, so that a missing barrier shows. An asynchronous
+// copy leaves NaN patterns where it goes and happens at the wait for it, not before. What a GPU
+// would leave undefined is an error: threads that leave while others wait or with copies under way,
+// lanes of a warp that meet in different exchanges, copies that are not aligned.
 #pragma once
 
 #include <functional>
@@ -10,6 +11,7 @@
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cuda/fragments.h"
+#include "kernels/views.h"
 
 namespace penstock::test {
 
@@ -37,10 +39,18 @@ class EmulatedThread {
                    const cuda::FragmentB& b) const;
   void multiply_bf16(cuda::Fragment<float>& sums, const cuda::FragmentA& a,
                      const cuda::FragmentB& b) const;
+  uint32_t add_bf16(uint32_t a, uint32_t b) const;
+  void copy_async(std::byte* to, const std::byte* from) const;
+  void commit_copies() const;
+  template <int kGroups>
+  void wait_copies() const {
+    wait_copies_but(kGroups);
+  }
 
  private:
   using JoinWords = const std::function<uint32_t(uint32_t, uint32_t)>&;
   uint32_t reduce(uint32_t value, JoinWords join) const;
+  void wait_copies_but(size_t groups) const;
 
   Emulator& emulator_;
   int thread_;
@@ -52,5 +62,7 @@ void emulate(const cuda::LaunchShape& shape, uint64_t seed, const EmulatedBody& 
 
 // The CUDA kernels as a kernel table, by the emulator.
 const KernelTable& emulated_cuda_table();
+// A product of weights in any layout of codes, also those of no format, by bf16 inputs.
+void emulate_weight_only(const GemmParams& params, const WeightView& view);
 
 }  // namespace penstock::test
