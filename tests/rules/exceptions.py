@@ -13,6 +13,8 @@ WIDE_FUNCTIONS: dict[str, str] = {}
 MACROS: dict[str, str] = {
     "cpp/kernels/cuda/simt.h:PENSTOCK_DEVICE": "says `__device__` to nvcc and nothing to the host",
     "cpp/kernels/cuda/simt.h:PENSTOCK_UNROLL": "a pragma that only nvcc knows",
+    "cpp/kernels/cuda/simt.h:PENSTOCK_UNROLL_BY": "the same with a number",
+    "cpp/kernels/cuda/simt.h:PENSTOCK_TEXT": "makes the text of that pragma",
 }
 
 # "file:declaration start" of mutable variables with static storage.

@@ -70,6 +70,8 @@ struct GemmWeightOnlyKernel {
   static constexpr int kZeros = kScales + 2 * kWeightOnlyRows * 2;
   static constexpr int kInputs = kZeros + 2 * kWeightOnlyRows;
   static constexpr int kStage = kInputs + kInputRows * kOnlyStep * 2;
+  // Halves of a step whose instructions are mixed: with 64 input rows registers are short.
+  static constexpr int kHalves = kTiles == kMostTiles ? 1 : 2;
   static constexpr size_t kShared = size_t{kStages} * kStage;
 
   template <class Thread>
@@ -190,7 +192,7 @@ struct GemmWeightOnlyKernel {
                                        int slot, Sums& sums) {
     const std::byte* from = on.shared() + slot * kStage;
     const int lane = on.thread() % kWarp, k = step * kOnlyStep;
-    PENSTOCK_UNROLL
+    PENSTOCK_UNROLL_BY(kHalves)
     for (int half = 0; half < 2; ++half) {
       const int group = ((k + half * kHalfStep) >> args.group_shift) - (k >> args.group_shift);
       WeightFragments weights;

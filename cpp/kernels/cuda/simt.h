@@ -31,9 +31,12 @@
 #if defined(__CUDACC__)
 #define PENSTOCK_DEVICE __device__
 #define PENSTOCK_UNROLL _Pragma("unroll")
+#define PENSTOCK_UNROLL_BY(count) _Pragma(PENSTOCK_TEXT(unroll count))
+#define PENSTOCK_TEXT(words) #words
 #else
 #define PENSTOCK_DEVICE
 #define PENSTOCK_UNROLL
+#define PENSTOCK_UNROLL_BY(count)
 #endif
 
 namespace penstock::cuda {
