@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "base/error.h"
-#include "kernels/cuda/gemm_weight_only.h"
+#include "kernels/cuda/launch.h"
 #include "support/kernels.h"
 
 namespace penstock {
@@ -62,6 +62,78 @@ TEST(CudaWeightOnly, WorkspaceIsBoundedAndOnlyOfSplitLaunches) {
   const cuda::WeightOnlyPlan plan = cuda::weight_only_plan(64, 4096, 4096 / kWeightOnlyRows);
   EXPECT_EQ(plan.blocks(), 256);
   EXPECT_EQ(plan.workspace_bytes(), int64_t{8} << 20);
+}
+
+// Notes what is launched.
+struct NotingLauncher {
+  bool tiles = true;
+  int weight_only = 0, added = 0, plain = 0, other = 0;
+  int64_t blocks = 0, workspace_bytes = 0;
+  std::byte room[1] = {};
+
+  template <class Kernel, class Args>
+  void launch(const cuda::LaunchShape& shape, const Args& args) {
+    note(Kernel{});
+    if constexpr (std::is_same_v<Args, cuda::WeightOnlyArgs>) {
+      EXPECT_EQ(args.partial != nullptr, workspace_bytes > 0);
+    }
+    blocks += shape.blocks;
+  }
+  template <class T>
+  const T* upload(const T* table, int64_t) {
+    return table;
+  }
+  std::byte* workspace(int64_t bytes) {
+    workspace_bytes = bytes;
+    return room;
+  }
+  bool bf16_tiles() const { return tiles; }
+
+  template <int kBits, int kTiles>
+  void note(cuda::GemmWeightOnlyKernel<kBits, kTiles>) {
+    weight_only = kBits * 100 + kTiles;
+  }
+  void note(cuda::AddStripesKernel) { ++added; }
+  void note(cuda::GemmFloatKernel) { ++plain; }
+  template <class Other>
+  void note(Other) {
+    ++other;
+  }
+};
+
+TEST(CudaWeightOnly, TakesQuantisedWeightsWithInputsOf16Bits) {
+  const WeightPanel panels[] = {{nullptr, 0, 16}, {nullptr, 16, 300}};
+  GemmParams p;
+  p.panels = panels;
+  p.panel_count = 2;
+  p.k = 1100;
+  p.input = weight_only_layout(p.k);
+  struct Case {
+    const char* format;
+    int64_t m;
+    int kernel;
+  };
+  for (const Case& c : {Case{"int4-g64", 1, 401},
+                        {"int4-g32", 9, 402},
+                        {"int8", 32, 804},
+                        {"int8-g128", 33, 808},
+                        {"int4-g128", 200, 408}}) {
+    p.format = weight_format(c.format);
+    p.m = c.m;
+    NotingLauncher launcher;
+    cuda::run(launcher, p);
+    EXPECT_EQ(launcher.weight_only, c.kernel);
+    EXPECT_EQ(launcher.added, 1);
+    EXPECT_EQ(launcher.plain + launcher.other, 0);
+    const cuda::WeightOnlyPlan plan = cuda::weight_only_plan(c.m, p.k, 1 + 3);
+    EXPECT_EQ(launcher.blocks, plan.blocks() + 4 * c.m);
+    EXPECT_EQ(launcher.workspace_bytes, plan.workspace_bytes());
+    NotingLauncher turing;
+    turing.tiles = false;
+    cuda::run(turing, p);
+    EXPECT_EQ(turing.plain, 1);
+    EXPECT_EQ(turing.weight_only + turing.added + turing.other, 0);
+  }
 }
 
 // Every code of a block's step is of one thread's chunk, at the row and k that the fragments take

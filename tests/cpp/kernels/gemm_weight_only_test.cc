@@ -83,11 +83,11 @@ TEST_F(GemmWeightOnly, AnyNumberOfInputRows) {
 
 // Several stripes of K, in blocks of their own for few rows.
 TEST_F(GemmWeightOnly, RowsDoNotSeeOtherRowsNorPanels) {
-  const Shape shape{70, 300, 1600};
+  const Shape shape{70, 150, 1100};
   const std::vector<float> x = Random(23).normals(shape.m * shape.k);
   for_each_format([&](FormatId id) {
     Weight weight(id, shape.n, shape.k, 29);
-    const auto whole = weight.panels({0}), cut = weight.panels({0, 16, 64, 208});
+    const auto whole = weight.panels({0}), cut = weight.panels({0, 16, 64, 80});
     const std::vector<float> expected = rows(weight, x, 0, shape.m, whole);
     EXPECT_EQ(rows(weight, x, 0, shape.m, cut), expected);
     for (const auto& [first, m] : {std::pair<int64_t, int64_t>{69, 1}, {3, 9}, {20, 33}}) {
@@ -165,6 +165,16 @@ TEST_F(GemmWeightOnly, ANanStaysInItsRow) {
   });
 }
 
+WeightView view_of(const QuantFormat& format, const PackedLayout& layout) {
+  return {.quantised = true,
+          .has_zeros = format.offset == Offset::integer,
+          .bits = format.bits,
+          .group = layout.group,
+          .zeros_offset = layout.zeros_offset,
+          .codes_offset = layout.codes_offset,
+          .tile_bytes = layout.tile_bytes};
+}
+
 // The kernel takes more than the table of formats has: both widths with and without zero points,
 // every group.
 TEST_F(GemmWeightOnly, EveryWidthGroupAndOffset) {
@@ -184,22 +194,36 @@ TEST_F(GemmWeightOnly, EveryWidthGroupAndOffset) {
         std::vector<float> y(static_cast<size_t>(m * n), NAN);
         p.y = y.data();
         p.y_stride = n;
-        const PackedLayout& layout = weight.layout();
-        test::emulate_weight_only(p, {.quantised = true,
-                                      .has_zeros = offset == Offset::integer,
-                                      .bits = bits,
-                                      .group = layout.group,
-                                      .zeros_offset = layout.zeros_offset,
-                                      .codes_offset = layout.codes_offset,
-                                      .tile_bytes = layout.tile_bytes});
+        test::emulate_weight_only(p, view_of(format, weight.layout()));
         expect_close(weight, inputs, y, {});
       }
     }
   }
 }
 
-// A weight of one value w at one k by an input of one value gives scale * (code - zero) * x
-// exactly.
+// With 72 k in groups of 32, the second step has a group behind the last one. What lies there, zero
+// points of 255, would be a scale of NaN.
+TEST_F(GemmWeightOnly, NothingIsScaledByWhatIsBehindTheLastGroup) {
+  const QuantFormat format{
+      .name = "any", .code = Code::uint, .bits = 8, .group = 32, .offset = Offset::integer};
+  Weight weight(format, 16, 72, 79);
+  auto panels = weight.panels({0});
+  const PackedLayout& layout = weight.layout();
+  ASSERT_EQ(layout.groups, 3);
+  test::AlignedBytes tile(layout.tile_bytes);
+  std::memcpy(tile.data(), panels[0].data, tile.size());
+  std::memset(tile.data() + layout.zeros_offset, 0xff, size_t{3 * kTileRows});
+  panels[0].data = tile.data();
+  const Inputs inputs = prepared(weight, Random(83).normals(72));
+  GemmParams p = test::gemm_params(weight, inputs, panels, {});
+  std::vector<float> y(16, NAN);
+  p.y = y.data();
+  p.y_stride = 16;
+  test::emulate_weight_only(p, view_of(format, layout));
+  for (const float value : y) EXPECT_TRUE(std::isfinite(value));
+}
+
+// An input row of one 1 picks a column of the weight: scale * (code - zero), exactly.
 TEST_F(GemmWeightOnly, EveryCodeIsExact) {
   for_each_format([&](FormatId id) {
     Weight weight(id, 64, 160, 73);
