@@ -82,8 +82,8 @@ void launch_weight_only(Launcher& launcher, const WeightOnlyPlan& plan,
 template <class Launcher>
 void run_weight_only(Launcher& launcher, GemmParams p, const WeightView& view) {
   const int64_t row_blocks = row_blocks_of(p, kWeightOnlyRows);
-  const WeightOnlyPlan plan = weight_only_plan(
-      {p.m, p.k, row_blocks}, static_cast<int64_t>(launcher.workspace_bytes()));
+  const WeightOnlyPlan plan =
+      weight_only_plan({p.m, p.k, row_blocks}, static_cast<int64_t>(launcher.workspace_bytes()));
   p.panels = launcher.upload(p.panels, p.panel_count);
   WeightOnlyArgs args{{p, view, row_blocks}, plan.stripes, plan.split, group_shift(view), nullptr};
   if (plan.split) args.partial = launcher.workspace();

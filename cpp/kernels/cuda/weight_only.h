@@ -50,8 +50,8 @@ struct WeightOnlyPlan {
 struct WeightOnlySize {
   int64_t m, k, row_blocks;  // row_blocks: of kWeightOnlyRows weight rows, of all panels
 };
-// Stripes get blocks of their own when there are too few blocks otherwise and `room`, in bytes, holds
-// their sums.
+// Stripes get blocks of their own when there are too few blocks otherwise and `room`, in bytes,
+// holds their sums.
 constexpr WeightOnlyPlan weight_only_plan(const WeightOnlySize& size, int64_t room) {
   constexpr int64_t kEnoughBlocks = 132;  // the multiprocessors of a large GPU
   WeightOnlyPlan plan;

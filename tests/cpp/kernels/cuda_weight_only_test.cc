@@ -17,6 +17,8 @@ using cuda::kWarp;
 using cuda::kWeightOnlyRows;
 using cuda::kWeightOnlyThreads;
 
+constexpr int64_t kRoom = int64_t{16} << 20;  // of workspace
+
 TEST(CudaWeightOnly, StripesFollowFromKAndCoverIt) {
   for (int64_t k = 1; k < 40000; k += k < 1200 ? 1 : 577) {
     const cuda::KStripes stripes = cuda::k_stripes(k);
@@ -34,7 +36,7 @@ TEST(CudaWeightOnly, StripesFollowFromKAndCoverIt) {
 
 TEST(CudaWeightOnly, TilesFollowFromTheInputRows) {
   for (int64_t m = 1; m <= 300; ++m) {
-    const cuda::WeightOnlyPlan plan = cuda::weight_only_plan(m, 4096, 8);
+    const cuda::WeightOnlyPlan plan = cuda::weight_only_plan({m, 4096, 8}, kRoom);
     EXPECT_EQ(plan.tiles, m <= 8 ? 1 : (m <= 16 ? 2 : (m <= 32 ? 4 : 8)));
     EXPECT_EQ(plan.input_blocks, m <= 64 ? 1 : (m + 63) / 64);
     EXPECT_EQ(plan.stripes.count, 8);  // whatever m
@@ -46,9 +48,9 @@ TEST(CudaWeightOnly, WorkspaceIsBoundedAndOnlyOfSplitLaunches) {
   for (const int64_t k : {64, 1000, 4096, 28672}) {
     for (int64_t row_blocks = 1; row_blocks < 300; ++row_blocks) {
       for (const int64_t m : {1, 8, 16, 33, 64, 65, 130, 4096}) {
-        const cuda::WeightOnlyPlan plan = cuda::weight_only_plan(m, k, row_blocks);
+        const cuda::WeightOnlyPlan plan = cuda::weight_only_plan({m, k, row_blocks}, kRoom);
         const int64_t whole = row_blocks * plan.input_blocks;
-        ASSERT_LE(plan.workspace_bytes(), cuda::kMostWorkspace);
+        ASSERT_LE(plan.workspace_bytes(), kRoom);
         ASSERT_EQ(plan.blocks(), whole * (plan.split ? plan.stripes.count : 1));
         ASSERT_EQ(plan.workspace_bytes(),
                   plan.split ? plan.stripes.count * m * row_blocks * kWeightOnlyRows * 4 : 0);
@@ -59,23 +61,27 @@ TEST(CudaWeightOnly, WorkspaceIsBoundedAndOnlyOfSplitLaunches) {
   }
   EXPECT_GT(split, 0);
   // A square weight of a small model fills a large GPU, and its sums take 8 MiB at most.
-  const cuda::WeightOnlyPlan plan = cuda::weight_only_plan(64, 4096, 4096 / kWeightOnlyRows);
+  const cuda::WeightOnlyPlan plan =
+      cuda::weight_only_plan({64, 4096, 4096 / kWeightOnlyRows}, kRoom);
   EXPECT_EQ(plan.blocks(), 256);
   EXPECT_EQ(plan.workspace_bytes(), int64_t{8} << 20);
+  EXPECT_FALSE(cuda::weight_only_plan({64, 4096, 4096 / kWeightOnlyRows}, 8000).split);
 }
 
 // Notes what is launched.
 struct NotingLauncher {
   bool tiles = true;
   int weight_only = 0, added = 0, plain = 0, other = 0;
-  int64_t blocks = 0, workspace_bytes = 0;
+  int64_t blocks = 0;
+  bool partial = false;
   std::byte room[1] = {};
 
   template <class Kernel, class Args>
   void launch(const cuda::LaunchShape& shape, const Args& args) {
     note(Kernel{});
     if constexpr (std::is_same_v<Args, cuda::WeightOnlyArgs>) {
-      EXPECT_EQ(args.partial != nullptr, workspace_bytes > 0);
+      EXPECT_EQ(args.partial, args.split ? room : nullptr);
+      partial = args.split;
     }
     blocks += shape.blocks;
   }
@@ -83,10 +89,8 @@ struct NotingLauncher {
   const T* upload(const T* table, int64_t) {
     return table;
   }
-  std::byte* workspace(int64_t bytes) {
-    workspace_bytes = bytes;
-    return room;
-  }
+  std::byte* workspace() { return room; }
+  size_t workspace_bytes() const { return kRoom; }
   bool bf16_tiles() const { return tiles; }
 
   template <int kBits, int kTiles>
@@ -125,9 +129,9 @@ TEST(CudaWeightOnly, TakesQuantisedWeightsWithInputsOf16Bits) {
     EXPECT_EQ(launcher.weight_only, c.kernel);
     EXPECT_EQ(launcher.added, 1);
     EXPECT_EQ(launcher.plain + launcher.other, 0);
-    const cuda::WeightOnlyPlan plan = cuda::weight_only_plan(c.m, p.k, 1 + 3);
+    const cuda::WeightOnlyPlan plan = cuda::weight_only_plan({c.m, p.k, 1 + 3}, kRoom);
     EXPECT_EQ(launcher.blocks, plan.blocks() + 4 * c.m);
-    EXPECT_EQ(launcher.workspace_bytes, plan.workspace_bytes());
+    EXPECT_TRUE(launcher.partial);
     NotingLauncher turing;
     turing.tiles = false;
     cuda::run(turing, p);

@@ -58,8 +58,14 @@ struct Kernels {
   const KernelContext& context;
 };
 
-// Calls f(table) for every ISA this processor runs, and for the CUDA kernels: by the emulator, or
-// by the GPU that is the test device.
+// The CUDA kernels: by the GPU that is the test device, or by the emulator.
+inline const KernelTable& cuda_kernel_table() {
+  const KernelTable* device = device_kernel_table();
+  return device != nullptr && test_device() != "virtual" ? *device : emulated_cuda_table();
+}
+
+// Calls f(table) for every ISA this processor runs, and for the kernels of the test device, without
+// one for the emulated CUDA kernels.
 template <class F>
 void for_each_isa(F f) {
   for (const std::string_view isa : supported_isas()) {

@@ -295,6 +295,8 @@ struct EmulatedLauncher {
   std::vector<std::unique_ptr<std::byte[]>> tables{};
   std::unique_ptr<std::byte[]> room{new std::byte[kWorkspaceBytes]};
 
+  EmulatedLauncher() { std::memset(room.get(), 0xff, kWorkspaceBytes); }
+
   template <class Kernel, class Args>
   void launch(const cuda::LaunchShape& shape, const Args& args) {
     const Args copy = args;
