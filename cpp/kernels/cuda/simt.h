@@ -5,9 +5,8 @@
 //   int threads()                              of a block, a multiple of kWarp
 //   std::byte* shared()                        LaunchShape::shared_bytes, 16-byte aligned
 //   void sync()                                all threads of the block
-//   T over_warp(T value, Join join)            of 4 bytes; values of a warp joined two by two,
-//   lanes
-//                                              16, 8, 4, 2 and 1 apart: the same bits in every lane
+//   T over_warp(T value, Join join)            of 4 bytes; values of a warp joined two by two, of
+//                                              lanes 16, 8, 4, 2 and 1 apart: the same bits in all
 //                                              if the join does not see which of two is first
 //   void multiply_s8(sums, a, b)               16 x 8 int32 sums += 16 x 32 int8 by 32 x 8 int8
 //   void multiply_bf16(sums, a, b)             16 x 8 fp32 sums += 16 x 16 bf16 by 16 x 8 bf16
@@ -15,8 +14,7 @@
 //   void copy_async(to, from)                  16 bytes of global memory to shared(), both 16-byte
 //                                              aligned, some time before the wait for their group
 //   void commit_copies()                       ends the group of this thread's copies since the
-//   last
-//                                              commit; a group may be empty
+//                                              last commit; a group may be empty
 //   void wait_copies<n>()                      until this thread's groups but the last n are there;
 //                                              other threads see them after the next sync()
 // over_warp and the products want every lane of a warp together. So one text is compiled for GPUs
