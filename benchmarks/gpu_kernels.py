@@ -25,7 +25,9 @@ from results import RESULTS, Results
 Told = dict[str, Any]
 
 _CUBLAS = Path(__file__).parent / "peers" / "cublas_fp16.py"
-FORMATS = ("int4-g64", "int4-g128", "int8", "bf16", "fp16")
+# Weight formats; with ":bf16" by 16-bit activations (compute="weight_only"), on no CPU.
+WEIGHT_ONLY = ":bf16"
+FORMATS = ("int4-g64:bf16", "int4-g128:bf16", "int8:bf16", "int4-g64", "int8", "bf16", "fp16")
 _STEP_SECONDS = 60  # that a step may take; later ones are not begun with less left
 
 
@@ -54,6 +56,11 @@ class Bench:
         self._program, self._device = program.resolve(), device
         self.sizes, self._clock = sizes, clock
 
+    @property
+    def formats(self) -> list[str]:
+        cpu = self._device.startswith("virtual")
+        return [name for name in FORMATS if not (cpu and name.endswith(WEIGHT_ONLY))]
+
     def run(self, what: str, **arguments: object) -> list[Told]:
         given = [f"{name}={value}" for name, value in arguments.items()]
         command = [str(self._program), what, "1", f"device={self._device}", *given]
@@ -76,7 +83,8 @@ def of_kernel(told: Told, name: str = "") -> float:
 def products(bench: Bench, side: int, name: str) -> list[Told]:
     sizes = bench.sizes
     shape = {"n": side, "k": side, "rows": sizes.row_list, "rotated": sizes.rotated}
-    return bench.run("gemm", format=name, **shape)
+    compute = "weight_only" if name.endswith(WEIGHT_ONLY) else "fast"
+    return bench.run("gemm", format=name.removesuffix(WEIGHT_ONLY), compute=compute, **shape)
 
 
 def attention(bench: Bench, heads: int, kv_heads: int) -> list[Told]:
@@ -90,7 +98,7 @@ def steps(bench: Bench) -> Iterator[tuple[str, Any]]:
     yield "copies", lambda: bench.run("copy", bytes=bench.sizes.copied)
     for side in bench.sizes.sides:
         yield f"cublas {side}", lambda side=side: bench.cublas(side)
-        for name in FORMATS:
+        for name in bench.formats:
             yield f"{name} {side}", lambda side=side, name=name: products(bench, side, name)
         if side == bench.sizes.sides[0]:
             yield "attention 64/8", lambda: attention(bench, 64, 8)

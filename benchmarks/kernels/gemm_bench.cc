@@ -29,7 +29,7 @@ class Problem {
         weight_bytes_(weight_bytes(id, shape)),
         copies_(std::max<int64_t>(1, kRotatedBytes / weight_bytes_)),
         weights_(copies_ * weight_bytes_),
-        layout_(prepared_layout_for(format(id), shape.k, false)),
+        layout_(prepared_layout_for(format(id), shape.k, Compute::fast)),
         inputs_(shape.m * layout_.stride_bytes),
         y_(shape.m * shape.n * 4) {
     fill_weights();

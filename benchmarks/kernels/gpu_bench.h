@@ -28,6 +28,7 @@ class GpuBench {
   Buffer on_host(int64_t bytes) { return take(bytes, host_); }  // pinned
   void upload(std::byte* to, const std::byte* from, int64_t bytes);
   void upload_floats(std::byte* to, int64_t count, float scale);  // random ones
+  const DeviceInfo& info() const { return device_->info(); }
   void run_once(const Op& op) { device_->wait(device_->run(op, {})); }
   // Medians of rounds of many ops between waits.
   OpSeconds seconds_of(const OpAt& op);

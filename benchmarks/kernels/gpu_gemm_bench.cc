@@ -38,19 +38,23 @@ void fill_weight(FormatId id, int64_t k, std::byte* to, int64_t all) {
 
 class Problem {
  public:
-  Problem(GpuBench& bench, FormatId id, const Shape& shape, int64_t rotated, int64_t most_rows)
-      : id_(id),
+  struct Product {
+    FormatId id;
+    Compute compute;
+  };
+  Problem(GpuBench& bench, Product product, const Shape& shape, int64_t rotated, int64_t most_rows)
+      : id_(product.id),
         shape_(shape),
-        bytes_(weight_bytes(id, shape)),
+        bytes_(weight_bytes(id_, shape)),
         // Two at least: one is read while the caches hold the other.
         copies_(std::max<int64_t>(2, rotated / bytes_)),
-        layout_(prepared_layout_for(format(id), shape.k, false)),
+        layout_(prepared_layout_for(format(id_), shape.k, product.compute)),
         weights_(bench.on_device(copies_ * bytes_)),
         x_(bench.on_device(most_rows * shape.k * 4)),
         inputs_(bench.on_device(most_rows * layout_.stride_bytes)),
         y_(bench.on_device(most_rows * shape.n * 4)) {
     Buffer one = bench.on_host(bytes_);
-    fill_weight(id, shape.k, one.data(), bytes_);
+    fill_weight(id_, shape.k, one.data(), bytes_);
     for (int64_t i = 0; i < copies_; ++i) {
       bench.upload(weights_.data() + i * bytes_, one.data(), bytes_);
       panels_.push_back({weights_.data() + i * bytes_, 0, shape.n});
@@ -94,18 +98,21 @@ class Problem {
 }  // namespace
 
 void run_gpu_gemm(const Arguments& arguments, GpuBench& bench) {
-  const std::string name = arguments.text("format", "int4-g64");
+  const FormatId id = weight_format(arguments.text("format", "int4-g64"));
+  const Compute compute = parse_compute(arguments.text("compute", "fast"));
   const Shape shape{arguments.number("n", 8192), arguments.number("k", 8192)};
   const std::vector<int64_t> rows = numbers(arguments.text("rows", "1,16,128,1024"));
-  const Problem problem(bench, weight_format(name), shape,
-                        arguments.number("rotated", kRotatedBytes),
+  if (compute == Compute::weight_only && !bench.info().weight_only) {
+    throw Error(ErrorCode::unsupported, "this device has no weight-only products");
+  }
+  const Problem problem(bench, {id, compute}, shape, arguments.number("rotated", kRotatedBytes),
                         *std::max_element(rows.begin(), rows.end()));
   for (const int64_t m : rows) {
     const OpSeconds prepare = bench.seconds_of([&](int) { return problem.prepare(m); });
     const OpSeconds multiply = bench.seconds_of([&](int i) { return problem.multiply(m, i); });
     const double operations = 2.0 * static_cast<double>(m * shape.n) * static_cast<double>(shape.k);
     bench.line()
-        .text("format", name)
+        .text("format", product_name(format(id), compute))
         .number("m", static_cast<double>(m))
         .number("n", static_cast<double>(shape.n))
         .number("k", static_cast<double>(shape.k))

@@ -27,7 +27,7 @@ class Product {
         m_(m),
         n_(n),
         k_(k),
-        layout_(prepared_layout_for(format(id), k, false)) {
+        layout_(prepared_layout_for(format(id), k, Compute::fast)) {
     bytes_ = format(id).quantised() ? n / kTileRows * packed_layout(format(id), k).tile_bytes
                                     : n * k * dtype_bytes(format(id).raw);
     copies_ = std::max<int64_t>(1, kRotatedBytes / bytes_);

@@ -24,6 +24,7 @@ struct DeviceInfo {
                              // accelerator
   int threads = 1;
   uint64_t capacity_bytes = 0;  // accelerator memory; 0: the host's
+  bool weight_only = false;     // has products of Compute::weight_only
 };
 
 class Device;
@@ -72,9 +73,10 @@ struct DeviceMemory {
 };
 
 struct DeviceOptions {
-  std::string spec = "cpu";  // "cpu", "cpu:avx2", "virtual", "virtual:avx2", "cuda:0"
-  int ordinal = 0;           // of its lanes, among several accelerators
-  Budget* memory = nullptr;  // of an accelerator's memory: its own needs are charged there
+  std::string spec = "cpu";         // "cpu", "cpu:avx2", "virtual", "virtual:avx2", "cuda:0"
+  int ordinal = 0;                  // of its lanes, among several accelerators
+  Compute compute = Compute::fast;  // what it must be able to do
+  Budget* memory = nullptr;         // of an accelerator's memory: its own needs are charged there
   int threads = 1;
   uint64_t device_memory = uint64_t{1} << 30;  // virtual: capacity in bytes
   uint64_t delay_seed = 0;                     // virtual: seeded delays on every lane
@@ -87,7 +89,8 @@ struct DeviceOptions {
 };
 
 // Opens the lanes it needs in `lanes` (compute; h2d and d2h for accelerators). Kernel scratch is
-// charged to `host`. Throws Error(unsupported) with the list of known devices.
+// charged to `host`. Throws Error(unsupported), with the list of known devices or of what this one
+// computes.
 std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes, Budget& host);
 
 // The devices of "cuda:0,cuda:1" or "virtual,virtual": one of any kind, or several accelerators of
@@ -102,5 +105,7 @@ DeviceNeeds device_needs(const std::string& spec);
 // Memory that is free on one accelerator now; 0 where none can be asked.
 uint64_t free_device_bytes(const std::string& spec);
 std::string device_kind(const std::string& spec);  // "cpu", "virtual", "cuda" of those
+// Throws Error(unsupported) when no device of this kind computes so.
+void check_compute(const std::string& spec, Compute compute);
 
 }  // namespace penstock

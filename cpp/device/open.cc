@@ -35,6 +35,25 @@ bool is_supported(std::string_view isa) {
 
 std::string_view kind_of(std::string_view spec) { return spec.substr(0, spec.find(':')); }
 
+[[noreturn]] void refuse_weight_only(const std::string& spec) {
+  throw Error(ErrorCode::unsupported,
+              "device " + escape_for_message(spec) +
+                  " does not multiply quantised weights with 16-bit activations",
+              {.file = {}, .field = "compute", .found = "weight_only", .allowed = "fast, exact"});
+}
+
+std::unique_ptr<Device> open_known(const DeviceOptions& options, LaneSet& lanes, Budget& host) {
+  const std::string_view spec = options.spec;
+  const size_t colon = spec.find(':');
+  const std::string_view kind = kind_of(spec);
+  const std::string_view rest = colon == spec.npos ? "" : spec.substr(colon + 1);
+  if (kind == "cuda") return open_cuda_device(rest, options, lanes, host);
+  if (colon != spec.npos && rest != "auto" && !is_supported(rest)) refuse(options.spec);
+  if (kind == "cpu") return std::make_unique<CpuDevice>(rest, options, lanes, host);
+  if (kind == "virtual") return std::make_unique<VirtualDevice>(rest, options, lanes, host);
+  refuse(options.spec);
+}
+
 }  // namespace
 
 std::vector<std::string> device_list(const std::string& spec) {
@@ -78,16 +97,17 @@ uint64_t free_device_bytes(const std::string& spec) {
   }
 }
 
+void check_compute(const std::string& spec, Compute compute) {
+  if (compute == Compute::weight_only && device_kind(spec) == "cpu") refuse_weight_only(spec);
+}
+
 std::unique_ptr<Device> open_device(const DeviceOptions& options, LaneSet& lanes, Budget& host) {
-  const std::string_view spec = options.spec;
-  const size_t colon = spec.find(':');
-  const std::string_view kind = kind_of(spec);
-  const std::string_view rest = colon == spec.npos ? "" : spec.substr(colon + 1);
-  if (kind == "cuda") return open_cuda_device(rest, options, lanes, host);
-  if (colon != spec.npos && rest != "auto" && !is_supported(rest)) refuse(options.spec);
-  if (kind == "cpu") return std::make_unique<CpuDevice>(rest, options, lanes, host);
-  if (kind == "virtual") return std::make_unique<VirtualDevice>(rest, options, lanes, host);
-  refuse(options.spec);
+  check_compute(options.spec, options.compute);
+  std::unique_ptr<Device> device = open_known(options, lanes, host);
+  if (options.compute == Compute::weight_only && !device->info().weight_only) {
+    refuse_weight_only(options.spec);
+  }
+  return device;
 }
 
 }  // namespace penstock

@@ -30,7 +30,7 @@ void settle(LaneSet& lanes) {
   }
 }
 
-ContextOptions context_options(const EngineOptions& options, int threads) {
+ContextOptions context_options(const EngineOptions& options, int threads, Compute compute) {
   ContextOptions context;
   context.host_bytes = options.host_memory;
   if (names_accelerator(options.device)) context.device_bytes = options.device_memory;
@@ -38,6 +38,7 @@ ContextOptions context_options(const EngineOptions& options, int threads) {
   context.reserved_host_bytes = options.reserved_host_memory;
   context.device.spec = options.device;
   context.device.threads = threads;
+  context.device.compute = compute;
   context.device.delay_seed = options.delay_seed;
   const Throttle throttle = throttle_from_json(options.throttle, options.device);
   context.disk_read_bytes_per_second = throttle.disk_read;
@@ -58,7 +59,7 @@ struct Engine::State {
         model(options, WeightFiles::needed),
         input(plan_input(options, model)),
         chosen(choose(options, input)),
-        context(context_options(options, chosen.policy.threads)),
+        context(context_options(options, chosen.policy.threads, input.compute)),
         packed(model.open_packed(options, chosen.policy.threads, context.host)) {
     load();
   }
@@ -78,7 +79,7 @@ struct Engine::State {
     const Program& program = program_of(input, chosen.policy);
     executor.emplace(ExecutorParts{&context, &model.spec(), &program, &model.weights(),
                                    &chosen.memory, &chosen.policy, &*store, &*kv, &*activations,
-                                   model.exact()});
+                                   model.compute()});
     GeneratorParts parts;
     parts.runner = &*executor;
     parts.spec = &model.spec();

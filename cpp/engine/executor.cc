@@ -10,7 +10,7 @@ namespace penstock {
 namespace {
 
 Staging::Parts staging_parts(const ExecutorParts& p) {
-  return {p.context, p.spec, p.program, p.weights, p.memory, p.policy, p.exact};
+  return {p.context, p.spec, p.program, p.weights, p.memory, p.policy, p.compute};
 }
 
 VisitRunner::Parts runner_parts(const ExecutorParts& p, const Staging& staging, int device) {
@@ -22,7 +22,7 @@ VisitRunner::Parts runner_parts(const ExecutorParts& p, const Staging& staging, 
           &p.context->device(device),
           p.memory->kv,
           p.memory->exchange,
-          p.exact,
+          p.compute,
           staging.inv_freq(device)};
 }
 
@@ -40,7 +40,7 @@ Executor::Executor(const ExecutorParts& parts) : parts_(parts), staging_(staging
   if (parts_.memory->exchange_slots == 0) return;
   Context& context = *parts_.context;
   host_attention_ = std::make_unique<HostAttention>(
-      HostAttention::Parts{&context.lanes, parts_.spec, parts_.memory->kv, parts_.exact,
+      HostAttention::Parts{&context.lanes, parts_.spec, parts_.memory->kv, parts_.compute,
                            parts_.memory->exchange, context.device().info().host_isa,
                            parts_.policy->threads, &context.host, context.host_compute});
 }

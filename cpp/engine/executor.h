@@ -27,7 +27,7 @@ struct ExecutorParts {
   WeightStore* store = nullptr;
   KvStore* kv = nullptr;
   ActivationStore* activations = nullptr;
-  bool exact = false;
+  Compute compute = Compute::fast;
 };
 
 class Executor final : public SweepRunner {

@@ -28,7 +28,7 @@ Ticket HostAttention::run(const LayerSpans& spans, int layer, std::byte* exchang
   append.k = floats(exchange + layout.k_offset());
   append.v = floats(exchange + layout.v_offset());
   append.k_stride = append.v_stride = layout.kv_width;
-  AttentionParams attend = attention_params(*parts_.spec, layer, parts_.kv, parts_.exact);
+  AttentionParams attend = attention_params(*parts_.spec, layer, parts_.kv, parts_.compute);
   attend.spans = spans.host_attend.data();
   attend.span_count = static_cast<int32_t>(spans.host_attend.size());
   if (attend.span_count > 0) {

@@ -20,7 +20,7 @@ class HostAttention {
     LaneSet* lanes;
     const ModelSpec* spec;
     KvLayout kv;
-    bool exact;  // of AttentionParams
+    Compute compute;
     ExchangeLayout exchange;
     std::string_view isa;
     int threads;

@@ -27,11 +27,7 @@ bool writable_folder(const std::string& path) {
 }  // namespace
 
 Model::Model(const EngineOptions& options, WeightFiles files) {
-  exact_ = options.compute == "exact";
-  if (!exact_ && options.compute != "fast") {
-    throw Error(ErrorCode::invalid_argument, "unknown compute mode",
-                {.field = "compute", .found = options.compute, .allowed = "fast, exact"});
-  }
+  compute_ = parse_compute(options.compute);
   if (options.model.starts_with(kDummy)) {
     const std::string name = options.model.substr(kDummy.size());
     config_ = parse_config(shape_config(name), options.model);

@@ -31,7 +31,7 @@ class Model {
   }
   const std::vector<FormatId>& formats() const { return formats_; }  // by weight id
   FormatId kv() const { return kv_; }
-  bool exact() const { return exact_; }
+  Compute compute() const { return compute_; }
   const RowSource& source() const { return *source_; }
   std::vector<std::string> warnings() const;
 
@@ -52,7 +52,7 @@ class Model {
   Program program_, apart_;  // the same work, cut in two ways
   std::vector<FormatId> formats_;
   FormatId kv_ = 0;
-  bool exact_ = false;
+  Compute compute_ = Compute::fast;
   std::optional<PackedCache> packed_;
 };
 

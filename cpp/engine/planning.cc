@@ -104,7 +104,8 @@ PlanInput plan_input(const EngineOptions& options, const Model& model) {
   input.apart = &model.program(AttentionForm::apart);
   input.formats = model.formats();
   input.kv = model.kv();
-  input.exact = model.exact();
+  input.compute = model.compute();
+  check_compute(options.device, input.compute);
   input.accelerator = names_accelerator(options.device);
   input.threads = options.threads;
   input.host_bytes = options.host_memory;

@@ -41,7 +41,7 @@ class Probe {
         context_(context_options(options)) {
     // Rounds of every kind share the time evenly.
     const size_t attentions = kv_formats().size() * (context_.accelerator() ? 2 : 1);
-    const size_t kinds = row_counts().size() * weight_formats().size() + attentions + 8;
+    const size_t kinds = row_counts().size() * products().size() + attentions + 8;
     round_seconds_ = options.seconds / static_cast<double>(kinds) / 2;
   }
 
@@ -52,9 +52,9 @@ class Probe {
       tell("disk");
       measure_disk();
     }
-    for (const FormatId id : weight_formats()) {
-      tell("products, " + std::string(format(id).name));
-      measure_gemm(id);
+    for (const auto& [id, compute] : products()) {
+      tell("products, " + product_name(format(id), compute));
+      measure_gemm(id, compute);
     }
     tell("steps");
     measure_steps();
@@ -102,6 +102,17 @@ class Probe {
     return ids;
   }
   static std::vector<FormatId> weight_formats() { return formats_where(&QuantFormat::for_weights); }
+
+  // The products this device has.
+  std::vector<std::pair<FormatId, Compute>> products() {
+    std::vector<std::pair<FormatId, Compute>> all;
+    for (const FormatId id : weight_formats()) all.emplace_back(id, Compute::fast);
+    if (!context_.device().info().weight_only) return all;
+    for (const FormatId id : weight_formats()) {
+      if (format(id).quantised()) all.emplace_back(id, Compute::weight_only);
+    }
+    return all;
+  }
   static std::vector<FormatId> kv_formats() { return formats_where(&QuantFormat::for_kv); }
 
   void tell(const std::string& what) const {
@@ -208,20 +219,27 @@ class Probe {
     }
   }
 
-  void measure_gemm(FormatId id) {
+  void measure_gemm(FormatId id, Compute compute) {
     const QuantFormat& f = format(id);
     const uint64_t bytes = weight_bytes(f);
     const auto copies = static_cast<int>(std::clamp<uint64_t>(kWeightsBytes / bytes, 1, kCopies));
     Buffer weights = on_device(bytes * static_cast<uint64_t>(copies), "probe weights");
     fill_weights(f, weights.data(), weights.bytes());
     for (const int rows : row_counts()) {
-      const double seconds = gemm_seconds(id, rows, {weights.data(), bytes}, copies);
-      machine_.gemm.push_back({std::string(f.name), rows, 2.0 * rows * width_ * width_ / seconds});
+      const PreparedLayout layout = prepared_layout_for(f, width_, compute);
+      const double seconds = gemm_seconds({id, layout, rows}, {weights.data(), bytes}, copies);
+      machine_.gemm.push_back(
+          {product_name(f, compute), rows, 2.0 * rows * width_ * width_ / seconds});
     }
   }
 
-  double gemm_seconds(FormatId id, int rows, std::span<const std::byte> weight, int copies) {
-    const PreparedLayout layout = prepared_layout_for(format(id), width_, false);
+  struct Product {
+    FormatId id;
+    PreparedLayout layout;
+    int rows;
+  };
+  double gemm_seconds(const Product& product, std::span<const std::byte> weight, int copies) {
+    const auto& [id, layout, rows] = product;
     Buffer source = on_host(sizeof(float) * rows * width_, "probe");
     Buffer x = on_device(source.bytes(), "probe");
     Buffer prepared = on_device(static_cast<size_t>(rows * layout.stride_bytes), "probe");
@@ -254,7 +272,7 @@ class Probe {
   void measure_steps() {
     constexpr size_t kRowsBytes = sizeof(float) * kTinyRows * kTiny;
     const FormatId fp32 = weight_format("fp32");
-    const PreparedLayout layout = prepared_layout_for(format(fp32), kTiny, false);
+    const PreparedLayout layout = prepared_layout_for(format(fp32), kTiny, Compute::fast);
     Buffer source = on_host(sizeof(float) * kTiny * kTiny, "probe");
     Buffer weight = on_device(source.bytes(), "probe");
     Buffer x = on_device(kRowsBytes, "probe"), y = on_device(kRowsBytes, "probe");

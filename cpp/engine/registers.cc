@@ -37,7 +37,8 @@ int64_t register_bytes(const Program& program, Reg reg, int64_t tokens) {
 }  // namespace
 
 RegisterSizes register_sizes(const Program& program, const WeightList& weights,
-                             const std::vector<FormatId>& formats, bool exact, int64_t tokens) {
+                             const std::vector<FormatId>& formats, Compute compute,
+                             int64_t tokens) {
   RegisterSizes sizes;
   for (const ModuleKind module : {ModuleKind::embed, ModuleKind::attention, ModuleKind::mlp}) {
     int64_t bytes = 0;
@@ -46,7 +47,7 @@ RegisterSizes register_sizes(const Program& program, const WeightList& weights,
   }
   for (const WeightInfo& info : weights.all()) {
     if (info.kind != WeightKind::matrix) continue;
-    const PreparedLayout layout = prepared_layout_for(format(formats[info.id]), info.cols, exact);
+    const PreparedLayout layout = prepared_layout_for(format(formats[info.id]), info.cols, compute);
     sizes.prepared_bytes = std::max(sizes.prepared_bytes, layout.stride_bytes * tokens);
   }
   return sizes;

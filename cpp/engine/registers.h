@@ -19,7 +19,7 @@ struct RegisterSizes {
 
 // Sizes for micro-batches of `tokens` rows; formats by weight id.
 RegisterSizes register_sizes(const Program& program, const WeightList& weights,
-                             const std::vector<FormatId>& formats, bool exact, int64_t tokens);
+                             const std::vector<FormatId>& formats, Compute compute, int64_t tokens);
 
 class Registers {
  public:

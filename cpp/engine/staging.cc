@@ -64,8 +64,8 @@ void Staging::allocate_device(const Parts& parts, int device) {
 
 void Staging::allocate_registers(const Parts& parts, PerDevice* of, int device) {
   const int64_t tokens = parts.policy->micro_batch_tokens;
-  const RegisterSizes sizes =
-      register_sizes(*parts.program, *parts.weights, memory_.weights.formats, parts.exact, tokens);
+  const RegisterSizes sizes = register_sizes(*parts.program, *parts.weights,
+                                             memory_.weights.formats, parts.compute, tokens);
   of->work = compute_item("work", device);
   check(of->work.bytes() >= static_cast<size_t>(sizes.work_bytes + sizes.prepared_bytes),
         "work registers are planned");

@@ -22,7 +22,7 @@ class Staging {
     const WeightList* weights;
     const MemoryPlan* memory;
     const ResolvedPolicy* policy;
-    bool exact;
+    Compute compute;
   };
   explicit Staging(const Parts& parts);
 

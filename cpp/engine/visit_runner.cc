@@ -168,7 +168,7 @@ GemmParams VisitRunner::bind_weight(Call& call, const ProgramOp& op) {
   params.panels = panels.data();
   params.panel_count = static_cast<int>(panels.size());
   params.format = parts_.store->format(weight);
-  params.exact = parts_.exact;
+  params.exact = parts_.compute == Compute::exact;
   params.k = parts_.weights->at(weight).cols;
   params.bias = parts_.store->vector(parts_.weights->find(op.role, call.module.layer, true));
   if (op.activate) params.act = act_of(parts_.spec->mlp.act);
@@ -176,7 +176,7 @@ GemmParams VisitRunner::bind_weight(Call& call, const ProgramOp& op) {
 }
 
 void VisitRunner::prepare(Call& call, const ProgramOp& op, GemmParams& gemm) {
-  gemm.input = prepared_layout_for(format(gemm.format), gemm.k, parts_.exact);
+  gemm.input = prepared_layout_for(format(gemm.format), gemm.k, parts_.compute);
   gemm.x = parts_.registers->prepared();
   gemm.m = rows(call, op.in);
   const bool ready = call.prepared == op.in && call.prepared_kind == gemm.input.kind &&
@@ -254,7 +254,7 @@ void VisitRunner::append(Call& call) {
 void VisitRunner::attend(Call& call, const std::vector<SpanView>& spans) {
   if (spans.empty()) return;
   AttentionParams params =
-      attention_params(*parts_.spec, call.module.layer, parts_.kv, parts_.exact);
+      attention_params(*parts_.spec, call.module.layer, parts_.kv, parts_.compute);
   params.spans = spans.data();
   params.span_count = static_cast<int32_t>(spans.size());
   params.q = reg(call, Reg::q);
@@ -267,9 +267,10 @@ void VisitRunner::attend(Call& call, const std::vector<SpanView>& spans) {
   submit(call, params);
 }
 
-AttentionParams attention_params(const ModelSpec& spec, int layer, const KvLayout& kv, bool exact) {
+AttentionParams attention_params(const ModelSpec& spec, int layer, const KvLayout& kv,
+                                 Compute compute) {
   AttentionParams params;
-  params.exact = exact;
+  params.exact = compute == Compute::exact;
   params.layout = kv;
   params.heads = spec.attention.heads;
   params.scale = spec.attention.scale;

@@ -39,7 +39,8 @@ struct VisitBinding {
 };
 
 // What attention is in a layer of the model; spans, queries and output are left open.
-AttentionParams attention_params(const ModelSpec& spec, int layer, const KvLayout& kv, bool exact);
+AttentionParams attention_params(const ModelSpec& spec, int layer, const KvLayout& kv,
+                                 Compute compute);
 
 class VisitRunner {
  public:
@@ -52,7 +53,7 @@ class VisitRunner {
     Device* device;
     KvLayout kv;
     ExchangeLayout exchange;
-    bool exact;
+    Compute compute;
     const float* inv_freq;  // in compute memory; null without rotary positions
   };
   explicit VisitRunner(const Parts& parts) : parts_(parts) {}

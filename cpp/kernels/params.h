@@ -64,10 +64,8 @@ struct PreparedLayout {
   int64_t stride_bytes = 0;  // whole row, multiple of 64
 };
 PreparedLayout prepared_layout(InputKind kind, int64_t k, int64_t block);
-// The input a weight of this format wants. exact: always f32.
-PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, bool exact);
-// The input of a quantised weight whose product takes 16-bit activations: CUDA kernels only.
-PreparedLayout weight_only_layout(int64_t k);
+// The input a weight of this format wants. Compute::weight_only: of CUDA kernels only.
+PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, Compute compute);
 
 struct PrepareParams {
   const float* x = nullptr;

@@ -33,13 +33,13 @@ PreparedLayout prepared_layout(InputKind kind, int64_t k, int64_t block) {
   return layout;
 }
 
-PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, bool exact) {
-  if (exact) return prepared_layout(InputKind::f32, k, 0);
-  if (format.quantised()) return prepared_layout(InputKind::int8, k, activation_block(format));
-  const bool bf16 = format.raw == DType::bf16;
+PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, Compute compute) {
+  if (compute == Compute::exact) return prepared_layout(InputKind::f32, k, 0);
+  if (format.quantised() && compute == Compute::fast) {
+    return prepared_layout(InputKind::int8, k, activation_block(format));
+  }
+  const bool bf16 = format.quantised() || format.raw == DType::bf16;
   return prepared_layout(bf16 ? InputKind::bf16 : InputKind::f32, k, 0);
 }
-
-PreparedLayout weight_only_layout(int64_t k) { return prepared_layout(InputKind::bf16, k, 0); }
 
 }  // namespace penstock

@@ -20,8 +20,7 @@ WorkCount total_work(const PlanInput& input, const ModuleWork& work) {
   return sum;
 }
 
-// "fp32" stands for quantised weights against fp32 inputs too: they are multiplied alike.
-std::string_view main_format(const PlanInput& input) {
+std::string main_product(const PlanInput& input) {
   std::map<FormatId, int64_t> values;
   for (const WeightInfo& info : input.weights->all()) {
     if (info.kind == WeightKind::matrix) values[input.formats.at(info.id)] += info.rows * info.cols;
@@ -29,7 +28,7 @@ std::string_view main_format(const PlanInput& input) {
   if (values.empty()) return {};
   const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
   const QuantFormat& most = format(std::max_element(values.begin(), values.end(), less)->first);
-  return input.exact && most.quantised() ? "fp32" : most.name;
+  return product_name(most, input.compute);
 }
 
 constexpr int index(LaneKind kind) { return static_cast<int>(kind); }
@@ -54,7 +53,7 @@ CostModel::CostModel(const PlanInput& input) : input_(input) {
   const double values = 2.0 * kv.page_tokens * kv.kv_heads * kv.head_dim;
   key_bytes_ = key.kv_read_values * static_cast<double>(kv.page_bytes()) / values;
   key_flops_ = key.attention_flops;
-  format_ = main_format(input);
+  product_ = main_product(input);
 }
 
 // Products; where their rate has not been measured, reading the weights counts apart.
@@ -62,9 +61,9 @@ double CostModel::gemm_seconds(const WeightTraffic& weights, const SweepLoad& lo
   const Machine& machine = input_.machine;
   const auto tokens = static_cast<double>(load.tokens), batches = static_cast<double>(load.batches);
   const auto head_rows = static_cast<double>(load.head_rows);
-  const double measured = machine.gemm_rate(format_, tokens / batches);
+  const double measured = machine.gemm_rate(product_, tokens / batches);
   if (measured > 0) {
-    const double head = machine.gemm_rate(format_, std::max(1.0, head_rows / batches));
+    const double head = machine.gemm_rate(product_, std::max(1.0, head_rows / batches));
     return token_flops_ * tokens / measured + head_row_flops_ * head_rows / head;
   }
   uint64_t weight_bytes = weights.matrix_bytes;

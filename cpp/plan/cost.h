@@ -66,9 +66,9 @@ class CostModel {
   const PlanInput& input_;
   double token_flops_ = 0, head_row_flops_ = 0;  // matrix products
   double token_other_flops_ = 0;
-  double key_bytes_ = 0;     // K and V of a position, all layers
-  double key_flops_ = 0;     // attending to it
-  std::string_view format_;  // that the products are measured in: of most weights
+  double key_bytes_ = 0;  // K and V of a position, all layers
+  double key_flops_ = 0;  // attending to it
+  std::string product_;   // what the products are measured as: that of most weights
 };
 
 }  // namespace penstock

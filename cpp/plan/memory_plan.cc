@@ -250,7 +250,7 @@ class Layout {
     for (const WeightInfo& info : input_.weights->all()) {
       if (info.kind != WeightKind::matrix) continue;
       const QuantFormat& f = format(input_.formats.at(info.id));
-      prepared = std::max(prepared, prepared_row_bytes(f, info.cols, input_.exact));
+      prepared = std::max(prepared, prepared_row_bytes(f, info.cols, input_.compute));
     }
     return registers + prepared * batch_rows();
   }

@@ -34,7 +34,7 @@ struct PlanInput {
   const Program* apart = nullptr;  // accelerator: the program with attention apart
   std::vector<FormatId> formats;   // by weight id
   FormatId kv = 0;
-  bool exact = false;        // compute="exact"
+  Compute compute = Compute::fast;
   bool accelerator = false;  // operands must be in device memory
   int threads = 1;
   uint64_t host_bytes = 0, disk_bytes = 0;  // budgets

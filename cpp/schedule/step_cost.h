@@ -2,7 +2,7 @@
 // runs, visit by visit; rates are the machine's.
 #pragma once
 
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "plan/memory_plan.h"
@@ -20,11 +20,11 @@ class StepCost {
   double flops(const std::vector<BatchShape>& batches) const;
 
  private:
-  struct Product {          // one weight in one visit
-    std::string_view rate;  // format it is measured as
-    double flops = 0;       // of one row
-    double bytes = 0;       // of the weight
-    bool head = false;      // rows that want logits
+  struct Product {      // one weight in one visit
+    std::string rate;   // product_name() it is measured as
+    double flops = 0;   // of one row
+    double bytes = 0;   // of the weight
+    bool head = false;  // rows that want logits
   };
   struct VisitWork {
     std::vector<Product> products;

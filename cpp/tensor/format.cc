@@ -123,16 +123,34 @@ int64_t activation_block(const QuantFormat& format) {
   return format.group > 0 ? format.group : kTileK;
 }
 
-int64_t prepared_row_bytes(const QuantFormat& format, int64_t k, bool exact) {
+Compute parse_compute(std::string_view name) {
+  if (name == "fast") return Compute::fast;
+  if (name == "weight_only") return Compute::weight_only;
+  if (name == "exact") return Compute::exact;
+  throw Error(ErrorCode::invalid_argument, "unknown compute mode",
+              {.file = {},
+               .field = "compute",
+               .found = escape_for_message(name),
+               .allowed = "fast, weight_only, exact"});
+}
+
+int64_t prepared_row_bytes(const QuantFormat& format, int64_t k, Compute compute) {
   const int64_t padded_k = round_up(k, kTileK);
-  const bool bf16 = !format.quantised() && format.raw == DType::bf16;
-  int64_t bytes = padded_k * (bf16 && !exact ? 2 : 4);
-  if (format.quantised() && !exact) {
+  const bool bf16 = format.quantised() ? compute == Compute::weight_only
+                                       : format.raw == DType::bf16 && compute != Compute::exact;
+  int64_t bytes = padded_k * (bf16 ? 2 : 4);
+  if (format.quantised() && compute == Compute::fast) {
     const int64_t block = activation_block(format);
     bytes = round_up(padded_k + (k + block - 1) / block * 8, 64);
   }
   // An odd number of cache lines: rows that are read side by side do not meet in one cache set.
   return bytes / 64 % 2 == 0 ? bytes + 64 : bytes;
+}
+
+std::string product_name(const QuantFormat& format, Compute compute) {
+  if (format.quantised() && compute == Compute::exact) return "fp32";
+  const bool half = format.quantised() && compute == Compute::weight_only;
+  return std::string(format.name) + (half ? ":bf16" : "");
 }
 
 double bits_per_value(const QuantFormat& format, int64_t k) {

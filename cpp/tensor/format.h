@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "tensor/dtype.h"
@@ -74,9 +75,22 @@ int64_t packed_block_rows(const QuantFormat& format, int64_t rows, int64_t k);
 // 128 per row.
 int64_t activation_block(const QuantFormat& format);
 
+// What weights are multiplied with.
+enum class Compute : uint8_t {
+  fast,         // quantised weights with int8 activations
+  weight_only,  // quantised weights with 16-bit activations, on devices that have such products
+  exact,        // fp32 activations; queries and weights of attention are fp32 too
+};
+// "fast", "weight_only", "exact". Throws Error(invalid_argument).
+Compute parse_compute(std::string_view name);
+
 // Bytes of one row of a GEMM input prepared for a weight of this format (see kernels/params.h,
-// prepared_layout_for): what a plan must set aside without knowing kernels. exact: compute="exact".
-int64_t prepared_row_bytes(const QuantFormat& format, int64_t k, bool exact);
+// prepared_layout_for): what a plan must set aside without knowing kernels.
+int64_t prepared_row_bytes(const QuantFormat& format, int64_t k, Compute compute);
+
+// What a machine's rate of such products is measured as: the format's name, "fp32" with fp32
+// activations, "int4-g64:bf16" and the like with 16-bit ones.
+std::string product_name(const QuantFormat& format, Compute compute);
 
 // Bits per weight including scales and zero points, for reports and the cost model.
 double bits_per_value(const QuantFormat& format, int64_t k);

@@ -47,7 +47,12 @@ class EngineArgs:
     ] = "auto"
     kv: Annotated[str, _option("auto, fp32, fp16, bf16, int8 or int4.", _NUMBERS)] = "auto"
     compute: Annotated[
-        str, _option("fast, or exact: quantised weights with fp32 activations.", _NUMBERS)
+        str,
+        _option(
+            "Activations beside quantised weights: fast (int8), weight_only (16 bits; CUDA) or"
+            " exact (fp32).",
+            _NUMBERS,
+        ),
     ] = "fast"
     policy: Annotated[str, _option("auto, JSON text, or a JSON file.", _MEMORY)] = "auto"
     machine: Annotated[

@@ -19,6 +19,7 @@ class CpuCompute {
 
   void run(const Op& op) const;
   std::string_view isa() const { return table_.isa; }
+  bool weight_only() const { return table_.weight_only; }
   int threads() const { return pool_.threads(); }
 
  private:

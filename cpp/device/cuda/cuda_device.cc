@@ -58,6 +58,7 @@ class CudaDevice : public Device {
     info_.name = "cuda";
     info_.isa = "sm_" + std::to_string(gpu_.capability());
     info_.memory = Tier::device;
+    info_.weight_only = true;
     info_.capacity_bytes = gpu_.free_bytes();
     LaneOptions lane;
     lane.depth = kDepth;

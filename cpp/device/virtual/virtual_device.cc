@@ -27,6 +27,7 @@ VirtualDevice::VirtualDevice(std::string_view isa, const DeviceOptions& options,
   info_.isa = info_.host_isa = compute_.isa();
   info_.memory = Tier::device;
   info_.threads = compute_.threads();
+  info_.weight_only = compute_.weight_only();
   info_.capacity_bytes = options.device_memory;
   LaneOptions lane{.delay_seed = options.delay_seed};
   lanes_.open(own_.compute, lane);

@@ -29,7 +29,8 @@ struct EngineOptions {
   std::string weights = "auto";  // "auto" (as published), "fp32", "fp16", "bf16", "int8",
                                  // "int8-g128", "int4", "int4-g32", ...
   std::string kv = "auto";       // "auto", "fp32", "fp16", "bf16", "int8", "int4"
-  std::string compute = "fast";  // "fast" or "exact"
+  std::string compute = "fast";  // activations beside quantised weights: "fast" (int8), "exact"
+                                 // (fp32), "weight_only" (16 bits; CUDA)
   std::string policy;            // JSON text of a policy; empty: the built-in one
   std::string machine;           // JSON text of a machine (penstock/probe.h); empty: modest figures
   std::string throttle;          // JSON text of a machine: lanes are no faster than the rates that

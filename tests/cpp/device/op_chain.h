@@ -44,7 +44,7 @@ class OpChain {
     logits_ = take_floats(kRows * kColumns);
     states_ = take(kRows * sizeof(ScoreState));
     for (int64_t i = 0; i < kRows; ++i) put(states_ + i * sizeof(ScoreState), ScoreState{});
-    input_ = prepared_layout_for(format(weight_format(formats.weight)), kDim, false);
+    input_ = prepared_layout_for(format(weight_format(formats.weight)), kDim, Compute::fast);
     prepared_ = take(kRows * input_.stride_bytes);
     for (size_t& panel : panels_) panel = take_weight();
     for (size_t& page : pages_) page = take_page();

@@ -46,6 +46,12 @@ class DevicePolicies : public testing::TierFixture {
     return device == test::test_device() ? GetParam().policies : 3;
   }
 
+  // Weight-only products are of GPUs.
+  static std::vector<std::string> computes(const std::string& device) {
+    if (device.starts_with("virtual") && device != "virtual:cuda") return {"fast"};
+    return {"fast", "weight_only"};
+  }
+
   static void expect_greedy_tokens(const Outcome& found, const Outcome& cpu) {
     for (const auto& [row, tokens] : cpu.tokens) {
       if (greedy(row)) {
@@ -58,12 +64,16 @@ class DevicePolicies : public testing::TierFixture {
 TEST_P(DevicePolicies, ChangeNoBitOfWhatTheDeviceGives) {
   for (const std::string& device : devices_and({"virtual"})) {
     SCOPED_TRACE(device);
-    const Outcome expected = run(plain_on(device));
-    ASSERT_FALSE(expected.tokens.empty());
-    PolicyMaker maker(std::hash<std::string>{}(std::string(GetParam().weights) + GetParam().kv));
-    for (int i = 0; i < policies(device); ++i) {
-      const EngineOptions options = random_on(device, maker, false);
-      ASSERT_TRUE(run(options).same(expected)) << i << ": " << options.policy;
+    for (const std::string& compute : computes(device)) {
+      SCOPED_TRACE(compute);
+      base_.compute = compute;
+      const Outcome expected = run(plain_on(device));
+      ASSERT_FALSE(expected.tokens.empty());
+      PolicyMaker maker(std::hash<std::string>{}(std::string(GetParam().weights) + GetParam().kv));
+      for (int i = 0; i < policies(device); ++i) {
+        const EngineOptions options = random_on(device, maker, false);
+        ASSERT_TRUE(run(options).same(expected)) << i << ": " << options.policy;
+      }
     }
   }
 }

@@ -2,7 +2,9 @@
 // makes them, with its strides, page tables and cuts. Among themselves results do not depend on the
 // policy by a bit. Tokens of raw formats are those of the CPU device; quantised activations and
 // caches round to other codes for the least difference before them, so that those of the CPU's own
-// instruction sets are as far apart (0.45 in the last case), and logits are held to that.
+// instruction sets are as far apart (0.45 in the last int8 case), and logits are held to that.
+// Weight-only products are compared with the CPU's fp32 activations; int8 ones are four times as
+// far from those.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -24,7 +26,7 @@ using testing::Outcome;
 
 struct Format {
   bool llama;
-  const char *weights, *kv;
+  const char *weights, *kv, *compute;
   double most_apart;  // of logits, to the CPU's
   bool same_tokens;
 };
@@ -90,7 +92,10 @@ class EmulatedCuda : public ::testing::TestWithParam<Format> {
 };
 
 TEST_P(EmulatedCuda, TokensAreThoseOfTheCpuUnderAnyPolicy) {
-  const Outcome cpu = run(options_);
+  EngineOptions exact = options_;
+  options_.compute = GetParam().compute;
+  if (options_.compute == "weight_only") exact.compute = "exact";  // the CPU has no such products
+  const Outcome cpu = run(exact);
   testing::PolicyMaker maker(5);
   EngineOptions cuda = options_;
   cuda.device = "virtual:cuda";
@@ -112,10 +117,32 @@ TEST_P(EmulatedCuda, TokensAreThoseOfTheCpuUnderAnyPolicy) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, EmulatedCuda,
-                         ::testing::Values(Format{true, "auto", "fp32", 1e-4, true},
-                                           Format{true, "int4", "int8", 0.2, false},
-                                           Format{true, "auto", "bf16", 6e-2, true},
-                                           Format{false, "int8", "int4", 0.8, false}));
+                         ::testing::Values(Format{true, "auto", "fp32", "fast", 1e-4, true},
+                                           Format{true, "int4", "int8", "fast", 0.2, false},
+                                           Format{true, "auto", "bf16", "fast", 6e-2, true},
+                                           Format{false, "int8", "int4", "fast", 0.8, false},
+                                           Format{true, "int4", "fp32", "weight_only", 6e-2, true},
+                                           Format{false, "int8", "fp32", "weight_only", 0.15,
+                                                  true}));
+
+// Before weights are read.
+TEST(Engine, WeightOnlyProductsAreOfDevicesThatHaveThem) {
+  for (const char* device : {"cpu", "virtual", "cpu:portable"}) {
+    EngineOptions options;
+    options.model = "dummy:llama-2-7b";
+    options.weights = "int4";
+    options.host_memory = uint64_t{8} << 30;
+    options.compute = "weight_only";
+    options.device = device;
+    try {
+      Engine engine(options);
+      FAIL() << device;
+    } catch (const ApiError& error) {
+      EXPECT_NE(std::string(error.what()).find("compute"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("fast, exact"), std::string::npos) << error.what();
+    }
+  }
+}
 
 }  // namespace
 }  // namespace penstock

@@ -111,7 +111,7 @@ TEST(CudaWeightOnly, TakesQuantisedWeightsWithInputsOf16Bits) {
   p.panels = panels;
   p.panel_count = 2;
   p.k = 1100;
-  p.input = weight_only_layout(p.k);
+  p.input = prepared_layout(InputKind::bf16, p.k, 0);
   struct Case {
     const char* format;
     int64_t m;

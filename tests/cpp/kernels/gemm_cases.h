@@ -114,7 +114,10 @@ struct Epilogue {
 struct Inputs {
   Inputs(const KernelTable& table, const Weight& weight, bool exact, const std::vector<float>& x,
          const KernelContext& context)
-      : Inputs(table, prepared_layout_for(format(weight.id()), weight.k(), exact), x, context) {}
+      : Inputs(table,
+               prepared_layout_for(format(weight.id()), weight.k(),
+                                   exact ? Compute::exact : Compute::fast),
+               x, context) {}
   Inputs(const KernelTable& table, const PreparedLayout& layout, const std::vector<float>& x,
          const KernelContext& context)
       : m(static_cast<int64_t>(x.size()) / layout.k),

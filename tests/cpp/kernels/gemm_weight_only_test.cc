@@ -30,7 +30,7 @@ class GemmWeightOnly : public testing::Test {
     }
   }
   Inputs prepared(const Weight& weight, const std::vector<float>& x) const {
-    return {on_.table, weight_only_layout(weight.k()), x, context_};
+    return {on_.table, prepared_layout(InputKind::bf16, weight.k(), 0), x, context_};
   }
   // Of rows [first, first + m) of x.
   std::vector<float> rows(const Weight& weight, const std::vector<float>& x, int64_t first,

@@ -13,10 +13,10 @@ using test::TestContext;
 TEST(PreparedLayout, MatchesWhatAPlanSetsAside) {
   for (const QuantFormat& format : format_table()) {
     if (!format.for_weights) continue;
-    for (const bool exact : {false, true}) {
+    for (const Compute compute : {Compute::fast, Compute::weight_only, Compute::exact}) {
       for (int64_t k = 1; k < 5000; k += 37) {
-        const PreparedLayout layout = prepared_layout_for(format, k, exact);
-        EXPECT_EQ(layout.stride_bytes, prepared_row_bytes(format, k, exact)) << format.name << k;
+        const PreparedLayout layout = prepared_layout_for(format, k, compute);
+        EXPECT_EQ(layout.stride_bytes, prepared_row_bytes(format, k, compute)) << format.name << k;
         EXPECT_EQ(layout.padded_k % kTileK, 0);
         EXPECT_GE(layout.padded_k, k);
         EXPECT_EQ(layout.stride_bytes % 64, 0);

@@ -65,7 +65,9 @@ Planned random_planned(int seed) {
   Planned made{random_model(dice), {}, {}};
   PlanInput& input = made.model->input;
   input.accelerator = dice.one_in(3);
-  input.exact = dice.one_in(3);
+  input.compute = dice.one_in(3)   ? Compute::exact
+                  : dice.one_in(3) ? Compute::weight_only
+                                   : Compute::fast;
   input.kv = kv_format(dice.pick<std::string>({"fp16", "fp32", "int8", "int4"}));
   input.workload = {dice.between(0, 100), dice.between(1, 90), 0, dice.between(1, 60), 0};
   input.reserved_host_bytes = dice.between(0, 100000);
@@ -210,16 +212,17 @@ TEST(MemoryPlan, RingHoldsAVisitAndTheLargestPanel) {
 
 // Whole lines of 64 bytes, an odd number of them so that rows do not meet in the same cache sets.
 TEST(MemoryPlan, PreparedRowsAreWhatKernelsWant) {
-  const auto bytes = [](const char* name, int64_t k, bool exact) {
-    return prepared_row_bytes(format(weight_format(name)), k, exact);
+  const auto bytes = [](const char* name, int64_t k, Compute compute) {
+    return prepared_row_bytes(format(weight_format(name)), k, compute);
   };
-  EXPECT_EQ(bytes("fp32", 100, false), 128 * 4 + 64);
-  EXPECT_EQ(bytes("fp16", 128, false), 128 * 4 + 64);
-  EXPECT_EQ(bytes("bf16", 129, false), 256 * 2 + 64);
-  EXPECT_EQ(bytes("bf16", 129, true), 256 * 4 + 64);
-  EXPECT_EQ(bytes("int8", 300, false), 448);      // 384 codes, 3 scales and sums
-  EXPECT_EQ(bytes("int4-g32", 300, false), 576);  // 384 codes, 10 of them
-  EXPECT_EQ(bytes("int4-g32", 300, true), 384 * 4 + 64);
+  EXPECT_EQ(bytes("fp32", 100, Compute::fast), 128 * 4 + 64);
+  EXPECT_EQ(bytes("fp16", 128, Compute::fast), 128 * 4 + 64);
+  EXPECT_EQ(bytes("bf16", 129, Compute::fast), 256 * 2 + 64);
+  EXPECT_EQ(bytes("bf16", 129, Compute::exact), 256 * 4 + 64);
+  EXPECT_EQ(bytes("int8", 300, Compute::fast), 448);      // 384 codes, 3 scales and sums
+  EXPECT_EQ(bytes("int4-g32", 300, Compute::fast), 576);  // 384 codes, 10 of them
+  EXPECT_EQ(bytes("int4-g32", 300, Compute::exact), 384 * 4 + 64);
+  EXPECT_EQ(bytes("int4-g32", 300, Compute::weight_only), 384 * 2 + 64);
 }
 
 }  // namespace

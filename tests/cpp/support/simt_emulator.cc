@@ -335,6 +335,7 @@ void emulate_weight_only(const GemmParams& params, const WeightView& view) {
 const KernelTable& emulated_cuda_table() {
   static const KernelTable table = {
       .isa = "cuda",
+      .weight_only = true,
       .embed = run_emulated<EmbedParams>,
       .norm = run_emulated<NormParams>,
       .prepare = run_emulated<PrepareParams>,
