@@ -50,6 +50,8 @@ enum class InputKind : uint8_t {
   f32,   // exact: fp32 weights, fp16 weights, and any weight with compute="exact"
   bf16,  // bf16 weights: activations rounded to bf16, pairs of k together; on GPUs also quantised
          // weights, 16-byte aligned
+  f16,   // fp16 and bf16 weights, CUDA kernels only: fp16 values times a power of two per row,
+         // 16-byte aligned
   int8,  // quantised weights: symmetric int8 per row and block of K, with block sums
 };
 
@@ -59,8 +61,8 @@ struct PreparedLayout {
   int64_t k = 0, padded_k = 0;    // padded with zeros to a multiple of kTileK
   int64_t block = 0, blocks = 0;  // int8: values per scale, number of scales per row
   int64_t row_bytes = 0;          // codes of one row (multiple of 64)
-  int64_t scales_offset =
-      0;  // int8: from row start: fp32 [blocks] scales, then int32 [blocks] sums of codes
+  // From row start. int8: fp32 [blocks] scales, then int32 [blocks] sums of codes; f16: one fp32.
+  int64_t scales_offset = 0;
   int64_t stride_bytes = 0;  // whole row, multiple of 64
 };
 PreparedLayout prepared_layout(InputKind kind, int64_t k, int64_t block);
@@ -68,6 +70,8 @@ PreparedLayout prepared_layout(InputKind kind, int64_t k, int64_t block);
 PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, bool exact);
 // The input of a quantised weight whose product takes 16-bit activations: CUDA kernels only.
 PreparedLayout weight_only_layout(int64_t k);
+// The input of a weight of 16 bits whose product runs on tensor cores of fp16: CUDA kernels only.
+PreparedLayout half_layout(int64_t k);
 
 struct PrepareParams {
   const float* x = nullptr;

@@ -7,7 +7,7 @@ namespace {
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 int64_t input_bytes(InputKind kind) {
-  return kind == InputKind::f32 ? 4 : (kind == InputKind::bf16 ? 2 : 1);
+  return kind == InputKind::f32 ? 4 : (kind == InputKind::int8 ? 1 : 2);
 }
 
 }  // namespace
@@ -28,6 +28,10 @@ PreparedLayout prepared_layout(InputKind kind, int64_t k, int64_t block) {
     layout.scales_offset = layout.row_bytes;
     layout.stride_bytes = round_up(layout.row_bytes + layout.blocks * 8, 64);
   }
+  if (kind == InputKind::f16) {
+    layout.scales_offset = layout.row_bytes;
+    layout.stride_bytes = layout.row_bytes + 64;
+  }
   // An odd number of cache lines: rows that are read side by side do not meet in one cache set.
   if (layout.stride_bytes / 64 % 2 == 0) layout.stride_bytes += 64;
   return layout;
@@ -41,5 +45,7 @@ PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, bool ex
 }
 
 PreparedLayout weight_only_layout(int64_t k) { return prepared_layout(InputKind::bf16, k, 0); }
+
+PreparedLayout half_layout(int64_t k) { return prepared_layout(InputKind::f16, k, 0); }
 
 }  // namespace penstock
