@@ -42,6 +42,12 @@ constexpr int staged_offset(int row, int chunk) {
   return row * kStripedStep * 2 + (chunk ^ row % 2 * 4) * 16;
 }
 
+// Where the sum of a weight row and an input row is on its way to memory: lanes of a warp are in
+// different banks when they leave sums (place_sum) and when they take those of one input row.
+constexpr int sum_offset(int row, int input) {
+  return (input * kStripedRows + (row ^ input / 2 % 4 * 8)) * 4;
+}
+
 struct HalfArgs : StripedArgs {
   int stages;  // of copies: GemmHalfKernel::kStages, or 2 where copies are not asynchronous
 };
@@ -230,27 +236,33 @@ struct GemmHalfKernel {
     }
   }
 
-  // The result, or the stripe's part of it.
+  // The result, or the stripe's part of it. Sums go by way of shared memory, so that a warp stores
+  // neighbours and the epilogue is in the code once.
   template <class Thread>
   PENSTOCK_DEVICE static void leave(const Thread& on, const HalfArgs& args, const Task& task,
                                     const Sums& sums) {
-    const GemmParams& p = args.gemm.params;
-    const int lane = on.thread() % kWarp;
-    const int64_t first = task.index % args.gemm.row_blocks * kStripedRows;
+    static_assert(kStripedRows * kInputRows * 4 <= 2 * kStage);
+    on.sync();  // nobody reads the last stage any more
     PENSTOCK_UNROLL
-    for (int at = 0; at < kColumnTiles * 2; ++at) {
-      const int input = first_input(on.thread()) + at / 2 * 8 + place_sum(lane, at % 2).column;
-      if (input >= task.block.inputs) continue;
-      const float scale = args.split ? 1.0f : input_scale(p, task.block.input + input);
-      PENSTOCK_UNROLL
-      for (int i = 0; i < kRowTiles * 2; ++i) {
-        const int row = first_row(on.thread()) + i / 2 * 16 + place_sum(lane, i % 2 * 2).row;
-        const float sum = sums.of[i / 2][at / 2].sums[i % 2 * 2 + at % 2];
-        if (args.split) {
-          store(args.partial_sum(task.stripe, task.block.input + input, first + row), sum);
-        } else {
-          finish(p, task.block, row, input, sum * scale);
-        }
+    for (int at = 0; at < kRowTiles * kColumnTiles * 4; ++at) {
+      const int tile = at / 4 / kColumnTiles, column = at / 4 % kColumnTiles;
+      const PlaceSum place = place_sum(on.thread() % kWarp, at % 4);
+      const int row = first_row(on.thread()) + tile * 16 + place.row;
+      const int input = first_input(on.thread()) + column * 8 + place.column;
+      store(on.shared() + sum_offset(row, input), sums.of[tile][column].sums[at % 4]);
+    }
+    on.sync();
+    const GemmParams& p = args.gemm.params;
+    const int64_t first = task.index % args.gemm.row_blocks * kStripedRows;
+    const int count = static_cast<int>(task.block.inputs) * kStripedRows;
+    for (int at = on.thread(); at < count; at += kThreads) {
+      const int row = at % kStripedRows, input = at / kStripedRows;
+      const int64_t m = task.block.input + input;
+      const auto sum = load<float>(on.shared() + sum_offset(row, input));
+      if (args.split) {
+        store(args.partial_sum(task.stripe, m, first + row), sum);
+      } else {
+        finish(p, task.block, row, input, sum * input_scale(p, m));
       }
     }
   }

@@ -80,6 +80,28 @@ TEST(CudaHalf, StagedRowsLieApartAndAreReadAndWrittenWithoutBankConflicts) {
   }
 }
 
+TEST(CudaHalf, SumsLieApartAndAreLeftAndTakenWithoutBankConflicts) {
+  std::set<int> places;
+  for (int input = 0; input < 128; ++input) {
+    for (int row = 0; row < kStripedRows; ++row) places.insert(cuda::sum_offset(row, input));
+  }
+  EXPECT_EQ(places.size(), size_t{128} * kStripedRows);
+  EXPECT_EQ(*places.begin(), 0);
+  EXPECT_EQ(*places.rbegin(), 128 * kStripedRows * 4 - 4);
+  for (int i = 0; i < 4; ++i) {
+    for (int tile = 0; tile < 8; ++tile) {
+      std::set<int> left, taken;
+      for (int lane = 0; lane < kWarp; ++lane) {
+        const cuda::PlaceSum place = cuda::place_sum(lane, i);
+        left.insert(cuda::sum_offset(tile * 16 + place.row, tile * 8 + place.column) / 4 % 32);
+        taken.insert(cuda::sum_offset(i * 32 + lane, tile) / 4 % 32);
+      }
+      EXPECT_EQ(left.size(), size_t{kWarp});
+      EXPECT_EQ(taken.size(), size_t{kWarp});
+    }
+  }
+}
+
 // Notes what is launched.
 struct NotingLauncher {
   bool tiles = true;
