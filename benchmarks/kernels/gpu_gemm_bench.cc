@@ -48,7 +48,8 @@ class Problem {
         bytes_(weight_bytes(id_, shape)),
         // Two at least: one is read while the caches hold the other.
         copies_(std::max<int64_t>(2, rotated / bytes_)),
-        layout_(prepared_layout_for(format(id_), shape.k, product.compute)),
+        layout_(
+            prepared_layout_for(format(id_), shape.k, product.compute, bench.info().raw_inputs)),
         weights_(bench.on_device(copies_ * bytes_)),
         x_(bench.on_device(most_rows * shape.k * 4)),
         inputs_(bench.on_device(most_rows * layout_.stride_bytes)),

@@ -136,12 +136,16 @@ class Lister {
 
   void vector(Named named, int64_t count) { matrix(named, 1, count, 0); }
 
+  static int64_t prepared_row(const PreparedLayout& layout) {
+    if (layout.kind == InputKind::int8) return layout.scales_offset + layout.blocks * 8;
+    return layout.kind == InputKind::f16 ? layout.scales_offset + 4 : layout.row_bytes;
+  }
+
   // Without the unused end of each row.
   void prepared(Named named, int64_t rows, const PreparedLayout& layout) {
-    const bool scaled = layout.kind == InputKind::int8;
     add({.name = named.name,
          .data = at(named.data),
-         .row_bytes = size(scaled ? layout.scales_offset + layout.blocks * 8 : layout.row_bytes),
+         .row_bytes = size(prepared_row(layout)),
          .rows = size(rows),
          .stride_bytes = size(layout.stride_bytes),
          .access = named.access});

@@ -225,8 +225,9 @@ class Probe {
     const auto copies = static_cast<int>(std::clamp<uint64_t>(kWeightsBytes / bytes, 1, kCopies));
     Buffer weights = on_device(bytes * static_cast<uint64_t>(copies), "probe weights");
     fill_weights(f, weights.data(), weights.bytes());
+    const RawInputs& raw = context_.device().info().raw_inputs;
     for (const int rows : row_counts()) {
-      const PreparedLayout layout = prepared_layout_for(f, width_, compute);
+      const PreparedLayout layout = prepared_layout_for(f, width_, compute, raw);
       const double seconds = gemm_seconds({id, layout, rows}, {weights.data(), bytes}, copies);
       machine_.gemm.push_back(
           {product_name(f, compute), rows, 2.0 * rows * width_ * width_ / seconds});

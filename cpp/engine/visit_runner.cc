@@ -176,7 +176,8 @@ GemmParams VisitRunner::bind_weight(Call& call, const ProgramOp& op) {
 }
 
 void VisitRunner::prepare(Call& call, const ProgramOp& op, GemmParams& gemm) {
-  gemm.input = prepared_layout_for(format(gemm.format), gemm.k, parts_.compute);
+  gemm.input = prepared_layout_for(format(gemm.format), gemm.k, parts_.compute,
+                                   parts_.device->info().raw_inputs);
   gemm.x = parts_.registers->prepared();
   gemm.m = rows(call, op.in);
   const bool ready = call.prepared == op.in && call.prepared_kind == gemm.input.kind &&

@@ -50,6 +50,8 @@ enum class InputKind : uint8_t {
   f32,   // exact: fp32 weights, fp16 weights, and any weight with compute="exact"
   bf16,  // bf16 weights: activations rounded to bf16, pairs of k together; on GPUs also quantised
          // weights, 16-byte aligned
+  f16,   // fp16 and bf16 weights, CUDA kernels only: fp16 values times a power of two per row,
+         // 16-byte aligned
   int8,  // quantised weights: symmetric int8 per row and block of K, with block sums
 };
 
@@ -59,13 +61,19 @@ struct PreparedLayout {
   int64_t k = 0, padded_k = 0;    // padded with zeros to a multiple of kTileK
   int64_t block = 0, blocks = 0;  // int8: values per scale, number of scales per row
   int64_t row_bytes = 0;          // codes of one row (multiple of 64)
-  int64_t scales_offset =
-      0;  // int8: from row start: fp32 [blocks] scales, then int32 [blocks] sums of codes
+  // From row start. int8: fp32 [blocks] scales, then int32 [blocks] sums of codes; f16: one fp32.
+  int64_t scales_offset = 0;
   int64_t stride_bytes = 0;  // whole row, multiple of 64
 };
 PreparedLayout prepared_layout(InputKind kind, int64_t k, int64_t block);
-// The input a weight of this format wants. Compute::weight_only: of CUDA kernels only.
-PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, Compute compute);
+// What a device multiplies raw weights of 16 bits with.
+struct RawInputs {
+  InputKind f16 = InputKind::f32, bf16 = InputKind::bf16;  // by fp16 weights, by bf16 ones
+};
+// The input a weight of this format wants. Compute::weight_only: of CUDA kernels only. With other
+// RawInputs rows are never longer.
+PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, Compute compute,
+                                   const RawInputs& raw = {});
 
 struct PrepareParams {
   const float* x = nullptr;

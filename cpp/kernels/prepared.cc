@@ -7,7 +7,7 @@ namespace {
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 int64_t input_bytes(InputKind kind) {
-  return kind == InputKind::f32 ? 4 : (kind == InputKind::bf16 ? 2 : 1);
+  return kind == InputKind::f32 ? 4 : (kind == InputKind::int8 ? 1 : 2);
 }
 
 }  // namespace
@@ -28,18 +28,24 @@ PreparedLayout prepared_layout(InputKind kind, int64_t k, int64_t block) {
     layout.scales_offset = layout.row_bytes;
     layout.stride_bytes = round_up(layout.row_bytes + layout.blocks * 8, 64);
   }
+  if (kind == InputKind::f16) {
+    layout.scales_offset = layout.row_bytes;
+    layout.stride_bytes = layout.row_bytes + 64;
+  }
   // An odd number of cache lines: rows that are read side by side do not meet in one cache set.
   if (layout.stride_bytes / 64 % 2 == 0) layout.stride_bytes += 64;
   return layout;
 }
 
-PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, Compute compute) {
+PreparedLayout prepared_layout_for(const QuantFormat& format, int64_t k, Compute compute,
+                                   const RawInputs& raw) {
   if (compute == Compute::exact) return prepared_layout(InputKind::f32, k, 0);
   if (format.quantised() && compute == Compute::fast) {
     return prepared_layout(InputKind::int8, k, activation_block(format));
   }
-  const bool bf16 = format.quantised() || format.raw == DType::bf16;
-  return prepared_layout(bf16 ? InputKind::bf16 : InputKind::f32, k, 0);
+  if (format.quantised()) return prepared_layout(InputKind::bf16, k, 0);
+  if (format.raw == DType::f32) return prepared_layout(InputKind::f32, k, 0);
+  return prepared_layout(format.raw == DType::bf16 ? raw.bf16 : raw.f16, k, 0);
 }
 
 }  // namespace penstock

@@ -20,6 +20,7 @@ class CpuCompute {
   void run(const Op& op) const;
   std::string_view isa() const { return table_.isa; }
   bool weight_only() const { return table_.weight_only; }
+  const RawInputs& raw_inputs() const { return table_.raw_inputs; }
   int threads() const { return pool_.threads(); }
 
  private:

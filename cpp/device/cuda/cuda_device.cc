@@ -59,6 +59,7 @@ class CudaDevice : public Device {
     info_.isa = "sm_" + std::to_string(gpu_.capability());
     info_.memory = Tier::device;
     info_.weight_only = true;
+    info_.raw_inputs = {InputKind::f16, gpu_.capability() < 80 ? InputKind::f16 : InputKind::bf16};
     info_.capacity_bytes = gpu_.free_bytes();
     LaneOptions lane;
     lane.depth = kDepth;

@@ -28,6 +28,7 @@ VirtualDevice::VirtualDevice(std::string_view isa, const DeviceOptions& options,
   info_.memory = Tier::device;
   info_.threads = compute_.threads();
   info_.weight_only = compute_.weight_only();
+  info_.raw_inputs = compute_.raw_inputs();
   info_.capacity_bytes = options.device_memory;
   LaneOptions lane{.delay_seed = options.delay_seed};
   lanes_.open(own_.compute, lane);

@@ -24,6 +24,7 @@ struct KernelTable {
   std::string_view isa;  // "portable", "avx2", "avx512", "avx512bf16", "avx512amx"
   // gemm takes quantised weights with bf16 inputs (Compute::weight_only).
   bool weight_only = false;
+  RawInputs raw_inputs{};
   void (*embed)(const EmbedParams&, const KernelContext&);
   void (*norm)(const NormParams&, const KernelContext&);
   void (*prepare)(const PrepareParams&, const KernelContext&);

@@ -54,6 +54,21 @@ struct DeviceThread {
     __trap();  // never launched there
 #endif
   }
+  __device__ void multiply_f16(Fragment<float>& sums, const FragmentA& a,
+                               const FragmentB& b) const {
+    float (&d)[4] = sums.sums;
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+        "{%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b.words[0]),
+          "r"(b.words[1]));
+#else
+    // Turing multiplies 8 k at a time.
+    multiply_half(d, a.words[0], a.words[1], b.words[0]);
+    multiply_half(d, a.words[2], a.words[3], b.words[1]);
+#endif
+  }
   __device__ uint32_t add_bf16(uint32_t a, uint32_t b) const {
     uint32_t sum = 0;
 #if __CUDA_ARCH__ >= 800
@@ -88,6 +103,12 @@ struct DeviceThread {
   }
 
  private:
+  __device__ static void multiply_half(float (&d)[4], uint32_t upper, uint32_t lower, uint32_t b) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+        "{%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(upper), "r"(lower), "r"(b));
+  }
   __device__ static void multiply_quarter(int32_t& left, int32_t& right, uint32_t a, uint32_t b) {
     asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
         : "+r"(left), "+r"(right)

@@ -81,6 +81,12 @@ struct PackedRow {
   }
 };
 
+// What the sums of input row `m` of the batch are multiplied by: 1 of kinds without a scale a row.
+PENSTOCK_DEVICE inline float input_scale(const GemmParams& p, int64_t m) {
+  if (p.input.kind != InputKind::f16) return 1.0f;
+  return load<float>(p.x + m * p.input.stride_bytes + p.input.scales_offset);
+}
+
 // Bias, activation, residual of the sum of weight row `row` of the panel and input row `input`.
 PENSTOCK_DEVICE inline void finish(const GemmParams& p, const GemmBlock& block, int64_t row,
                                    int64_t input, float sum) {

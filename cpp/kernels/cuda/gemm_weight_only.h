@@ -13,12 +13,8 @@
 
 namespace penstock::cuda {
 
-struct WeightOnlyArgs {
-  GemmArgs gemm;
-  KStripes stripes;
-  bool split;  // the block does one stripe
+struct WeightOnlyArgs : StripedArgs {
   int group_shift;
-  std::byte* partial;  // of a split launch: WeightOnlyPlan::workspace_bytes()
 };
 
 // Two A fragments, of 16 k each, for two of a thread's rows each: [rows][k].
@@ -62,14 +58,14 @@ template <int kBits, int kTiles>
 struct GemmWeightOnlyKernel {
   static constexpr int kInputRows = 8 * kTiles;
   static constexpr int kStages = kTiles <= 2 ? 6 : 4;
-  static constexpr int kChunks = kBits / 2;                            // of a thread, a step
-  static constexpr int kTileStep = kOnlyStep * kTileRows * kBits / 8;  // bytes of a tile's codes
-  static constexpr int kBlockTiles = kWeightOnlyRows / kTileRows;
+  static constexpr int kChunks = kBits / 2;                               // of a thread, a step
+  static constexpr int kTileStep = kStripedStep * kTileRows * kBits / 8;  // bytes of a tile's codes
+  static constexpr int kBlockTiles = kStripedRows / kTileRows;
   // A stage: codes, scales and zero points of two groups, inputs.
   static constexpr int kScales = kChunks * kWeightOnlyThreads * 16;
-  static constexpr int kZeros = kScales + 2 * kWeightOnlyRows * 2;
-  static constexpr int kInputs = kZeros + 2 * kWeightOnlyRows;
-  static constexpr int kStage = kInputs + kInputRows * kOnlyStep * 2;
+  static constexpr int kZeros = kScales + 2 * kStripedRows * 2;
+  static constexpr int kInputs = kZeros + 2 * kStripedRows;
+  static constexpr int kStage = kInputs + kInputRows * kStripedStep * 2;
   // Halves of a step whose instructions are mixed: with 64 input rows registers are short.
   static constexpr int kHalves = kTiles == kMostTiles ? 1 : 2;
   static constexpr size_t kShared = size_t{kStages} * kStage;
@@ -100,19 +96,13 @@ struct GemmWeightOnlyKernel {
 
  private:
   // What the block does: steps of K for some rows.
-  struct Task {
-    int stripe, begin, end;
+  struct Task : StripedSteps {
     GemmBlock block;
 
     PENSTOCK_DEVICE Task(const WeightOnlyArgs& args, int64_t index)
-        : stripe(args.split ? static_cast<int>(index % args.stripes.count) : 0),
+        : StripedSteps(args, index),
           block(args.gemm, args.split ? index / args.stripes.count : index,
-                {kWeightOnlyRows, kInputRows}) {
-      const auto steps = static_cast<int>(blocks_of(args.gemm.params.k, kOnlyStep));
-      const auto each = static_cast<int>(args.stripes.steps);
-      begin = stripe * each;
-      end = args.split ? at_most(steps, begin + each) : steps;
-    }
+                {kStripedRows, kInputRows}) {}
     PENSTOCK_DEVICE const std::byte* tile(const WeightOnlyArgs& args, int index) const {
       return block.panel->data + (block.row / kTileRows + index) * args.gemm.view.tile_bytes;
     }
@@ -150,7 +140,7 @@ struct GemmWeightOnlyKernel {
       }
     }
     copy_groups(on, args, task, step, to);
-    constexpr int kRowChunks = kOnlyStep / 8, kRows = kWeightOnlyThreads / kRowChunks;
+    constexpr int kRowChunks = kStripedStep / 8, kRows = kWeightOnlyThreads / kRowChunks;
     const PreparedLayout& input = args.gemm.params.input;
     const int chunk = thread % kRowChunks;
     PENSTOCK_UNROLL
@@ -158,7 +148,7 @@ struct GemmWeightOnlyKernel {
       if (row >= task.block.inputs) break;
       on.copy_async(to + kInputs + input_offset(row, chunk),
                     args.gemm.params.x + (task.block.input + row) * input.stride_bytes +
-                        int64_t{step} * kOnlyStep * 2 + chunk * 16);
+                        int64_t{step} * kStripedStep * 2 + chunk * 16);
     }
   }
 
@@ -171,7 +161,7 @@ struct GemmWeightOnlyKernel {
     const bool zeros = on.thread() >= 2 * kWarp;
     const int index = on.thread() % (2 * kWarp), each = zeros ? kBlockTiles : 2 * kBlockTiles;
     const int which = index / each, part = index % each, tile = zeros ? part : part / 2;
-    const int k = step * kOnlyStep, first = k >> args.group_shift;
+    const int k = step * kStripedStep, first = k >> args.group_shift;
     const int count = ((k + kHalfStep) >> args.group_shift) - first + 1;
     if (which >= count || !task.has_tile(tile) || (zeros && !view.has_zeros)) return;
     const int last = static_cast<int>(args.gemm.params.k - 1) >> args.group_shift;
@@ -179,10 +169,10 @@ struct GemmWeightOnlyKernel {
     const std::byte* from = task.tile(args, tile);
     if (zeros) {
       from += view.zeros_offset + int64_t{group} * kTileRows;
-      to += kZeros + which * kWeightOnlyRows + part * 16;
+      to += kZeros + which * kStripedRows + part * 16;
     } else {
       from += int64_t{group} * kTileRows * 2 + part % 2 * 16;
-      to += kScales + which * kWeightOnlyRows * 2 + part * 16;
+      to += kScales + which * kStripedRows * 2 + part * 16;
     }
     on.copy_async(to, from);
   }
@@ -191,14 +181,14 @@ struct GemmWeightOnlyKernel {
   PENSTOCK_DEVICE static void multiply(const Thread& on, const WeightOnlyArgs& args, int step,
                                        int slot, Sums& sums) {
     const std::byte* from = on.shared() + slot * kStage;
-    const int lane = on.thread() % kWarp, k = step * kOnlyStep;
+    const int lane = on.thread() % kWarp, k = step * kStripedStep;
     PENSTOCK_UNROLL_BY(kHalves)
     for (int half = 0; half < 2; ++half) {
       const int group = ((k + half * kHalfStep) >> args.group_shift) - (k >> args.group_shift);
       WeightFragments weights;
       fragments(on, args, from, {half, group}, weights);
       float scales[kThreadRows];
-      scales_of(from + kScales + (group * kWeightOnlyRows + first_row(on.thread())) * 2, scales);
+      scales_of(from + kScales + (group * kStripedRows + first_row(on.thread())) * 2, scales);
       PENSTOCK_UNROLL
       for (int tile = 0; tile < kTiles; ++tile) {
         const int row = tile * 8 + place_b(lane, 0).column;
@@ -228,7 +218,7 @@ struct GemmWeightOnlyKernel {
                                         const std::byte* from, Half at, WeightFragments& to) {
     uint32_t zeros = kBits == 4 ? 0x08080808u : 0x80808080u;
     if (args.gemm.view.has_zeros) {
-      zeros = load_word(from + kZeros + at.group * kWeightOnlyRows + first_row(on.thread()));
+      zeros = load_word(from + kZeros + at.group * kStripedRows + first_row(on.thread()));
     }
     constexpr int kEach = kChunks / 2;
     Chunk codes[kEach];
@@ -270,9 +260,8 @@ struct GemmWeightOnlyKernel {
                                     const Sums& sums) {
     const GemmParams& p = args.gemm.params;
     const int row = first_row(on.thread()), lane = on.thread() % kWarp;
-    const int64_t width = args.gemm.row_blocks * kWeightOnlyRows;
     const int64_t index = on.block() / (args.split ? args.stripes.count : 1);
-    const int64_t place = index % args.gemm.row_blocks * kWeightOnlyRows + row;
+    const int64_t place = index % args.gemm.row_blocks * kStripedRows + row;
     PENSTOCK_UNROLL
     for (int i = 0; i < kTiles * 2; ++i) {
       const int column = i / 2 * 8 + place_sum(lane, i % 2).column;
@@ -284,27 +273,8 @@ struct GemmWeightOnlyKernel {
         four.words[r] = std::bit_cast<uint32_t>(sum);
       }
       if (!args.split) continue;
-      const int64_t line = task.stripe * p.m + task.block.input + column;
-      store(args.partial + (line * width + place) * 4, four);
+      store(args.partial_sum(task.stripe, task.block.input + column, place), four);
     }
-  }
-};
-
-// Adds the stripes of a split launch, ascending: a block a row block and input row, a thread a sum.
-struct AddStripesKernel {
-  template <class Thread>
-  PENSTOCK_DEVICE void operator()(const Thread& on, const WeightOnlyArgs& args) const {
-    const GemmParams& p = args.gemm.params;
-    const GemmBlock block(args.gemm, on.block(), {kWeightOnlyRows, 1});
-    if (on.thread() >= block.rows) return;
-    const int64_t width = args.gemm.row_blocks * kWeightOnlyRows;
-    const int64_t place = on.block() % args.gemm.row_blocks * kWeightOnlyRows + on.thread();
-    float sum = 0;
-    for (int stripe = 0; stripe < args.stripes.count; ++stripe) {
-      const int64_t line = stripe * p.m + block.input;
-      sum += load<float>(args.partial + (line * width + place) * 4);
-    }
-    finish(p, block, on.thread(), 0, sum);
   }
 };
 

@@ -9,7 +9,9 @@
 //   bool bf16_tiles()        whether multiply_bf16 is there
 #pragma once
 
+#include "base/error.h"
 #include "kernels/cuda/gemm_float.h"
+#include "kernels/cuda/gemm_half.h"
 #include "kernels/cuda/gemm_tensor.h"
 #include "kernels/cuda/gemm_weight_only.h"
 #include "kernels/cuda/launch_shape.h"
@@ -33,6 +35,9 @@ void run(Launcher& launcher, const PrepareParams& p) {
   if (p.layout.kind == InputKind::int8) {
     return launcher.template launch<PrepareCodesKernel>(
         for_warps(p.m * p.layout.blocks, kRowThreads), p);
+  }
+  if (p.layout.kind == InputKind::f16) {
+    return launcher.template launch<PrepareHalfKernel>({p.m, kRowThreads, kRowShared}, p);
   }
   launcher.template launch<PrepareRawKernel>(for_elements(p.m * p.layout.padded_k), p);
 }
@@ -60,9 +65,14 @@ void run(Launcher& launcher, ScoreParams p) {
   launcher.template launch<ScoreKernel>({p.m, ScoreKernel::kThreads, kRowShared}, p);
 }
 
+template <class Launcher>
+void add_stripes(Launcher& launcher, const StripedPlan& plan, const StripedArgs& args) {
+  if (!plan.split) return;
+  launcher.template launch<AddStripesKernel>({plan.row_blocks * plan.m, kStripedRows, 0}, args);
+}
+
 template <int kBits, class Launcher>
-void launch_weight_only(Launcher& launcher, const WeightOnlyPlan& plan,
-                        const WeightOnlyArgs& args) {
+void launch_weight_only(Launcher& launcher, const StripedPlan& plan, const WeightOnlyArgs& args) {
   const auto launch = [&]<class Kernel>(Kernel) {
     launcher.template launch<Kernel>({plan.blocks(), kWeightOnlyThreads, Kernel::kShared}, args);
   };
@@ -81,19 +91,58 @@ void launch_weight_only(Launcher& launcher, const WeightOnlyPlan& plan,
 // Quantised weights by bf16 inputs.
 template <class Launcher>
 void run_weight_only(Launcher& launcher, GemmParams p, const WeightView& view) {
-  const int64_t row_blocks = row_blocks_of(p, kWeightOnlyRows);
-  const WeightOnlyPlan plan =
+  const int64_t row_blocks = row_blocks_of(p, kStripedRows);
+  const StripedPlan plan =
       weight_only_plan({p.m, p.k, row_blocks}, static_cast<int64_t>(launcher.workspace_bytes()));
   p.panels = launcher.upload(p.panels, p.panel_count);
-  WeightOnlyArgs args{{p, view, row_blocks}, plan.stripes, plan.split, group_shift(view), nullptr};
+  WeightOnlyArgs args{{{p, view, row_blocks}, plan.stripes, plan.split, nullptr},
+                      group_shift(view)};
   if (plan.split) args.partial = launcher.workspace();
   if (view.bits == 8) {
     launch_weight_only<8>(launcher, plan, args);
   } else {
     launch_weight_only<4>(launcher, plan, args);
   }
-  if (!plan.split) return;
-  launcher.template launch<AddStripesKernel>({row_blocks * p.m, kWeightOnlyRows, 0}, args);
+  add_stripes(launcher, plan, args);
+}
+
+template <DType kWeights, DType kInputs, class Launcher>
+void launch_half(Launcher& launcher, const StripedPlan& plan, HalfArgs args) {
+  const auto launch = [&]<class Kernel>(Kernel) {
+    args.stages = launcher.bf16_tiles() ? Kernel::kStages : 2;
+    const auto shared = static_cast<size_t>(args.stages) * Kernel::kStage;
+    launcher.template launch<Kernel>({plan.blocks(), Kernel::kThreads, shared}, args);
+  };
+  switch (plan.tiles) {
+    case 1:
+      return launch(GemmHalfKernel<kWeights, kInputs, 8>{});
+    case 4:
+      return launch(GemmHalfKernel<kWeights, kInputs, 32>{});
+    case 8:
+      return launch(GemmHalfKernel<kWeights, kInputs, 64>{});
+    default:
+      return launch(GemmHalfKernel<kWeights, kInputs, 128>{});
+  }
+}
+
+// Weights of 16 bits by inputs of 16 bits.
+template <class Launcher>
+void run_half(Launcher& launcher, GemmParams p, const WeightView& view) {
+  check(!view.quantised && view.raw != DType::f32, "fp16 inputs are of weights of 16 bits");
+  const int64_t row_blocks = row_blocks_of(p, kStripedRows);
+  const StripedPlan plan =
+      half_plan({p.m, p.k, row_blocks}, static_cast<int64_t>(launcher.workspace_bytes()));
+  p.panels = launcher.upload(p.panels, p.panel_count);
+  HalfArgs args{{{p, view, row_blocks}, plan.stripes, plan.split, nullptr}, 0};
+  if (plan.split) args.partial = launcher.workspace();
+  if (p.input.kind == InputKind::bf16) {
+    launch_half<DType::bf16, DType::bf16>(launcher, plan, args);
+  } else if (view.raw == DType::bf16) {
+    launch_half<DType::bf16, DType::f16>(launcher, plan, args);
+  } else {
+    launch_half<DType::f16, DType::f16>(launcher, plan, args);
+  }
+  add_stripes(launcher, plan, args);
 }
 
 template <class Launcher>
@@ -101,6 +150,10 @@ void run(Launcher& launcher, GemmParams p) {
   const WeightView view = weight_view(p.format, p.k);
   if (p.input.kind == InputKind::bf16 && view.quantised && launcher.bf16_tiles()) {
     return run_weight_only(launcher, p, view);
+  }
+  const bool bf16 = p.input.kind == InputKind::bf16 && view.raw == DType::bf16;
+  if (p.input.kind == InputKind::f16 || (bf16 && launcher.bf16_tiles())) {
+    return run_half(launcher, p, view);
   }
   const int64_t row_blocks = row_blocks_of(p, kBlockRows);
   p.panels = launcher.upload(p.panels, p.panel_count);
@@ -114,9 +167,6 @@ void run(Launcher& launcher, GemmParams p) {
   if (p.input.kind == InputKind::int8) {
     using Kernel = GemmCodesKernel<4>;
     return launcher.template launch<Kernel>(tensor(Kernel::kShared), args);
-  }
-  if (p.input.kind == InputKind::bf16 && launcher.bf16_tiles()) {
-    return launcher.template launch<GemmBf16Kernel>(tensor(GemmBf16Kernel::kShared), args);
   }
   launcher.template launch<GemmFloatKernel>(
       {blocks, GemmFloatKernel::kThreads, GemmFloatKernel::kShared}, args);

@@ -67,6 +67,32 @@ PENSTOCK_DEVICE inline float high_bf16(uint32_t word) {
   return std::bit_cast<float>(word & 0xffff0000u);
 }
 
+// Two fp16 numbers, to nearest, the first one in the low half.
+PENSTOCK_DEVICE inline uint32_t f16_pair(float low, float high) {
+#if defined(__CUDA_ARCH__)
+  uint32_t pair;
+  asm("{ .reg .b16 low, high; cvt.rn.f16.f32 low, %1; cvt.rn.f16.f32 high, %2; "
+      "mov.b32 %0, {low, high}; }"
+      : "=r"(pair)
+      : "f"(low), "f"(high));
+  return pair;
+#else
+  return f16_from_float(low) | static_cast<uint32_t>(f16_from_float(high)) << 16;
+#endif
+}
+// Two bf16 numbers as fp16 ones, to nearest. Those beyond the largest fp16 number, infinity too,
+// become it; NaN stays NaN. Below 2^-17 bits are lost, below 2^-25 all.
+PENSTOCK_DEVICE inline uint32_t f16_from_bf16(uint32_t pair) {
+  constexpr float kLargest = 65504.0f;
+  float values[] = {low_bf16(pair), high_bf16(pair)};
+  PENSTOCK_UNROLL
+  for (float& value : values) {
+    if (value > kLargest) value = kLargest;
+    if (value < -kLargest) value = -kLargest;
+  }
+  return f16_pair(values[0], values[1]);
+}
+
 // Element `index` of raw values that are as aligned as an element.
 PENSTOCK_DEVICE inline float raw_at(const std::byte* data, DType dtype, int64_t index) {
   if (dtype == DType::f32) return load<float>(data + index * 4);

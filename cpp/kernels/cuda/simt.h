@@ -10,6 +10,7 @@
 //                                              if the join does not see which of two is first
 //   void multiply_s8(sums, a, b)               16 x 8 int32 sums += 16 x 32 int8 by 32 x 8 int8
 //   void multiply_bf16(sums, a, b)             16 x 8 fp32 sums += 16 x 16 bf16 by 16 x 8 bf16
+//   void multiply_f16(sums, a, b)              the same of fp16
 //   uint32_t add_bf16(uint32_t a, uint32_t b)  two sums of two pairs of bf16
 //   void copy_async(to, from)                  16 bytes of global memory to shared(), both 16-byte
 //                                              aligned, some time before the wait for their group

@@ -84,6 +84,23 @@ TEST(Operands, GemmPanelsNameTheirOwnRowsAndColumns) {
   EXPECT_EQ(list[5].bytes(), tile);
 }
 
+TEST(Operands, PreparedRowsEndWithTheirScales) {
+  std::byte out[4096];
+  float x[200];
+  PrepareParams prepare{x, 50, 3, prepared_layout(InputKind::f16, 50, 0), out};
+  auto found = by_name(prepare);
+  EXPECT_EQ(found.find("x")->second.bytes(), 150 * sizeof(float));
+  EXPECT_EQ(found.find("out")->second.access, Access::write);
+  EXPECT_EQ(found.find("out")->second.row_bytes,
+            static_cast<size_t>(prepare.layout.padded_k * 2) + sizeof(float));
+  EXPECT_EQ(found.find("out")->second.stride_bytes,
+            static_cast<size_t>(prepare.layout.stride_bytes));
+  prepare.layout = prepared_layout(InputKind::int8, 50, 32);
+  found = by_name(prepare);
+  EXPECT_EQ(found.find("out")->second.row_bytes,
+            static_cast<size_t>(prepare.layout.row_bytes) + 2 * (sizeof(float) + sizeof(int32_t)));
+}
+
 TEST(Operands, AttentionReadsThePagesOfItsWindow) {
   OpChain chain(1, {});
   std::vector<std::byte> block(chain.content());

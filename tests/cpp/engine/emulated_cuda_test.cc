@@ -43,8 +43,8 @@ class EmulatedCuda : public ::testing::TestWithParam<Format> {
 
   EmulatedCuda() : folder_(::testing::TempDir() + "penstock-cuda-" + std::to_string(::getpid())) {
     std::filesystem::remove_all(folder_);
-    const bool half = std::string(GetParam().kv) == "bf16";
-    const std::string dtype = half ? "bfloat16" : "float32";
+    const std::string kv = GetParam().kv;
+    const std::string dtype = kv == "bf16" ? "bfloat16" : (kv == "fp16" ? "float16" : "float32");
     testing::write_tiny_model(folder_, GetParam().llama ? testing::tiny_llama_config(dtype)
                                                         : testing::tiny_opt_config(dtype));
     options_.model = folder_;
@@ -120,6 +120,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, EmulatedCuda,
                          ::testing::Values(Format{true, "auto", "fp32", "fast", 1e-4, true},
                                            Format{true, "int4", "int8", "fast", 0.2, false},
                                            Format{true, "auto", "bf16", "fast", 6e-2, true},
+                                           Format{true, "auto", "fp16", "fast", 1e-2, true},
                                            Format{false, "int8", "int4", "fast", 0.8, false},
                                            Format{true, "int4", "fp32", "weight_only", 6e-2, true},
                                            Format{false, "int8", "fp32", "weight_only", 0.15,

@@ -176,5 +176,49 @@ TEST(SimtEmulator, MultipliesMatrices) {
   }
 }
 
+// The same of 16 bits: A of numbers (row - k) / 2, B of k / 4 - column.
+template <class Encode, class Multiply>
+void expect_product_of_16_bits(Encode encode, Multiply multiply) {
+  std::vector<float> found(16 * 8, -1);
+  test::emulate({1, 32, 0}, 7, [&](const test::EmulatedThread& on) {
+    const int lane = on.thread();
+    const auto number = [&](int value, float step) {
+      return static_cast<uint32_t>(encode(static_cast<float>(value) * step));
+    };
+    cuda::FragmentA a{};
+    cuda::FragmentB b{};
+    for (int i = 0; i < 8; ++i) {
+      const cuda::PlaceA place = cuda::place_a(lane, i / 2);
+      a.words[i / 2] |= number(place.row - (place.word * 2 + i % 2), 0.5f) << (i % 2 * 16);
+    }
+    for (int i = 0; i < 4; ++i) {
+      const cuda::PlaceB place = cuda::place_b(lane, i / 2);
+      b.words[i / 2] |= number(place.word * 2 + i % 2 - 4 * place.column, 0.25f) << (i % 2 * 16);
+    }
+    cuda::Fragment<float> sums;
+    for (float& sum : sums.sums) sum = 100.0f;
+    multiply(on, sums, a, b);
+    for (int i = 0; i < 4; ++i) {
+      const cuda::PlaceSum place = cuda::place_sum(lane, i);
+      found[static_cast<size_t>(place.row * 8 + place.column)] = sums.sums[i];
+    }
+  });
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      int expected = 800;
+      for (int k = 0; k < 16; ++k) expected += (row - k) * (k - 4 * column);
+      EXPECT_EQ(found[static_cast<size_t>(row * 8 + column)],
+                static_cast<float>(expected) * 0.125f);
+    }
+  }
+}
+
+TEST(SimtEmulator, MultipliesMatricesOf16Bits) {
+  expect_product_of_16_bits(f16_from_float, [](const auto& on, auto& sums, const auto& a,
+                                               const auto& b) { on.multiply_f16(sums, a, b); });
+  expect_product_of_16_bits(bf16_from_float, [](const auto& on, auto& sums, const auto& a,
+                                                const auto& b) { on.multiply_bf16(sums, a, b); });
+}
+
 }  // namespace
 }  // namespace penstock

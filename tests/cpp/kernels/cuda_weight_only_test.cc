@@ -13,8 +13,8 @@
 namespace penstock {
 namespace {
 
+using cuda::kStripedRows;
 using cuda::kWarp;
-using cuda::kWeightOnlyRows;
 using cuda::kWeightOnlyThreads;
 
 constexpr int64_t kRoom = int64_t{16} << 20;  // of workspace
@@ -22,7 +22,7 @@ constexpr int64_t kRoom = int64_t{16} << 20;  // of workspace
 TEST(CudaWeightOnly, StripesFollowFromKAndCoverIt) {
   for (int64_t k = 1; k < 40000; k += k < 1200 ? 1 : 577) {
     const cuda::KStripes stripes = cuda::k_stripes(k);
-    const int64_t steps = cuda::blocks_of(k, cuda::kOnlyStep);
+    const int64_t steps = cuda::blocks_of(k, cuda::kStripedStep);
     ASSERT_GE(stripes.steps * stripes.count, steps) << k;
     ASSERT_LT(stripes.steps * (stripes.count - 1), steps) << k;  // none is empty
     ASSERT_LE(stripes.count, 8);
@@ -31,12 +31,12 @@ TEST(CudaWeightOnly, StripesFollowFromKAndCoverIt) {
   EXPECT_EQ(cuda::k_stripes(512).count, 1);
   EXPECT_EQ(cuda::k_stripes(1024).count, 2);
   EXPECT_EQ(cuda::k_stripes(4096).count, 8);
-  EXPECT_EQ(cuda::k_stripes(14336).steps * cuda::kOnlyStep, 1792);
+  EXPECT_EQ(cuda::k_stripes(14336).steps * cuda::kStripedStep, 1792);
 }
 
 TEST(CudaWeightOnly, TilesFollowFromTheInputRows) {
   for (int64_t m = 1; m <= 300; ++m) {
-    const cuda::WeightOnlyPlan plan = cuda::weight_only_plan({m, 4096, 8}, kRoom);
+    const cuda::StripedPlan plan = cuda::weight_only_plan({m, 4096, 8}, kRoom);
     EXPECT_EQ(plan.tiles, m <= 8 ? 1 : (m <= 16 ? 2 : (m <= 32 ? 4 : 8)));
     EXPECT_EQ(plan.input_blocks, m <= 64 ? 1 : (m + 63) / 64);
     EXPECT_EQ(plan.stripes.count, 8);  // whatever m
@@ -48,12 +48,12 @@ TEST(CudaWeightOnly, WorkspaceIsBoundedAndOnlyOfSplitLaunches) {
   for (const int64_t k : {64, 1000, 4096, 28672}) {
     for (int64_t row_blocks = 1; row_blocks < 300; ++row_blocks) {
       for (const int64_t m : {1, 8, 16, 33, 64, 65, 130, 4096}) {
-        const cuda::WeightOnlyPlan plan = cuda::weight_only_plan({m, k, row_blocks}, kRoom);
+        const cuda::StripedPlan plan = cuda::weight_only_plan({m, k, row_blocks}, kRoom);
         const int64_t whole = row_blocks * plan.input_blocks;
         ASSERT_LE(plan.workspace_bytes(), kRoom);
         ASSERT_EQ(plan.blocks(), whole * (plan.split ? plan.stripes.count : 1));
         ASSERT_EQ(plan.workspace_bytes(),
-                  plan.split ? plan.stripes.count * m * row_blocks * kWeightOnlyRows * 4 : 0);
+                  plan.split ? plan.stripes.count * m * row_blocks * kStripedRows * 4 : 0);
         ASSERT_FALSE(plan.split && (whole >= 132 || k < 1024));
         split += plan.split ? 1 : 0;
       }
@@ -61,11 +61,10 @@ TEST(CudaWeightOnly, WorkspaceIsBoundedAndOnlyOfSplitLaunches) {
   }
   EXPECT_GT(split, 0);
   // A square weight of a small model fills a large GPU, and its sums take 8 MiB at most.
-  const cuda::WeightOnlyPlan plan =
-      cuda::weight_only_plan({64, 4096, 4096 / kWeightOnlyRows}, kRoom);
+  const cuda::StripedPlan plan = cuda::weight_only_plan({64, 4096, 4096 / kStripedRows}, kRoom);
   EXPECT_EQ(plan.blocks(), 256);
   EXPECT_EQ(plan.workspace_bytes(), int64_t{8} << 20);
-  EXPECT_FALSE(cuda::weight_only_plan({64, 4096, 4096 / kWeightOnlyRows}, 8000).split);
+  EXPECT_FALSE(cuda::weight_only_plan({64, 4096, 4096 / kStripedRows}, 8000).split);
 }
 
 // Notes what is launched.
@@ -129,7 +128,7 @@ TEST(CudaWeightOnly, TakesQuantisedWeightsWithInputsOf16Bits) {
     EXPECT_EQ(launcher.weight_only, c.kernel);
     EXPECT_EQ(launcher.added, 1);
     EXPECT_EQ(launcher.plain + launcher.other, 0);
-    const cuda::WeightOnlyPlan plan = cuda::weight_only_plan({c.m, p.k, 1 + 3}, kRoom);
+    const cuda::StripedPlan plan = cuda::weight_only_plan({c.m, p.k, 1 + 3}, kRoom);
     EXPECT_EQ(launcher.blocks, plan.blocks() + 4 * c.m);
     EXPECT_TRUE(launcher.partial);
     NotingLauncher turing;
@@ -166,7 +165,7 @@ void expect_codes_cover_a_step() {
       }
     }
   }
-  EXPECT_EQ(seen.size(), size_t{kWeightOnlyRows * cuda::kOnlyStep});
+  EXPECT_EQ(seen.size(), size_t{kStripedRows * cuda::kStripedStep});
   for (const auto& [place, times] : seen) ASSERT_EQ(times, 1);
 }
 TEST(CudaWeightOnly, CodesOfAStepHaveOneThreadEach) {
@@ -218,7 +217,7 @@ TEST(CudaWeightOnly, StagedInputsLieApartAndReadWithoutBankConflicts) {
     for (int chunk = 0; chunk < 8; ++chunk) {
       const int at = cuda::input_offset(row, chunk);
       ASSERT_EQ(at % 16, 0);
-      ASSERT_LT(at, 64 * cuda::kOnlyStep * 2);
+      ASSERT_LT(at, 64 * cuda::kStripedStep * 2);
       places.insert(at);
     }
   }

@@ -100,8 +100,8 @@ TEST_F(GemmWeightOnly, RowsDoNotSeeOtherRowsNorPanels) {
 // Enough rows of weights for one block to go through all stripes, and a single panel of them that
 // has a block for each.
 TEST_F(GemmWeightOnly, ABlockForEachStripeGivesTheSameBits) {
-  const int64_t n = 132 * cuda::kWeightOnlyRows, k = 1088, panel = 48;
-  const auto row_blocks = cuda::blocks_of(n, cuda::kWeightOnlyRows);
+  const int64_t n = 132 * cuda::kStripedRows, k = 1088, panel = 48;
+  const auto row_blocks = cuda::blocks_of(n, cuda::kStripedRows);
   constexpr int64_t kRoom = int64_t{64} << 10;  // of the emulator's workspace and more
   ASSERT_FALSE(cuda::weight_only_plan({2, k, row_blocks}, kRoom).split);
   ASSERT_TRUE(cuda::weight_only_plan({2, k, 1}, kRoom).split);

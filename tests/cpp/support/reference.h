@@ -38,6 +38,9 @@ inline std::vector<double> prepared_values(const PreparedLayout& layout, const s
     if (layout.kind == InputKind::int8) {
       const double code = static_cast<int8_t>(at[k]);
       value = code * load_as_float(at + layout.scales_offset, DType::f32, k / layout.block);
+    } else if (layout.kind == InputKind::f16) {
+      value = load_as_float(at, DType::f16, k);
+      value *= load_as_float(at + layout.scales_offset, DType::f32, 0);
     } else {
       value = load_as_float(at, layout.kind == InputKind::f32 ? DType::f32 : DType::bf16, k);
     }

@@ -259,6 +259,19 @@ void EmulatedThread::multiply_bf16(cuda::Fragment<float>& sums, const cuda::Frag
   });
 }
 
+void EmulatedThread::multiply_f16(cuda::Fragment<float>& sums, const cuda::FragmentA& a,
+                                  const cuda::FragmentB& b) const {
+  const Exchange& exchange = emulator_.meet(
+      thread_, 4, {a.words[0], a.words[1], a.words[2], a.words[3], b.words[0], b.words[1]});
+  const auto half = [](uint32_t word, int shift) {
+    return float_from_f16(static_cast<uint16_t>(word >> shift));
+  };
+  multiply(exchange, thread_ % cuda::kWarp, sums, [&](float sum, uint32_t x, uint32_t y) {
+    sum = std::fma(half(x, 0), half(y, 0), sum);
+    return std::fma(half(x, 16), half(y, 16), sum);
+  });
+}
+
 uint32_t EmulatedThread::add_bf16(uint32_t a, uint32_t b) const {
   const uint32_t low = bf16_from_float(cuda::low_bf16(a) + cuda::low_bf16(b));
   return low | static_cast<uint32_t>(bf16_from_float(cuda::high_bf16(a) + cuda::high_bf16(b)))
@@ -292,6 +305,7 @@ namespace {
 // Little room of every kind, so that ops are cut.
 struct EmulatedLauncher {
   static constexpr size_t kTableBytes = size_t{4} << 10, kWorkspaceBytes = size_t{192} << 10;
+  bool tiles = true;
   std::vector<std::unique_ptr<std::byte[]>> tables{};
   std::unique_ptr<std::byte[]> room{new std::byte[kWorkspaceBytes]};
 
@@ -316,7 +330,7 @@ struct EmulatedLauncher {
   void reuse_tables() { tables.clear(); }
   std::byte* workspace() const { return room.get(); }
   size_t workspace_bytes() const { return kWorkspaceBytes; }
-  bool bf16_tiles() const { return true; }
+  bool bf16_tiles() const { return tiles; }
 };
 
 template <class Params>
@@ -327,6 +341,12 @@ void run_emulated(const Params& params, const KernelContext&) {
 
 }  // namespace
 
+void emulate_turing(const GemmParams& params) {
+  EmulatedLauncher launcher;
+  launcher.tiles = false;
+  cuda::run(launcher, params);
+}
+
 void emulate_weight_only(const GemmParams& params, const WeightView& view) {
   EmulatedLauncher launcher;
   cuda::run_weight_only(launcher, params, view);
@@ -336,6 +356,7 @@ const KernelTable& emulated_cuda_table() {
   static const KernelTable table = {
       .isa = "cuda",
       .weight_only = true,
+      .raw_inputs = {InputKind::f16, InputKind::bf16},
       .embed = run_emulated<EmbedParams>,
       .norm = run_emulated<NormParams>,
       .prepare = run_emulated<PrepareParams>,

@@ -39,6 +39,8 @@ class EmulatedThread {
                    const cuda::FragmentB& b) const;
   void multiply_bf16(cuda::Fragment<float>& sums, const cuda::FragmentA& a,
                      const cuda::FragmentB& b) const;
+  void multiply_f16(cuda::Fragment<float>& sums, const cuda::FragmentA& a,
+                    const cuda::FragmentB& b) const;
   uint32_t add_bf16(uint32_t a, uint32_t b) const;
   void copy_async(std::byte* to, const std::byte* from) const;
   void commit_copies() const;
@@ -62,6 +64,8 @@ void emulate(const cuda::LaunchShape& shape, uint64_t seed, const EmulatedBody& 
 
 // The CUDA kernels as a kernel table, by the emulator.
 const KernelTable& emulated_cuda_table();
+// A product as GPUs without bf16 tensor cores and asynchronous copies launch it.
+void emulate_turing(const GemmParams& params);
 // A product of weights in any layout of codes, also those of no format, by bf16 inputs.
 void emulate_weight_only(const GemmParams& params, const WeightView& view);
 
