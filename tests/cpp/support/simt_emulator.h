@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cuda/codes.h"
 #include "kernels/cuda/fragments.h"
 #include "kernels/views.h"
 
@@ -41,6 +42,7 @@ class EmulatedThread {
                      const cuda::FragmentB& b) const;
   uint32_t add_bf16(uint32_t a, uint32_t b) const;
   void copy_async(std::byte* to, const std::byte* from) const;
+  void copy_async_word(std::byte* to, const std::byte* from) const;
   void commit_copies() const;
   template <int kGroups>
   void wait_copies() const {
@@ -64,5 +66,7 @@ void emulate(const cuda::LaunchShape& shape, uint64_t seed, const EmulatedBody& 
 const KernelTable& emulated_cuda_table();
 // A product of weights in any layout of codes, also those of no format, by bf16 inputs.
 void emulate_weight_only(const GemmParams& params, const WeightView& view);
+// The same by int8 inputs, cut by the plan but for its numbers of blocks.
+void emulate_codes(const GemmParams& params, const WeightView& view, cuda::CodesPlan plan);
 
 }  // namespace penstock::test

@@ -1,0 +1,343 @@
+// Codes of 8 or 4 bits against int8 inputs on tensor cores, weights as A and inputs as B: exact dot
+// products of a block of K, then sums += (input scale * weight scale) * (dot - zero * sum of input
+// codes), blocks ascending: the bits of the CPU kernels.
+//
+// Codes, scales, zero points and inputs come to shared memory by asynchronous copies, several
+// stages ahead. A warp holds its weights of a block of K in registers while it goes through its
+// input rows, so that few integer sums are alive at once. They start from kMagic less what the zero
+// point takes away: as an fp32 number that is 3 * 2^22 and the dot product, which no instruction
+// has to convert. It is below 2^22, so that nothing is rounded.
+#pragma once
+
+#include "kernels/cuda/codes.h"
+#include "kernels/cuda/fragments.h"
+
+namespace penstock::cuda {
+
+struct CodesArgs {
+  GemmArgs gemm;
+  int64_t input_blocks;
+  int stages;
+  int group_shift;
+};
+
+// kTiles of 8 input rows by kPairs of 32 weight rows a warp; with two of those there are two warps
+// side by side with the same weights.
+template <int kBits, int kPairs, int kTiles>
+struct GemmCodesKernel {
+  static constexpr int kColumns = kPairs;  // warps with the same weights
+  static constexpr int kInputRows = 8 * kTiles * kColumns;
+  static constexpr InputPart kInput = input_part(kBits, kInputRows);
+  static constexpr PairPart kPair = pair_part(kBits);
+  static constexpr int kChunks = kPair.scales / kWarp / 16;  // of a lane, a stage
+  static constexpr int kPassTiles = kPairs == 2 ? kTiles / 2 : kTiles;
+  static constexpr uint32_t kMagic = 0x4b400000u;
+
+  template <class Thread>
+  PENSTOCK_DEVICE void operator()(const Thread& on, const CodesArgs& args) const {
+    const Task task(on, args);
+    Sums sums;
+    switch (args.gemm.params.input.block) {
+      case 32:
+        all_steps<1>(on, args, task, sums);
+        break;
+      case 64:
+        all_steps<2>(on, args, task, sums);
+        break;
+      default:
+        all_steps<4>(on, args, task, sums);
+    }
+    leave(on, args.gemm.params, task, sums);
+  }
+
+ private:
+  // What the block does and what is the thread's.
+  struct Task {
+    int lane, warp;
+    int slot_bytes;
+    GemmBlock block;
+
+    template <class Thread>
+    PENSTOCK_DEVICE Task(const Thread& on, const CodesArgs& args)
+        : lane(on.thread() % kWarp),
+          warp(on.thread() / kWarp),
+          slot_bytes(kInput.bytes + on.threads() / kWarp * kPair.bytes),
+          block(args.gemm, codes_block(on.block(), args.gemm.row_blocks, args.input_blocks),
+                {on.threads(), kInputRows}) {}
+    PENSTOCK_DEVICE const std::byte* tile(const WeightView& view, int index) const {
+      return block.panel->data + (block.row / kTileRows + index) * view.tile_bytes;
+    }
+    PENSTOCK_DEVICE bool has_tile(int index) const { return index * kTileRows < block.rows; }
+    PENSTOCK_DEVICE int first_pair() const { return warp / kColumns * kPairs; }
+    PENSTOCK_DEVICE int first_input() const { return warp % kColumns * kTiles * 8; }
+    PENSTOCK_DEVICE bool has_work() const {
+      return first_input() < block.inputs && has_tile(first_pair() * 2);
+    }
+  };
+
+  struct Sums {
+    float of[kTiles][kPairs][2][4] = {};  // [tile][32 rows][two of four rows][as a fragment]
+  };
+
+  template <int kSteps, class Thread>
+  PENSTOCK_DEVICE static void all_steps(const Thread& on, const CodesArgs& args, const Task& task,
+                                        Sums& sums) {
+    const auto steps = static_cast<int>(blocks_of(args.gemm.params.k, kCodesStep));
+    const int stages = args.stages;
+    for (int ahead = 0; ahead < stages - 1; ++ahead) {
+      if (ahead < steps) copy<kSteps>(on, args, task, {ahead, ahead});
+      on.commit_copies();
+    }
+    int slot = 0;
+    for (int step = 0; step < steps; ++step) {
+      wait_for_step(on, stages);
+      on.sync();  // copies of all threads are there, and nobody reads the slot before this one
+      const int next = step + stages - 1;
+      if (next < steps) copy<kSteps>(on, args, task, {next, slot == 0 ? stages - 1 : slot - 1});
+      on.commit_copies();
+      if (task.has_work()) multiply<kSteps>(on, args, task, {step, slot}, sums);
+      if (++slot == stages) slot = 0;
+    }
+  }
+
+  template <class Thread>
+  PENSTOCK_DEVICE static void wait_for_step(const Thread& on, int stages) {
+    switch (stages) {
+      case 2:
+        return on.template wait_copies<0>();
+      case 3:
+        return on.template wait_copies<1>();
+      case 4:
+        return on.template wait_copies<2>();
+      default:
+        return on.template wait_copies<6>();
+    }
+  }
+
+  struct Step {
+    int step, slot;
+  };
+  // Starts the copies of a step: a warp those of the 32 weight rows of its number, all warps those
+  // of the inputs. Rows that are not there stay whatever they are: rows of a product do not see
+  // each other, and these are never stored.
+  template <int kSteps, class Thread>
+  PENSTOCK_DEVICE static void copy(const Thread& on, const CodesArgs& args, const Task& task,
+                                   Step at) {
+    std::byte* to = on.shared() + at.slot * task.slot_bytes;
+    copy_weights<kSteps>(on, args, task, at.step, to + kInput.bytes + task.warp * kPair.bytes);
+    const GemmParams& p = args.gemm.params;
+    const std::byte* x = p.x + task.block.input * p.input.stride_bytes;
+    constexpr int kRowChunks = kCodesStep / 16;
+    const int chunk = on.thread() % kRowChunks;
+    PENSTOCK_UNROLL_BY(1)
+    for (int row = on.thread() / kRowChunks; row < kInputRows; row += on.threads() / kRowChunks) {
+      if (row >= task.block.inputs) break;
+      on.copy_async(to + codes_place(row, chunk),
+                    x + row * p.input.stride_bytes + int64_t{at.step} * kCodesStep + chunk * 16);
+    }
+    constexpr int kBlocks = kMostBlocks / kSteps;
+    const int block = on.thread() % kBlocks, of_k = at.step * kBlocks + block;
+    if (of_k >= p.input.blocks) return;
+    PENSTOCK_UNROLL_BY(1)
+    for (int row = on.thread() / kBlocks; row < kInputRows; row += on.threads() / kBlocks) {
+      if (row >= task.block.inputs) break;
+      const std::byte* scale = x + row * p.input.stride_bytes + p.input.scales_offset + of_k * 4;
+      std::byte* place = to + (block * kInputRows + row) * 4;
+      on.copy_async_word(place + kInput.scales, scale);
+      if (kBits == 4) on.copy_async_word(place + kInput.sums, scale + p.input.blocks * 4);
+    }
+  }
+
+  template <int kSteps, class Thread>
+  PENSTOCK_DEVICE static void copy_weights(const Thread& on, const CodesArgs& args,
+                                           const Task& task, int step, std::byte* to) {
+    const WeightView& view = args.gemm.view;
+    const int lane = task.lane, own = task.warp * 2 + first_row(lane) / kTileRows;
+    if (task.has_tile(own)) {
+      constexpr int kTileStep = kCodesStep * kTileRows * kBits / 8;
+      const std::byte* codes = task.tile(view, own) + view.codes_offset + int64_t{step} * kTileStep;
+      PENSTOCK_UNROLL
+      for (int chunk = 0; chunk < kChunks; ++chunk) {
+        on.copy_async(to + (chunk * kWarp + lane) * 16, codes + code_offset<kBits>(lane, chunk));
+      }
+    }
+    // Four chunks of scales a block of K, from lane 0 on, two of zero points, from lane 16 on.
+    constexpr int kBlocks = kMostBlocks / kSteps;
+    const bool zeros = lane >= kWarp / 2;
+    const int each = zeros ? 2 : 4, index = lane % (kWarp / 2), part = index % each;
+    const int block = index / each, of_k = step * kBlocks + block;
+    const int tile = task.warp * 2 + (zeros ? part : part / 2);
+    if (block >= kBlocks || of_k >= args.gemm.params.input.blocks || !task.has_tile(tile)) return;
+    const int group = of_k >> args.group_shift;
+    const std::byte* from = task.tile(view, tile);
+    if (!zeros) {
+      on.copy_async(to + kPair.scales + block * kPairRows * 2 + part * 16,
+                    from + group * kTileRows * 2 + part % 2 * 16);
+    } else if (kBits == 4 && view.has_zeros) {
+      on.copy_async(to + kPair.zeros + block * kPairRows + part * 16,
+                    from + view.zeros_offset + group * kTileRows);
+    }
+  }
+
+  // A warp's weights of a block of K.
+  template <int kSteps>
+  struct Weights {
+    FragmentA a[kSteps][kPairs][2];
+    float scales[kPairs][kThreadRows];
+    uint32_t zeros[kPairs];  // a byte a row
+
+    PENSTOCK_DEVICE Weights(const Task& task, const std::byte* slot, int block, bool has_zeros) {
+      PENSTOCK_UNROLL
+      for (int pair = 0; pair < kPairs; ++pair) {
+        const std::byte* from = slot + kInput.bytes + (task.first_pair() + pair) * kPair.bytes;
+        PENSTOCK_UNROLL
+        for (int step = 0; step < kSteps; ++step) {
+          fragments(from + ((block * kSteps + step) * (kBits / 4) * kWarp + task.lane) * 16,
+                    a[step][pair]);
+        }
+        const std::byte* row = from + kPair.scales + (block * kPairRows + first_row(task.lane)) * 2;
+        PENSTOCK_UNROLL
+        for (int r = 0; r < kThreadRows; r += 2) {
+          const uint32_t both = load_word(row + r * 2);
+          scales[pair][r] = low_bf16(both);
+          scales[pair][r + 1] = high_bf16(both);
+        }
+        zeros[pair] = 0x08080808u;
+        if (kBits == 4 && has_zeros) {
+          zeros[pair] = load_word(from + kPair.zeros + block * kPairRows + first_row(task.lane));
+        }
+      }
+    }
+
+   private:
+    // Of 32 k: a lane's words of four rows, two of each, become two fragments.
+    PENSTOCK_DEVICE static void fragments(const std::byte* chunks, FragmentA (&to)[2]) {
+      const auto low = load<Chunk>(chunks);
+      Chunk high = low;
+      if constexpr (kBits == 8) high = load<Chunk>(chunks + kWarp * 16);
+      PENSTOCK_UNROLL
+      for (int r = 0; r < kThreadRows; ++r) {
+        uint32_t (&words)[4] = to[r / 2].words;
+        if constexpr (kBits == 8) {  // codes from 0 on become signed
+          words[r % 2] = low.words[r] ^ 0x80808080u;
+          words[r % 2 + 2] = high.words[r] ^ 0x80808080u;
+        } else {
+          words[r % 2] = low.words[r] & 0x0f0f0f0fu;
+          words[r % 2 + 2] = low.words[r] >> 4 & 0x0f0f0f0fu;
+        }
+      }
+    }
+  };
+
+  template <int kSteps, class Thread>
+  PENSTOCK_DEVICE static void multiply(const Thread& on, const CodesArgs& args, const Task& task,
+                                       Step at, Sums& sums) {
+    constexpr int kBlocks = kMostBlocks / kSteps;
+    const std::byte* slot = on.shared() + at.slot * task.slot_bytes;
+    PENSTOCK_UNROLL_BY(1)
+    for (int block = 0; block < kBlocks; ++block) {
+      if (at.step * kBlocks + block >= args.gemm.params.input.blocks) break;
+      const Weights<kSteps> weights(task, slot, block, args.gemm.view.has_zeros);
+      PENSTOCK_UNROLL
+      for (int tile = 0; tile < kTiles; ++tile) {
+        const int first = task.first_input() + tile * 8;
+        if (kPairs == 1 && first >= task.block.inputs) break;
+        multiply_tile(on, weights, {slot, block, first, task.lane}, sums.of[tile]);
+      }
+    }
+  }
+
+  // 8 input rows of a slot, and a block of K.
+  struct Inputs {
+    const std::byte* slot;
+    int block, first, lane;
+
+    // Of the lane's sums' two input rows.
+    PENSTOCK_DEVICE PairOfWords two(int part) const {
+      const int row = block * kInputRows + first + place_sum(lane, 0).column;
+      return load<PairOfWords>(slot + part + row * 4);
+    }
+    PENSTOCK_DEVICE FragmentB fragment(int step) const {
+      const int row = first + place_b(lane, 0).column;
+      const auto codes = load<PairOfWords>(slot + lane_codes(row, step, lane));
+      return {{codes.words[0], codes.words[1]}};
+    }
+  };
+  template <int kSteps, class Thread>
+  PENSTOCK_DEVICE static void multiply_tile(const Thread& on, const Weights<kSteps>& weights,
+                                            const Inputs& inputs, float (&sums)[kPairs][2][4]) {
+    Fragment<int32_t> dots[kPairs][2];
+    start(weights, inputs, dots);
+    PENSTOCK_UNROLL
+    for (int step = 0; step < kSteps; ++step) {
+      const FragmentB b = inputs.fragment(inputs.block * kSteps + step);
+      PENSTOCK_UNROLL
+      for (int i = 0; i < kPairs * 2; ++i) {
+        on.multiply_s8(dots[i / 2][i % 2], weights.a[step][i / 2][i % 2], b);
+      }
+    }
+    const PairOfWords scales = inputs.two(kInput.scales);
+    PENSTOCK_UNROLL
+    for (int i = 0; i < kPairs * 8; ++i) {
+      const int pair = i / 8, half = i / 4 % 2, sum = i % 4;
+      const float scale =
+          std::bit_cast<float>(scales.words[sum % 2]) * weights.scales[pair][half * 2 + sum / 2];
+      const float dot =
+          std::bit_cast<float>(dots[pair][half].sums[sum]) - std::bit_cast<float>(kMagic);
+      sums[pair][half][sum] = fmaf(scale, dot, sums[pair][half][sum]);
+    }
+  }
+
+  template <int kSteps>
+  PENSTOCK_DEVICE static void start(const Weights<kSteps>& weights, const Inputs& inputs,
+                                    Fragment<int32_t> (&dots)[kPairs][2]) {
+    PairOfWords codes{};
+    if constexpr (kBits == 4) codes = inputs.two(kInput.sums);
+    PENSTOCK_UNROLL
+    for (int i = 0; i < kPairs * 8; ++i) {
+      const int pair = i / 8, half = i / 4 % 2, sum = i % 4;
+      uint32_t from = kMagic;
+      if constexpr (kBits == 4) {
+        const uint32_t zero = weights.zeros[pair] >> (8 * (half * 2 + sum / 2)) & 255u;
+        from -= zero * codes.words[sum % 2];
+      }
+      dots[pair][half].sums[sum] = static_cast<int32_t>(from);
+    }
+  }
+
+  // Stores the sums, through shared memory: a thread those of its weight row, so that a warp's are
+  // neighbours.
+  template <class Thread>
+  PENSTOCK_DEVICE static void leave(const Thread& on, const GemmParams& p, const Task& task,
+                                    const Sums& sums) {
+    const int width = on.threads() + 4;  // no bank conflicts
+    const int row = task.first_pair() * kPairRows + first_row(task.lane);
+    PENSTOCK_UNROLL
+    for (int pass = 0; pass < kTiles / kPassTiles; ++pass) {
+      on.sync();
+      PENSTOCK_UNROLL
+      for (int i = 0; i < kPassTiles * kPairs * 2; ++i) {
+        const int tile = i / (kPairs * 2), pair = i / 2 % kPairs, side = i % 2;
+        const int column =
+            (task.warp % kColumns * kPassTiles + tile) * 8 + place_sum(task.lane, side).column;
+        Chunk four;
+        PENSTOCK_UNROLL
+        for (int r = 0; r < kThreadRows; ++r) {
+          four.words[r] = std::bit_cast<uint32_t>(
+              sums.of[pass * kPassTiles + tile][pair][r / 2][r % 2 * 2 + side]);
+        }
+        store(on.shared() + (column * width + row + pair * kPairRows) * 4, four);
+      }
+      on.sync();
+      PENSTOCK_UNROLL_BY(1)
+      for (int column = 0; column < kPassTiles * 8 * kColumns; ++column) {
+        constexpr int kSide = kPassTiles * 8;
+        const int input = (column / kSide * kTiles + pass * kPassTiles) * 8 + column % kSide;
+        finish(p, task.block, on.thread(), input,
+               load<float>(on.shared() + (column * width + on.thread()) * 4));
+      }
+    }
+  }
+};
+
+}  // namespace penstock::cuda
