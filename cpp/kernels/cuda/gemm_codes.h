@@ -47,31 +47,39 @@ struct GemmCodesKernel {
       default:
         all_steps<4>(on, args, task, sums);
     }
-    leave(on, args.gemm.params, task, sums);
+    leave(on, args, task, sums);
   }
 
  private:
-  // What the block does and what is the thread's.
+  template <class Thread>
+  PENSTOCK_DEVICE static GemmBlock block_of(const Thread& on, const CodesArgs& args) {
+    const int64_t index = codes_block(on.block(), args.gemm.row_blocks, args.input_blocks);
+    return {args.gemm, index, {on.threads(), kInputRows}};
+  }
+
+  // What the thread has to do with its block, in few registers.
   struct Task {
-    int lane, warp;
-    int slot_bytes;
-    GemmBlock block;
+    int lane, warp, slot_bytes;
+    int rows, inputs;
+    const std::byte* tiles;  // of the 32 weight rows that the warp copies
+    const std::byte* x;      // the block's first input row
 
     template <class Thread>
     PENSTOCK_DEVICE Task(const Thread& on, const CodesArgs& args)
         : lane(on.thread() % kWarp),
           warp(on.thread() / kWarp),
-          slot_bytes(kInput.bytes + on.threads() / kWarp * kPair.bytes),
-          block(args.gemm, codes_block(on.block(), args.gemm.row_blocks, args.input_blocks),
-                {on.threads(), kInputRows}) {}
-    PENSTOCK_DEVICE const std::byte* tile(const WeightView& view, int index) const {
-      return block.panel->data + (block.row / kTileRows + index) * view.tile_bytes;
+          slot_bytes(kInput.bytes + on.threads() / kWarp * kPair.bytes) {
+      const GemmBlock block = block_of(on, args);
+      rows = static_cast<int>(block.rows);
+      inputs = static_cast<int>(block.inputs);
+      tiles = block.panel->data + (block.row / kTileRows + warp * 2) * args.gemm.view.tile_bytes;
+      x = args.gemm.params.x + block.input * args.gemm.params.input.stride_bytes;
     }
-    PENSTOCK_DEVICE bool has_tile(int index) const { return index * kTileRows < block.rows; }
+    PENSTOCK_DEVICE bool has_tile(int index) const { return index * kTileRows < rows; }
     PENSTOCK_DEVICE int first_pair() const { return warp / kColumns * kPairs; }
     PENSTOCK_DEVICE int first_input() const { return warp % kColumns * kTiles * 8; }
     PENSTOCK_DEVICE bool has_work() const {
-      return first_input() < block.inputs && has_tile(first_pair() * 2);
+      return first_input() < inputs && has_tile(first_pair() * 2);
     }
   };
 
@@ -125,26 +133,37 @@ struct GemmCodesKernel {
                                    Step at) {
     std::byte* to = on.shared() + at.slot * task.slot_bytes;
     copy_weights<kSteps>(on, args, task, at.step, to + kInput.bytes + task.warp * kPair.bytes);
-    const GemmParams& p = args.gemm.params;
-    const std::byte* x = p.x + task.block.input * p.input.stride_bytes;
+    const PreparedLayout& input = args.gemm.params.input;
     constexpr int kRowChunks = kCodesStep / 16;
-    const int chunk = on.thread() % kRowChunks;
+    const int chunk = on.thread() % kRowChunks, rows = on.threads() / kRowChunks;
+    int row = on.thread() / kRowChunks;
+    const std::byte* from = task.x + row * input.stride_bytes + at.step * kCodesStep + chunk * 16;
     PENSTOCK_UNROLL_BY(1)
-    for (int row = on.thread() / kRowChunks; row < kInputRows; row += on.threads() / kRowChunks) {
-      if (row >= task.block.inputs) break;
-      on.copy_async(to + codes_place(row, chunk),
-                    x + row * p.input.stride_bytes + int64_t{at.step} * kCodesStep + chunk * 16);
+    for (; row < at_most(kInputRows, task.inputs); row += rows) {
+      on.copy_async(to + codes_place(row, chunk), from);
+      from += rows * input.stride_bytes;
     }
     constexpr int kBlocks = kMostBlocks / kSteps;
     const int block = on.thread() % kBlocks, of_k = at.step * kBlocks + block;
-    if (of_k >= p.input.blocks) return;
+    if (of_k < input.blocks) copy_scales<kBlocks>(on, input, task, {of_k, to});
+  }
+
+  struct Scales {
+    int of_k;  // block of K
+    std::byte* slot;
+  };
+  template <int kBlocks, class Thread>
+  PENSTOCK_DEVICE static void copy_scales(const Thread& on, const PreparedLayout& input,
+                                          const Task& task, Scales at) {
+    const int block = on.thread() % kBlocks, rows = on.threads() / kBlocks;
+    int row = on.thread() / kBlocks;
+    const std::byte* from = task.x + row * input.stride_bytes + input.scales_offset + at.of_k * 4;
     PENSTOCK_UNROLL_BY(1)
-    for (int row = on.thread() / kBlocks; row < kInputRows; row += on.threads() / kBlocks) {
-      if (row >= task.block.inputs) break;
-      const std::byte* scale = x + row * p.input.stride_bytes + p.input.scales_offset + of_k * 4;
-      std::byte* place = to + (block * kInputRows + row) * 4;
-      on.copy_async_word(place + kInput.scales, scale);
-      if (kBits == 4) on.copy_async_word(place + kInput.sums, scale + p.input.blocks * 4);
+    for (; row < at_most(kInputRows, task.inputs); row += rows) {
+      std::byte* place = at.slot + (block * kInputRows + row) * 4;
+      on.copy_async_word(place + kInput.scales, from);
+      if (kBits == 4) on.copy_async_word(place + kInput.sums, from + input.blocks * 4);
+      from += rows * input.stride_bytes;
     }
   }
 
@@ -152,24 +171,27 @@ struct GemmCodesKernel {
   PENSTOCK_DEVICE static void copy_weights(const Thread& on, const CodesArgs& args,
                                            const Task& task, int step, std::byte* to) {
     const WeightView& view = args.gemm.view;
-    const int lane = task.lane, own = task.warp * 2 + first_row(lane) / kTileRows;
-    if (task.has_tile(own)) {
+    const int lane = task.lane, own = first_row(lane) / kTileRows;
+    if (task.has_tile(task.warp * 2 + own)) {
       constexpr int kTileStep = kCodesStep * kTileRows * kBits / 8;
-      const std::byte* codes = task.tile(view, own) + view.codes_offset + int64_t{step} * kTileStep;
+      const std::byte* codes = task.tiles + own * view.tile_bytes + view.codes_offset +
+                               int64_t{step} * kTileStep + code_offset<kBits>(lane, 0);
       PENSTOCK_UNROLL
       for (int chunk = 0; chunk < kChunks; ++chunk) {
-        on.copy_async(to + (chunk * kWarp + lane) * 16, codes + code_offset<kBits>(lane, chunk));
+        on.copy_async(to + (chunk * kWarp + lane) * 16, codes + code_offset<kBits>(0, chunk));
       }
     }
     // Four chunks of scales a block of K, from lane 0 on, two of zero points, from lane 16 on.
     constexpr int kBlocks = kMostBlocks / kSteps;
     const bool zeros = lane >= kWarp / 2;
-    const int each = zeros ? 2 : 4, index = lane % (kWarp / 2), part = index % each;
-    const int block = index / each, of_k = step * kBlocks + block;
-    const int tile = task.warp * 2 + (zeros ? part : part / 2);
-    if (block >= kBlocks || of_k >= args.gemm.params.input.blocks || !task.has_tile(tile)) return;
+    const int shift = zeros ? 1 : 2, index = lane % (kWarp / 2);
+    const int part = index & ((1 << shift) - 1);
+    const int block = index >> shift, of_k = step * kBlocks + block;
+    const int tile = zeros ? part : part / 2;
+    if (block >= kBlocks || of_k >= args.gemm.params.input.blocks) return;
+    if (!task.has_tile(task.warp * 2 + tile)) return;
     const int group = of_k >> args.group_shift;
-    const std::byte* from = task.tile(view, tile);
+    const std::byte* from = task.tiles + tile * view.tile_bytes;
     if (!zeros) {
       on.copy_async(to + kPair.scales + block * kPairRows * 2 + part * 16,
                     from + group * kTileRows * 2 + part % 2 * 16);
@@ -234,83 +256,97 @@ struct GemmCodesKernel {
                                        Step at, Sums& sums) {
     constexpr int kBlocks = kMostBlocks / kSteps;
     const std::byte* slot = on.shared() + at.slot * task.slot_bytes;
+    const auto tiles = static_cast<int>(blocks_of(task.inputs - task.first_input(), 8));
     PENSTOCK_UNROLL_BY(1)
     for (int block = 0; block < kBlocks; ++block) {
       if (at.step * kBlocks + block >= args.gemm.params.input.blocks) break;
       const Weights<kSteps> weights(task, slot, block, args.gemm.view.has_zeros);
+      const Inputs inputs(task, slot, block);
       PENSTOCK_UNROLL
       for (int tile = 0; tile < kTiles; ++tile) {
-        const int first = task.first_input() + tile * 8;
-        if (kPairs == 1 && first >= task.block.inputs) break;
-        multiply_tile(on, weights, {slot, block, first, task.lane}, sums.of[tile]);
+        if (tile >= tiles) break;
+        multiply_tile(on, weights, inputs, tile, sums);
       }
     }
   }
 
-  // 8 input rows of a slot, and a block of K.
+  // A warp's input rows of a slot, and a block of K. What differs between tiles is constant
+  // offsets, so that addresses take few registers.
   struct Inputs {
-    const std::byte* slot;
-    int block, first, lane;
+    const std::byte *codes, *scales;
+    int lane, block;
 
-    // Of the lane's sums' two input rows.
-    PENSTOCK_DEVICE PairOfWords two(int part) const {
-      const int row = block * kInputRows + first + place_sum(lane, 0).column;
-      return load<PairOfWords>(slot + part + row * 4);
+    PENSTOCK_DEVICE Inputs(const Task& task, const std::byte* slot, int block)
+        : codes(slot + task.first_input() * kCodesStep),
+          scales(slot + kInput.scales +
+                 (block * kInputRows + task.first_input() + place_sum(task.lane, 0).column) * 4),
+          lane(task.lane),
+          block(block) {}
+    // Of the two input rows that a lane has sums of.
+    PENSTOCK_DEVICE PairOfWords two_scales(int tile) const {
+      return load<PairOfWords>(scales + tile * 8 * 4);
     }
-    PENSTOCK_DEVICE FragmentB fragment(int step) const {
-      const int row = first + place_b(lane, 0).column;
-      const auto codes = load<PairOfWords>(slot + lane_codes(row, step, lane));
-      return {{codes.words[0], codes.words[1]}};
+    PENSTOCK_DEVICE PairOfWords two_sums(int tile) const {
+      return load<PairOfWords>(scales + kInput.sums - kInput.scales + tile * 8 * 4);
+    }
+    PENSTOCK_DEVICE FragmentB fragment(int tile, int step) const {
+      const int place = lane_codes(place_b(lane, 0).column, step, lane);
+      const auto both = load<PairOfWords>(codes + place + tile * 8 * kCodesStep);
+      return {{both.words[0], both.words[1]}};
     }
   };
+
   template <int kSteps, class Thread>
   PENSTOCK_DEVICE static void multiply_tile(const Thread& on, const Weights<kSteps>& weights,
-                                            const Inputs& inputs, float (&sums)[kPairs][2][4]) {
-    Fragment<int32_t> dots[kPairs][2];
-    start(weights, inputs, dots);
+                                            const Inputs& inputs, int tile, Sums& sums) {
+    FragmentB b[kSteps];
     PENSTOCK_UNROLL
     for (int step = 0; step < kSteps; ++step) {
-      const FragmentB b = inputs.fragment(inputs.block * kSteps + step);
-      PENSTOCK_UNROLL
-      for (int i = 0; i < kPairs * 2; ++i) {
-        on.multiply_s8(dots[i / 2][i % 2], weights.a[step][i / 2][i % 2], b);
-      }
+      b[step] = inputs.fragment(tile, inputs.block * kSteps + step);
     }
-    const PairOfWords scales = inputs.two(kInput.scales);
+    const PairOfWords scales = inputs.two_scales(tile);
+    PairOfWords codes{};
+    if constexpr (kBits == 4) codes = inputs.two_sums(tile);
     PENSTOCK_UNROLL
-    for (int i = 0; i < kPairs * 8; ++i) {
-      const int pair = i / 8, half = i / 4 % 2, sum = i % 4;
-      const float scale =
-          std::bit_cast<float>(scales.words[sum % 2]) * weights.scales[pair][half * 2 + sum / 2];
-      const float dot =
-          std::bit_cast<float>(dots[pair][half].sums[sum]) - std::bit_cast<float>(kMagic);
-      sums[pair][half][sum] = fmaf(scale, dot, sums[pair][half][sum]);
+    for (int pair = 0; pair < kPairs; ++pair) {
+      Fragment<int32_t> dots[2];
+      start(weights.zeros[pair], codes, dots);
+      PENSTOCK_UNROLL
+      for (int i = 0; i < kSteps * 2; ++i) {
+        on.multiply_s8(dots[i % 2], weights.a[i / 2][pair][i % 2], b[i / 2]);
+      }
+      add(dots, weights.scales[pair], scales, sums.of[tile][pair]);
     }
   }
 
-  template <int kSteps>
-  PENSTOCK_DEVICE static void start(const Weights<kSteps>& weights, const Inputs& inputs,
-                                    Fragment<int32_t> (&dots)[kPairs][2]) {
-    PairOfWords codes{};
-    if constexpr (kBits == 4) codes = inputs.two(kInput.sums);
+  PENSTOCK_DEVICE static void start(uint32_t zeros, const PairOfWords& codes,
+                                    Fragment<int32_t> (&dots)[2]) {
     PENSTOCK_UNROLL
-    for (int i = 0; i < kPairs * 8; ++i) {
-      const int pair = i / 8, half = i / 4 % 2, sum = i % 4;
+    for (int i = 0; i < 8; ++i) {
       uint32_t from = kMagic;
-      if constexpr (kBits == 4) {
-        const uint32_t zero = weights.zeros[pair] >> (8 * (half * 2 + sum / 2)) & 255u;
-        from -= zero * codes.words[sum % 2];
-      }
-      dots[pair][half].sums[sum] = static_cast<int32_t>(from);
+      if constexpr (kBits == 4) from -= (zeros >> (8 * (i / 2)) & 255u) * codes.words[i % 2];
+      dots[i / 4].sums[i % 4] = static_cast<int32_t>(from);
+    }
+  }
+  PENSTOCK_DEVICE static void add(const Fragment<int32_t> (&dots)[2],
+                                  const float (&weights)[kThreadRows], const PairOfWords& inputs,
+                                  float (&sums)[2][4]) {
+    PENSTOCK_UNROLL
+    for (int i = 0; i < 8; ++i) {
+      const float scale = std::bit_cast<float>(inputs.words[i % 2]) * weights[i / 2];
+      const float dot =
+          std::bit_cast<float>(dots[i / 4].sums[i % 4]) - std::bit_cast<float>(kMagic);
+      sums[i / 4][i % 4] = fmaf(scale, dot, sums[i / 4][i % 4]);
     }
   }
 
   // Stores the sums, through shared memory: a thread those of its weight row, so that a warp's are
   // neighbours.
   template <class Thread>
-  PENSTOCK_DEVICE static void leave(const Thread& on, const GemmParams& p, const Task& task,
+  PENSTOCK_DEVICE static void leave(const Thread& on, const CodesArgs& args, const Task& task,
                                     const Sums& sums) {
-    const int width = on.threads() + 4;  // no bank conflicts
+    const GemmBlock block = block_of(on, args);  // found anew: it is not kept all the time
+    const int width = on.threads() + 4;          // no bank conflicts
     const int row = task.first_pair() * kPairRows + first_row(task.lane);
     PENSTOCK_UNROLL
     for (int pass = 0; pass < kTiles / kPassTiles; ++pass) {
@@ -333,7 +369,7 @@ struct GemmCodesKernel {
       for (int column = 0; column < kPassTiles * 8 * kColumns; ++column) {
         constexpr int kSide = kPassTiles * 8;
         const int input = (column / kSide * kTiles + pass * kPassTiles) * 8 + column % kSide;
-        finish(p, task.block, on.thread(), input,
+        finish(args.gemm.params, block, on.thread(), input,
                load<float>(on.shared() + (column * width + on.thread()) * 4));
       }
     }
