@@ -7,6 +7,11 @@ namespace penstock::cuda {
 
 struct DeviceThread {
   __device__ int thread() const { return static_cast<int>(threadIdx.x); }
+  __device__ int thread_again() const {
+    int thread = 0;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+    return thread;
+  }
   __device__ int threads() const { return static_cast<int>(blockDim.x); }
   __device__ int64_t block() const { return blockIdx.x; }
   __device__ std::byte* shared() const {

@@ -47,7 +47,7 @@ struct GemmCodesKernel {
       default:
         all_steps<4>(on, args, task, sums);
     }
-    leave(on, args, task, sums);
+    leave(on, args, sums);
   }
 
  private:
@@ -57,29 +57,33 @@ struct GemmCodesKernel {
     return {args.gemm, index, {on.threads(), kInputRows}};
   }
 
-  // What the thread has to do with its block, in few registers.
+  // A thread's part in the products.
+  struct Place {
+    int lane, warp;
+
+    PENSTOCK_DEVICE explicit Place(int thread) : lane(thread % kWarp), warp(thread / kWarp) {}
+    PENSTOCK_DEVICE int first_pair() const { return warp / kColumns * kPairs; }
+    PENSTOCK_DEVICE int first_input() const { return warp % kColumns * kTiles * 8; }
+  };
+
+  // What the block does, in few registers.
   struct Task {
-    int lane, warp, slot_bytes;
     int rows, inputs;
     const std::byte* tiles;  // of the 32 weight rows that the warp copies
     const std::byte* x;      // the block's first input row
 
     template <class Thread>
-    PENSTOCK_DEVICE Task(const Thread& on, const CodesArgs& args)
-        : lane(on.thread() % kWarp),
-          warp(on.thread() / kWarp),
-          slot_bytes(kInput.bytes + on.threads() / kWarp * kPair.bytes) {
+    PENSTOCK_DEVICE Task(const Thread& on, const CodesArgs& args) {
       const GemmBlock block = block_of(on, args);
       rows = static_cast<int>(block.rows);
       inputs = static_cast<int>(block.inputs);
-      tiles = block.panel->data + (block.row / kTileRows + warp * 2) * args.gemm.view.tile_bytes;
+      tiles = block.panel->data +
+              (block.row / kTileRows + on.thread() / kWarp * 2) * args.gemm.view.tile_bytes;
       x = args.gemm.params.x + block.input * args.gemm.params.input.stride_bytes;
     }
     PENSTOCK_DEVICE bool has_tile(int index) const { return index * kTileRows < rows; }
-    PENSTOCK_DEVICE int first_pair() const { return warp / kColumns * kPairs; }
-    PENSTOCK_DEVICE int first_input() const { return warp % kColumns * kTiles * 8; }
-    PENSTOCK_DEVICE bool has_work() const {
-      return first_input() < inputs && has_tile(first_pair() * 2);
+    PENSTOCK_DEVICE bool has_work(const Place& place) const {
+      return place.first_input() < inputs && has_tile(place.first_pair() * 2);
     }
   };
 
@@ -103,7 +107,7 @@ struct GemmCodesKernel {
       const int next = step + stages - 1;
       if (next < steps) copy<kSteps>(on, args, task, {next, slot == 0 ? stages - 1 : slot - 1});
       on.commit_copies();
-      if (task.has_work()) multiply<kSteps>(on, args, task, {step, slot}, sums);
+      multiply<kSteps>(on, args, task, {step, slot}, sums);
       if (++slot == stages) slot = 0;
     }
   }
@@ -125,18 +129,23 @@ struct GemmCodesKernel {
   struct Step {
     int step, slot;
   };
+  template <class Thread>
+  PENSTOCK_DEVICE static std::byte* slot_of(const Thread& on, int slot) {
+    return on.shared() + slot * (kInput.bytes + on.threads() / kWarp * kPair.bytes);
+  }
   // Starts the copies of a step: a warp those of the 32 weight rows of its number, all warps those
   // of the inputs. Rows that are not there stay whatever they are: rows of a product do not see
   // each other, and these are never stored.
   template <int kSteps, class Thread>
   PENSTOCK_DEVICE static void copy(const Thread& on, const CodesArgs& args, const Task& task,
                                    Step at) {
-    std::byte* to = on.shared() + at.slot * task.slot_bytes;
-    copy_weights<kSteps>(on, args, task, at.step, to + kInput.bytes + task.warp * kPair.bytes);
+    std::byte* to = slot_of(on, at.slot);
+    const int thread = on.thread_again();
+    copy_weights<kSteps>(on, args, task, at.step, to + kInput.bytes + thread / kWarp * kPair.bytes);
     const PreparedLayout& input = args.gemm.params.input;
     constexpr int kRowChunks = kCodesStep / 16;
-    const int chunk = on.thread() % kRowChunks, rows = on.threads() / kRowChunks;
-    int row = on.thread() / kRowChunks;
+    const int chunk = thread % kRowChunks, rows = on.threads() / kRowChunks;
+    int row = thread / kRowChunks;
     const std::byte* from = task.x + row * input.stride_bytes + at.step * kCodesStep + chunk * 16;
     PENSTOCK_UNROLL_BY(1)
     for (; row < at_most(kInputRows, task.inputs); row += rows) {
@@ -144,7 +153,7 @@ struct GemmCodesKernel {
       from += rows * input.stride_bytes;
     }
     constexpr int kBlocks = kMostBlocks / kSteps;
-    const int block = on.thread() % kBlocks, of_k = at.step * kBlocks + block;
+    const int block = thread % kBlocks, of_k = at.step * kBlocks + block;
     if (of_k < input.blocks) copy_scales<kBlocks>(on, input, task, {of_k, to});
   }
 
@@ -155,8 +164,9 @@ struct GemmCodesKernel {
   template <int kBlocks, class Thread>
   PENSTOCK_DEVICE static void copy_scales(const Thread& on, const PreparedLayout& input,
                                           const Task& task, Scales at) {
-    const int block = on.thread() % kBlocks, rows = on.threads() / kBlocks;
-    int row = on.thread() / kBlocks;
+    const int thread = on.thread_again(), block = thread % kBlocks;
+    const int rows = on.threads() / kBlocks;
+    int row = thread / kBlocks;
     const std::byte* from = task.x + row * input.stride_bytes + input.scales_offset + at.of_k * 4;
     PENSTOCK_UNROLL_BY(1)
     for (; row < at_most(kInputRows, task.inputs); row += rows) {
@@ -171,8 +181,9 @@ struct GemmCodesKernel {
   PENSTOCK_DEVICE static void copy_weights(const Thread& on, const CodesArgs& args,
                                            const Task& task, int step, std::byte* to) {
     const WeightView& view = args.gemm.view;
-    const int lane = task.lane, own = first_row(lane) / kTileRows;
-    if (task.has_tile(task.warp * 2 + own)) {
+    const int thread = on.thread_again(), warp = thread / kWarp, lane = thread % kWarp;
+    const int own = first_row(lane) / kTileRows;
+    if (task.has_tile(warp * 2 + own)) {
       constexpr int kTileStep = kCodesStep * kTileRows * kBits / 8;
       const std::byte* codes = task.tiles + own * view.tile_bytes + view.codes_offset +
                                int64_t{step} * kTileStep + code_offset<kBits>(lane, 0);
@@ -189,7 +200,7 @@ struct GemmCodesKernel {
     const int block = index >> shift, of_k = step * kBlocks + block;
     const int tile = zeros ? part : part / 2;
     if (block >= kBlocks || of_k >= args.gemm.params.input.blocks) return;
-    if (!task.has_tile(task.warp * 2 + tile)) return;
+    if (!task.has_tile(warp * 2 + tile)) return;
     const int group = of_k >> args.group_shift;
     const std::byte* from = task.tiles + tile * view.tile_bytes;
     if (!zeros) {
@@ -208,16 +219,17 @@ struct GemmCodesKernel {
     float scales[kPairs][kThreadRows];
     uint32_t zeros[kPairs];  // a byte a row
 
-    PENSTOCK_DEVICE Weights(const Task& task, const std::byte* slot, int block, bool has_zeros) {
+    PENSTOCK_DEVICE Weights(const Place& place, const std::byte* slot, int block, bool has_zeros) {
       PENSTOCK_UNROLL
       for (int pair = 0; pair < kPairs; ++pair) {
-        const std::byte* from = slot + kInput.bytes + (task.first_pair() + pair) * kPair.bytes;
+        const std::byte* from = slot + kInput.bytes + (place.first_pair() + pair) * kPair.bytes;
         PENSTOCK_UNROLL
         for (int step = 0; step < kSteps; ++step) {
-          fragments(from + ((block * kSteps + step) * (kBits / 4) * kWarp + task.lane) * 16,
+          fragments(from + ((block * kSteps + step) * (kBits / 4) * kWarp + place.lane) * 16,
                     a[step][pair]);
         }
-        const std::byte* row = from + kPair.scales + (block * kPairRows + first_row(task.lane)) * 2;
+        const std::byte* row =
+            from + kPair.scales + (block * kPairRows + first_row(place.lane)) * 2;
         PENSTOCK_UNROLL
         for (int r = 0; r < kThreadRows; r += 2) {
           const uint32_t both = load_word(row + r * 2);
@@ -226,7 +238,7 @@ struct GemmCodesKernel {
         }
         zeros[pair] = 0x08080808u;
         if (kBits == 4 && has_zeros) {
-          zeros[pair] = load_word(from + kPair.zeros + block * kPairRows + first_row(task.lane));
+          zeros[pair] = load_word(from + kPair.zeros + block * kPairRows + first_row(place.lane));
         }
       }
     }
@@ -255,13 +267,15 @@ struct GemmCodesKernel {
   PENSTOCK_DEVICE static void multiply(const Thread& on, const CodesArgs& args, const Task& task,
                                        Step at, Sums& sums) {
     constexpr int kBlocks = kMostBlocks / kSteps;
-    const std::byte* slot = on.shared() + at.slot * task.slot_bytes;
-    const auto tiles = static_cast<int>(blocks_of(task.inputs - task.first_input(), 8));
+    const Place place(on.thread_again());
+    if (!task.has_work(place)) return;
+    const std::byte* slot = slot_of(on, at.slot);
+    const auto tiles = static_cast<int>(blocks_of(task.inputs - place.first_input(), 8));
     PENSTOCK_UNROLL_BY(1)
     for (int block = 0; block < kBlocks; ++block) {
       if (at.step * kBlocks + block >= args.gemm.params.input.blocks) break;
-      const Weights<kSteps> weights(task, slot, block, args.gemm.view.has_zeros);
-      const Inputs inputs(task, slot, block);
+      const Weights<kSteps> weights(place, slot, block, args.gemm.view.has_zeros);
+      const Inputs inputs(place, slot, block);
       PENSTOCK_UNROLL
       for (int tile = 0; tile < kTiles; ++tile) {
         if (tile >= tiles) break;
@@ -276,11 +290,11 @@ struct GemmCodesKernel {
     const std::byte *codes, *scales;
     int lane, block;
 
-    PENSTOCK_DEVICE Inputs(const Task& task, const std::byte* slot, int block)
-        : codes(slot + task.first_input() * kCodesStep),
+    PENSTOCK_DEVICE Inputs(const Place& place, const std::byte* slot, int block)
+        : codes(slot + place.first_input() * kCodesStep),
           scales(slot + kInput.scales +
-                 (block * kInputRows + task.first_input() + place_sum(task.lane, 0).column) * 4),
-          lane(task.lane),
+                 (block * kInputRows + place.first_input() + place_sum(place.lane, 0).column) * 4),
+          lane(place.lane),
           block(block) {}
     // Of the two input rows that a lane has sums of.
     PENSTOCK_DEVICE PairOfWords two_scales(int tile) const {
@@ -290,8 +304,8 @@ struct GemmCodesKernel {
       return load<PairOfWords>(scales + kInput.sums - kInput.scales + tile * 8 * 4);
     }
     PENSTOCK_DEVICE FragmentB fragment(int tile, int step) const {
-      const int place = lane_codes(place_b(lane, 0).column, step, lane);
-      const auto both = load<PairOfWords>(codes + place + tile * 8 * kCodesStep);
+      const int offset = lane_codes(place_b(lane, 0).column, step, lane);
+      const auto both = load<PairOfWords>(codes + offset + tile * 8 * kCodesStep);
       return {{both.words[0], both.words[1]}};
     }
   };
@@ -343,11 +357,11 @@ struct GemmCodesKernel {
   // Stores the sums, through shared memory: a thread those of its weight row, so that a warp's are
   // neighbours.
   template <class Thread>
-  PENSTOCK_DEVICE static void leave(const Thread& on, const CodesArgs& args, const Task& task,
-                                    const Sums& sums) {
+  PENSTOCK_DEVICE static void leave(const Thread& on, const CodesArgs& args, const Sums& sums) {
+    const Place place(on.thread_again());
     const GemmBlock block = block_of(on, args);  // found anew: it is not kept all the time
     const int width = on.threads() + 4;          // no bank conflicts
-    const int row = task.first_pair() * kPairRows + first_row(task.lane);
+    const int row = place.first_pair() * kPairRows + first_row(place.lane);
     PENSTOCK_UNROLL
     for (int pass = 0; pass < kTiles / kPassTiles; ++pass) {
       on.sync();
@@ -355,7 +369,7 @@ struct GemmCodesKernel {
       for (int i = 0; i < kPassTiles * kPairs * 2; ++i) {
         const int tile = i / (kPairs * 2), pair = i / 2 % kPairs, side = i % 2;
         const int column =
-            (task.warp % kColumns * kPassTiles + tile) * 8 + place_sum(task.lane, side).column;
+            (place.warp % kColumns * kPassTiles + tile) * 8 + place_sum(place.lane, side).column;
         Chunk four;
         PENSTOCK_UNROLL
         for (int r = 0; r < kThreadRows; ++r) {

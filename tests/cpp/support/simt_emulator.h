@@ -24,6 +24,7 @@ class EmulatedThread {
   EmulatedThread(Emulator& emulator, int thread) : emulator_(emulator), thread_(thread) {}
 
   int thread() const { return thread_; }
+  int thread_again() const { return thread_; }
   int threads() const;
   int64_t block() const;
   std::byte* shared() const;
