@@ -50,7 +50,8 @@ enum class InputKind : uint8_t {
   f32,   // exact: fp32 weights, fp16 weights, and any weight with compute="exact"
   bf16,  // bf16 weights: activations rounded to bf16, pairs of k together; on GPUs also quantised
          // weights, 16-byte aligned
-  int8,  // quantised weights: symmetric int8 per row and block of K, with block sums
+  int8,  // quantised weights (on GPUs 16-byte aligned): symmetric int8 per row and block of K, with
+         // block sums
 };
 
 // A prepared input lives in one buffer; prepared_layout() gives its parts. Rows are independent.

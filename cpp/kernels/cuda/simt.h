@@ -2,8 +2,8 @@
 //   template <class Thread> void operator()(const Thread& on, const Args& args) const
 // that runs once for each thread of a launch and reaches everything CUDA through `on`:
 //   int thread(), int64_t block()              of the block, of the launch; both have one dimension
-//   int thread_again()                         thread(), found anew instead of kept in a register, and
-//                                              so what follows from it
+//   int thread_again()                         thread(), found anew instead of kept in a register,
+//                                              and so what follows from it
 //   int threads()                              of a block, a multiple of kWarp
 //   std::byte* shared()                        LaunchShape::shared_bytes, 16-byte aligned
 //   void sync()                                all threads of the block
