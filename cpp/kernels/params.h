@@ -52,7 +52,8 @@ enum class InputKind : uint8_t {
          // weights, 16-byte aligned
   f16,   // fp16 and bf16 weights, CUDA kernels only: fp16 values times a power of two per row,
          // 16-byte aligned
-  int8,  // quantised weights: symmetric int8 per row and block of K, with block sums
+  int8,  // quantised weights (on GPUs 16-byte aligned): symmetric int8 per row and block of K, with
+         // block sums
 };
 
 // A prepared input lives in one buffer; prepared_layout() gives its parts. Rows are independent.

@@ -7,6 +7,11 @@ namespace penstock::cuda {
 
 struct DeviceThread {
   __device__ int thread() const { return static_cast<int>(threadIdx.x); }
+  __device__ int thread_again() const {
+    int thread = 0;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+    return thread;
+  }
   __device__ int threads() const { return static_cast<int>(blockDim.x); }
   __device__ int64_t block() const { return blockIdx.x; }
   __device__ std::byte* shared() const {
@@ -88,6 +93,16 @@ struct DeviceThread {
                  : "memory");
 #else
     *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
+#endif
+  }
+  __device__ void copy_async_word(std::byte* to, const std::byte* from) const {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(
+                     static_cast<uint32_t>(__cvta_generic_to_shared(to))),
+                 "l"(__cvta_generic_to_global(from))
+                 : "memory");
+#else
+    *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(from);
 #endif
   }
   __device__ void commit_copies() const {

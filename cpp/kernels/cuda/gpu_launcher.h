@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "kernels/cuda/simt.h"
+#include "kernels/cuda/codes.h"
 #include "kernels/params.h"
 
 namespace penstock::cuda {
@@ -48,6 +48,7 @@ class GpuLauncher {
   std::byte* workspace() const { return workspace_.device; }
   size_t workspace_bytes() const { return workspace_.bytes; }
   bool bf16_tiles() const { return capability_ >= 80; }
+  SharedRoom shared_room() const { return cuda::shared_room(capability_); }
 
  private:
   const void* place(const void* table, size_t bytes);

@@ -7,12 +7,13 @@
 //   std::byte* workspace(), size_t workspace_bytes()
 //                            device memory for what a launch leaves to the next one of the op
 //   bool bf16_tiles()        whether multiply_bf16 is there
+//   SharedRoom shared_room() of a multiprocessor
 #pragma once
 
 #include "base/error.h"
+#include "kernels/cuda/gemm_codes.h"
 #include "kernels/cuda/gemm_float.h"
 #include "kernels/cuda/gemm_half.h"
-#include "kernels/cuda/gemm_tensor.h"
 #include "kernels/cuda/gemm_weight_only.h"
 #include "kernels/cuda/launch_shape.h"
 #include "kernels/cuda/launch_spans.h"
@@ -145,11 +146,49 @@ void run_half(Launcher& launcher, GemmParams p, const WeightView& view) {
   add_stripes(launcher, plan, args);
 }
 
+template <int kBits, class Launcher>
+void launch_codes(Launcher& launcher, const CodesPlan& plan, const CodesArgs& args) {
+  const auto shared = static_cast<size_t>(plan.stages * plan.stage_bytes(kBits));
+  const auto launch = [&]<class Kernel>(Kernel) {
+    launcher.template launch<Kernel>({plan.blocks(), plan.rows, shared}, args);
+  };
+  if (plan.wide) return launch(GemmCodesKernel<kBits, 2, 8>{});
+  switch (plan.tiles) {
+    case 1:
+      return launch(GemmCodesKernel<kBits, 1, 1>{});
+    case 2:
+      return launch(GemmCodesKernel<kBits, 1, 2>{});
+    case 4:
+      return launch(GemmCodesKernel<kBits, 1, 4>{});
+    default:
+      return launch(GemmCodesKernel<kBits, 1, 8>{});
+  }
+}
+
+// Quantised weights by int8 inputs, cut as planned.
+template <class Launcher>
+void run_codes(Launcher& launcher, GemmParams p, const WeightView& view, CodesPlan plan) {
+  plan.row_blocks = row_blocks_of(p, plan.rows);
+  plan.input_blocks = blocks_of(p.m, plan.inputs());
+  p.panels = launcher.upload(p.panels, p.panel_count);
+  const CodesArgs args{{p, view, plan.row_blocks},
+                       plan.input_blocks,
+                       plan.stages,
+                       block_group_shift(p.input.block, view.group)};
+  if (view.bits == 8) return launch_codes<8>(launcher, plan, args);
+  launch_codes<4>(launcher, plan, args);
+}
+
 template <class Launcher>
 void run(Launcher& launcher, GemmParams p) {
   const WeightView view = weight_view(p.format, p.k);
   if (p.input.kind == InputKind::bf16 && view.quantised && launcher.bf16_tiles()) {
     return run_weight_only(launcher, p, view);
+  }
+  if (p.input.kind == InputKind::int8) {
+    const auto row_blocks = [&](int rows) { return row_blocks_of(p, rows); };
+    return run_codes(launcher, p, view,
+                     codes_plan({p.m, view.bits}, launcher.shared_room(), row_blocks));
   }
   const bool bf16 = p.input.kind == InputKind::bf16 && view.raw == DType::bf16;
   if (p.input.kind == InputKind::f16 || (bf16 && launcher.bf16_tiles())) {
@@ -159,15 +198,6 @@ void run(Launcher& launcher, GemmParams p) {
   p.panels = launcher.upload(p.panels, p.panel_count);
   const GemmArgs args{p, view, row_blocks};
   const int64_t blocks = row_blocks * blocks_of(p.m, kBlockInputs);
-  const auto tensor = [&](size_t shared) { return LaunchShape{blocks, kTensorThreads, shared}; };
-  if (p.input.kind == InputKind::int8 && view.bits == 8) {
-    using Kernel = GemmCodesKernel<8>;
-    return launcher.template launch<Kernel>(tensor(Kernel::kShared), args);
-  }
-  if (p.input.kind == InputKind::int8) {
-    using Kernel = GemmCodesKernel<4>;
-    return launcher.template launch<Kernel>(tensor(Kernel::kShared), args);
-  }
   launcher.template launch<GemmFloatKernel>(
       {blocks, GemmFloatKernel::kThreads, GemmFloatKernel::kShared}, args);
 }

@@ -47,6 +47,9 @@ PENSTOCK_DEVICE inline uint32_t load_word(const std::byte* p) { return load<uint
 struct alignas(16) Chunk {
   uint32_t words[4];
 };
+struct alignas(8) PairOfWords {
+  uint32_t words[2];
+};
 // Four bytes of eight, by the nibbles of a selector from the lowest on: 0 to 3 are bytes of a, 4 to
 // 7 those of b.
 PENSTOCK_DEVICE inline uint32_t select_bytes(uint32_t a, uint32_t b, uint32_t selector) {

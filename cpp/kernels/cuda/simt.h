@@ -2,6 +2,8 @@
 //   template <class Thread> void operator()(const Thread& on, const Args& args) const
 // that runs once for each thread of a launch and reaches everything CUDA through `on`:
 //   int thread(), int64_t block()              of the block, of the launch; both have one dimension
+//   int thread_again()                         thread(), found anew instead of kept in a register,
+//                                              and so what follows from it
 //   int threads()                              of a block, a multiple of kWarp
 //   std::byte* shared()                        LaunchShape::shared_bytes, 16-byte aligned
 //   void sync()                                all threads of the block
@@ -14,6 +16,7 @@
 //   uint32_t add_bf16(uint32_t a, uint32_t b)  two sums of two pairs of bf16
 //   void copy_async(to, from)                  16 bytes of global memory to shared(), both 16-byte
 //                                              aligned, some time before the wait for their group
+//   void copy_async_word(to, from)             the same with 4 bytes, 4-byte aligned
 //   void commit_copies()                       ends the group of this thread's copies since the
 //                                              last commit; a group may be empty
 //   void wait_copies<n>()                      until this thread's groups but the last n are there;

@@ -53,18 +53,6 @@ TEST(CudaFragments, AreThoseOfTheInstructionSet) {
   }
 }
 
-TEST(CudaFragments, WordsOfCodesCoverEveryKOnce) {
-  std::set<int> eight, four;
-  for (int word = 0; word < 8; ++word) {
-    eight.insert(cuda::GemmCodesKernel<8>::k_of(word));
-    four.insert(cuda::GemmCodesKernel<4>::k_of(word));
-    // The nibbles of stored word j are k 8j to 8j + 3 in the low halves, then the next four.
-    EXPECT_EQ(cuda::GemmCodesKernel<4>::k_of(word), word < 4 ? word * 8 : (word - 4) * 8 + 4);
-  }
-  EXPECT_EQ(eight, (std::set<int>{0, 4, 8, 12, 16, 20, 24, 28}));
-  EXPECT_EQ(four, eight);
-}
-
 TEST(CudaKv, PlacesAreThoseOfTheLayout) {
   for (const std::string_view name : {"fp32", "fp16", "bf16", "int8", "int4"}) {
     for (const int dim : {64, 80, 33}) {

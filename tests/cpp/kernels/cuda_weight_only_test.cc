@@ -91,6 +91,7 @@ struct NotingLauncher {
   std::byte* workspace() { return room; }
   size_t workspace_bytes() const { return kRoom; }
   bool bf16_tiles() const { return tiles; }
+  cuda::SharedRoom shared_room() const { return cuda::shared_room(90); }
 
   template <int kBits, int kTiles>
   void note(cuda::GemmWeightOnlyKernel<kBits, kTiles>) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/views.h"
 #include "support/kernels.h"
 #include "support/reference.h"
 #include "tensor/quantize.h"
@@ -191,6 +192,53 @@ inline void expect_close(const Weight& weight, const Inputs& inputs, const std::
       ASSERT_NEAR(y[at], expected, 1.5e-6 * (dot.magnitude + 1)) << "row " << i << " column " << j;
     }
   }
+}
+
+// The input rows by weight row n as the formats say it: dot products of blocks of K are exact, and
+// are added ascending. Portable multiply-adds round twice.
+inline std::vector<float> exact_column(const Weight& weight, const Inputs& inputs, int64_t n,
+                                       bool fused) {
+  const PreparedLayout& layout = inputs.layout;
+  const std::vector<double> values = weight.row(n);
+  std::vector<float> sums(static_cast<size_t>(inputs.m), 0.0f);
+  for (int64_t i = 0; i < inputs.m; ++i) {
+    const std::byte* row = inputs.data.data() + i * layout.stride_bytes;
+    float& sum = sums[static_cast<size_t>(i)];
+    for (int64_t b = 0; b < layout.blocks; ++b) {
+      const int64_t begin = b * layout.block, end = std::min(begin + layout.block, weight.k());
+      const float scale = weight.scale(n, begin);
+      double dot = 0;
+      for (int64_t k = begin; k < end; ++k) {
+        dot += values[static_cast<size_t>(k)] / scale * static_cast<int8_t>(row[k]);
+      }
+      const float factor = load_as_float(row + layout.scales_offset, DType::f32, b) * scale;
+      const auto exact = static_cast<float>(dot);
+      const float product = factor * exact;
+      sum = fused ? std::fma(factor, exact, sum) : sum + product;
+    }
+  }
+  return sums;
+}
+inline void expect_exact(const Weight& weight, const Inputs& inputs, const std::vector<float>& y,
+                         bool fused) {
+  for (int64_t n = 0; n < weight.n(); ++n) {
+    const std::vector<float> expected = exact_column(weight, inputs, n, fused);
+    for (int64_t i = 0; i < inputs.m; ++i) {
+      ASSERT_EQ(y[static_cast<size_t>(i * weight.n() + n)], expected[static_cast<size_t>(i)])
+          << "row " << i << " column " << n;
+    }
+  }
+}
+
+// What kernels see of a format, also of one that has no id.
+inline WeightView view_of(const QuantFormat& format, const PackedLayout& layout) {
+  return {.quantised = true,
+          .has_zeros = format.offset == Offset::integer,
+          .bits = format.bits,
+          .group = layout.group,
+          .zeros_offset = layout.zeros_offset,
+          .codes_offset = layout.codes_offset,
+          .tile_bytes = layout.tile_bytes};
 }
 
 }  // namespace penstock::test

@@ -172,28 +172,6 @@ TEST(Gemm, ResidualMayBeTheOutputAndColumnsMayBeShifted) {
   });
 }
 
-// Row i by weight row n as the formats say it: dot products of blocks of K are exact, and are added
-// ascending. Portable multiply-adds round twice.
-float exact_blocks(const Weight& weight, const Inputs& inputs, int64_t i, int64_t n, bool fused) {
-  const PreparedLayout& layout = inputs.layout;
-  const std::byte* row = inputs.data.data() + i * layout.stride_bytes;
-  const std::vector<double> values = weight.row(n);
-  float sum = 0;
-  for (int64_t b = 0; b < layout.blocks; ++b) {
-    const int64_t begin = b * layout.block, end = std::min(begin + layout.block, weight.k());
-    const float scale = weight.scale(n, begin);
-    double dot = 0;
-    for (int64_t k = begin; k < end; ++k) {
-      dot += values[static_cast<size_t>(k)] / scale * static_cast<int8_t>(row[k]);
-    }
-    const float factor = load_as_float(row + layout.scales_offset, DType::f32, b) * scale;
-    const auto exact = static_cast<float>(dot);
-    const float product = factor * exact;
-    sum = fused ? std::fma(factor, exact, sum) : sum + product;
-  }
-  return sum;
-}
-
 TEST(Gemm, QuantisedProductsHaveTheSameBitsEverywhere) {
   const TestContext context(1);
   const int64_t m = 11, n = 40, k = 200;
@@ -205,10 +183,7 @@ TEST(Gemm, QuantisedProductsHaveTheSameBitsEverywhere) {
     test::for_each_isa([&](const KernelTable& table) {
       const Inputs inputs(table, weight, false, x, context);
       const std::vector<float> y = multiply({table, context}, weight, inputs, panels, {});
-      for (int64_t at = 0; at < m * n; ++at) {
-        ASSERT_EQ(y[static_cast<size_t>(at)],
-                  exact_blocks(weight, inputs, at / n, at % n, table.isa != "portable"));
-      }
+      test::expect_exact(weight, inputs, y, table.isa != "portable");
     });
   }
 }

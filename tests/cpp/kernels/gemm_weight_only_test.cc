@@ -166,16 +166,6 @@ TEST_F(GemmWeightOnly, ANanStaysInItsRow) {
   });
 }
 
-WeightView view_of(const QuantFormat& format, const PackedLayout& layout) {
-  return {.quantised = true,
-          .has_zeros = format.offset == Offset::integer,
-          .bits = format.bits,
-          .group = layout.group,
-          .zeros_offset = layout.zeros_offset,
-          .codes_offset = layout.codes_offset,
-          .tile_bytes = layout.tile_bytes};
-}
-
 // The kernel takes more than the table of formats has: both widths with and without zero points,
 // every group.
 TEST_F(GemmWeightOnly, EveryWidthGroupAndOffset) {
@@ -195,7 +185,7 @@ TEST_F(GemmWeightOnly, EveryWidthGroupAndOffset) {
         std::vector<float> y(static_cast<size_t>(m * n), NAN);
         p.y = y.data();
         p.y_stride = n;
-        test::emulate_weight_only(p, view_of(format, weight.layout()));
+        test::emulate_weight_only(p, test::view_of(format, weight.layout()));
         expect_close(weight, inputs, y, {});
       }
     }
@@ -220,7 +210,7 @@ TEST_F(GemmWeightOnly, NothingIsScaledByWhatIsBehindTheLastGroup) {
   std::vector<float> y(16, NAN);
   p.y = y.data();
   p.y_stride = 16;
-  test::emulate_weight_only(p, view_of(format, layout));
+  test::emulate_weight_only(p, test::view_of(format, layout));
   for (const float value : y) EXPECT_TRUE(std::isfinite(value));
 }
 

@@ -39,6 +39,7 @@ struct Copies {
   struct Copy {
     std::byte* to;
     const std::byte* from;
+    size_t bytes;
   };
   std::vector<std::vector<Copy>> groups{1};
 
@@ -48,11 +49,10 @@ struct Copies {
   // Makes the copies of all committed groups but the last `left`.
   void arrive(size_t left) {
     while (groups.size() - 1 > left) {
-      for (const Copy& copy : groups.front()) std::memcpy(copy.to, copy.from, kCopyBytes);
+      for (const Copy& copy : groups.front()) std::memcpy(copy.to, copy.from, copy.bytes);
       groups.erase(groups.begin());
     }
   }
-  static constexpr size_t kCopyBytes = 16;
 };
 
 constexpr int kWorkers = 2;  // that run blocks of a launch side by side
@@ -125,15 +125,15 @@ class Emulator {
     return exchange;
   }
 
-  void copy_async(int thread, std::byte* to, const std::byte* from) {
-    const auto aligned = [](const std::byte* p) {
-      return reinterpret_cast<uintptr_t>(p) % Copies::kCopyBytes == 0;
+  void copy_async(int thread, const Copies::Copy& copy) {
+    const auto aligned = [&](const std::byte* p) {
+      return reinterpret_cast<uintptr_t>(p) % copy.bytes == 0;
     };
-    check(aligned(to) && aligned(from), "an asynchronous copy is not aligned");
-    check(to >= shared_ && to + Copies::kCopyBytes <= shared_ + shape_.shared_bytes,
+    check(aligned(copy.to) && aligned(copy.from), "an asynchronous copy is not aligned");
+    check(copy.to >= shared_ && copy.to + copy.bytes <= shared_ + shape_.shared_bytes,
           "an asynchronous copy goes outside shared memory");
-    std::memset(to, 0xff, Copies::kCopyBytes);
-    copies(thread).groups.back().push_back({to, from});
+    std::memset(copy.to, 0xff, copy.bytes);
+    copies(thread).groups.back().push_back(copy);
   }
   Copies& copies(int thread) { return copies_[static_cast<size_t>(thread)]; }
 
@@ -279,7 +279,10 @@ uint32_t EmulatedThread::add_bf16(uint32_t a, uint32_t b) const {
 }
 
 void EmulatedThread::copy_async(std::byte* to, const std::byte* from) const {
-  emulator_.copy_async(thread_, to, from);
+  emulator_.copy_async(thread_, {to, from, 16});
+}
+void EmulatedThread::copy_async_word(std::byte* to, const std::byte* from) const {
+  emulator_.copy_async(thread_, {to, from, 4});
 }
 void EmulatedThread::commit_copies() const { emulator_.copies(thread_).groups.emplace_back(); }
 void EmulatedThread::wait_copies_but(size_t groups) const {
@@ -331,6 +334,7 @@ struct EmulatedLauncher {
   std::byte* workspace() const { return room.get(); }
   size_t workspace_bytes() const { return kWorkspaceBytes; }
   bool bf16_tiles() const { return tiles; }
+  cuda::SharedRoom shared_room() const { return cuda::shared_room(80); }
 };
 
 template <class Params>
@@ -350,6 +354,11 @@ void emulate_turing(const GemmParams& params) {
 void emulate_weight_only(const GemmParams& params, const WeightView& view) {
   EmulatedLauncher launcher;
   cuda::run_weight_only(launcher, params, view);
+}
+
+void emulate_codes(const GemmParams& params, const WeightView& view, cuda::CodesPlan plan) {
+  EmulatedLauncher launcher;
+  cuda::run_codes(launcher, params, view, plan);
 }
 
 const KernelTable& emulated_cuda_table() {

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cuda/codes.h"
 #include "kernels/cuda/fragments.h"
 #include "kernels/views.h"
 
@@ -23,6 +24,7 @@ class EmulatedThread {
   EmulatedThread(Emulator& emulator, int thread) : emulator_(emulator), thread_(thread) {}
 
   int thread() const { return thread_; }
+  int thread_again() const { return thread_; }
   int threads() const;
   int64_t block() const;
   std::byte* shared() const;
@@ -43,6 +45,7 @@ class EmulatedThread {
                     const cuda::FragmentB& b) const;
   uint32_t add_bf16(uint32_t a, uint32_t b) const;
   void copy_async(std::byte* to, const std::byte* from) const;
+  void copy_async_word(std::byte* to, const std::byte* from) const;
   void commit_copies() const;
   template <int kGroups>
   void wait_copies() const {
@@ -68,5 +71,7 @@ const KernelTable& emulated_cuda_table();
 void emulate_turing(const GemmParams& params);
 // A product of weights in any layout of codes, also those of no format, by bf16 inputs.
 void emulate_weight_only(const GemmParams& params, const WeightView& view);
+// The same by int8 inputs, cut by the plan but for its numbers of blocks.
+void emulate_codes(const GemmParams& params, const WeightView& view, cuda::CodesPlan plan);
 
 }  // namespace penstock::test
