@@ -7,8 +7,11 @@
 //   std::byte* workspace(), size_t workspace_bytes()
 //                            device memory for what a launch leaves to the next one of the op
 //   bool bf16_tiles()        whether multiply_bf16 is there
+// and may give
+//   cublaslt::DenseProducts* dense()   who multiplies bf16 weights, or null; on void* stream()
 #pragma once
 
+#include "kernels/cuda/gemm_dense.h"
 #include "kernels/cuda/gemm_float.h"
 #include "kernels/cuda/gemm_tensor.h"
 #include "kernels/cuda/gemm_weight_only.h"
@@ -102,6 +105,7 @@ void run(Launcher& launcher, GemmParams p) {
   if (p.input.kind == InputKind::bf16 && view.quantised && launcher.bf16_tiles()) {
     return run_weight_only(launcher, p, view);
   }
+  if (run_dense(launcher, p, view)) return;
   const int64_t row_blocks = row_blocks_of(p, kBlockRows);
   p.panels = launcher.upload(p.panels, p.panel_count);
   const GemmArgs args{p, view, row_blocks};

@@ -294,6 +294,7 @@ struct EmulatedLauncher {
   static constexpr size_t kTableBytes = size_t{4} << 10, kWorkspaceBytes = size_t{192} << 10;
   std::vector<std::unique_ptr<std::byte[]>> tables{};
   std::unique_ptr<std::byte[]> room{new std::byte[kWorkspaceBytes]};
+  cublaslt::DenseProducts* products = nullptr;
 
   EmulatedLauncher() { std::memset(room.get(), 0xff, kWorkspaceBytes); }
 
@@ -317,6 +318,8 @@ struct EmulatedLauncher {
   std::byte* workspace() const { return room.get(); }
   size_t workspace_bytes() const { return kWorkspaceBytes; }
   bool bf16_tiles() const { return true; }
+  cublaslt::DenseProducts* dense() const { return products; }
+  void* stream() const { return nullptr; }
 };
 
 template <class Params>
@@ -326,6 +329,12 @@ void run_emulated(const Params& params, const KernelContext&) {
 }
 
 }  // namespace
+
+void emulate_dense(const GemmParams& params, cublaslt::DenseProducts* dense) {
+  EmulatedLauncher launcher;
+  launcher.products = dense;
+  cuda::run(launcher, params);
+}
 
 void emulate_weight_only(const GemmParams& params, const WeightView& view) {
   EmulatedLauncher launcher;

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cublaslt/products.h"
 #include "kernels/cuda/fragments.h"
 #include "kernels/views.h"
 
@@ -62,6 +63,8 @@ void emulate(const cuda::LaunchShape& shape, uint64_t seed, const EmulatedBody& 
 
 // The CUDA kernels as a kernel table, by the emulator.
 const KernelTable& emulated_cuda_table();
+// A product that `dense` does where it takes it, in the workspace of the emulator.
+void emulate_dense(const GemmParams& params, cublaslt::DenseProducts* dense);
 // A product of weights in any layout of codes, also those of no format, by bf16 inputs.
 void emulate_weight_only(const GemmParams& params, const WeightView& view);
 
