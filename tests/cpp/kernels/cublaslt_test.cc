@@ -241,6 +241,37 @@ TEST_F(Cublaslt, NothingStandsInForAProductThatIsRefused) {
   EXPECT_THROW(multiply(dense.get(), weight, inputs, weight.panels({0}), {}), Error);
 }
 
+// Large enough for all the tiles of a GPU that is the test device, which this is for: whether
+// cuBLASLt keeps there what products.h wants of it. Elsewhere our own kernels, emulated.
+TEST(CublasltDevice, LargeProductsKeepTheBitsOfARow) {
+  const bool gpu = test::test_device().starts_with("cuda:");
+  const Shape shape = gpu ? Shape{1500, 3100, 4096} : Shape{40, 70, 520};
+  const KernelTable& table = test::cuda_kernel_table();
+  const TestContext context(2);
+  Random random(61);
+  Weight weight(weight_format("bf16"), shape.n, shape.k, 67);
+  const std::vector<float> x = random.normals(shape.m * shape.k);
+  const Epilogue epilogue{random.normals(shape.n), {}, Act::gelu};
+  const Inputs all(table, weight, false, x, context);
+  const auto whole = weight.panels({0});
+  const std::vector<float> expected =
+      test::multiply({table, context}, weight, all, whole, epilogue);
+  for (const auto& begins : std::vector<std::vector<int64_t>>{
+           {0, shape.n / 2}, {0, 1, 16, 33}, {0, shape.n / 3 * 2, shape.n - 1}}) {
+    const std::vector<float> y =
+        test::multiply({table, context}, weight, all, weight.panels(begins), epilogue);
+    EXPECT_EQ(y, expected) << "panels";
+  }
+  for (const int64_t m : {1, 2, 7, 16, 31, 64, 200, 511, 1024, 1499}) {
+    if (m >= shape.m) break;
+    const int64_t first = (m * 5) % (shape.m - m);
+    const std::vector<float> part(x.begin() + first * shape.k, x.begin() + (first + m) * shape.k);
+    const Inputs some(table, weight, false, part, context);
+    const std::vector<float> y = test::multiply({table, context}, weight, some, whole, epilogue);
+    test::expect_same_bits(y.data(), expected.data() + first * shape.n, m * shape.n, "rows");
+  }
+}
+
 // Also by the real library, where it is named: it takes every attribute, and without a GPU its
 // handle is refused by name.
 TEST_F(Cublaslt, DescriptorsAreTakenWithoutAGpu) {
