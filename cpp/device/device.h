@@ -22,6 +22,7 @@ struct DeviceInfo {
   std::string host_isa;      // table for what the host computes beside it; "": the best
   Tier memory = Tier::host;  // where its operands must live: host for the CPU itself, device for an
                              // accelerator
+  std::string products;      // for people: whose dense 16-bit products a GPU uses, and why
   int threads = 1;
   uint64_t capacity_bytes = 0;  // accelerator memory; 0: the host's
   bool weight_only = false;     // has products of Compute::weight_only
@@ -85,6 +86,7 @@ struct DeviceOptions {
   // attention; of decode attention by what it reads, which then does not count as flops.
   double h2d_bytes_per_second = 0, d2h_bytes_per_second = 0;
   double flops_per_second = 0, attention_bytes_per_second = 0;
+  std::string cublaslt;      // cuda: path of libcublasLt; "": by its name; "off": our own kernels
   bool guard_pages = false;  // virtual: the host faults on device memory while no step of the
                              // device runs (for tests)
 };

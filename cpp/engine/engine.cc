@@ -39,6 +39,7 @@ ContextOptions context_options(const EngineOptions& options, int threads, Comput
   context.device.spec = options.device;
   context.device.threads = threads;
   context.device.compute = compute;
+  context.device.cublaslt = options.cublaslt;
   context.device.delay_seed = options.delay_seed;
   const Throttle throttle = throttle_from_json(options.throttle, options.device);
   context.disk_read_bytes_per_second = throttle.disk_read;
@@ -213,7 +214,9 @@ std::string Engine::describe() const {
   if (state.context.devices.size() == 1) {
     result["device"] = state.context.device().info().name;
   }
-  result["isa"] = state.context.device().info().isa;
+  const DeviceInfo& info = state.context.device().info();
+  result["isa"] = info.isa;
+  if (!info.products.empty()) result["products"] = info.products;
   if (!state.options.throttle.empty()) {
     result["throttle"] = nlohmann::json::parse(state.options.throttle);
   }

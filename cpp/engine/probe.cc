@@ -78,6 +78,7 @@ class Probe {
     context.host_bytes = kHostBytes;
     context.device.spec = device_list(options.device).front();  // the others are like it
     context.device.threads = threads_of(options);
+    context.device.cublaslt = options.cublaslt;
     const uint64_t bytes = options.device_memory > 0 ? options.device_memory : kHostBytes;
     if (names_accelerator(options.device)) {
       context.device_bytes = {bytes + device_needs(options.device).device_bytes};

@@ -15,6 +15,7 @@ void register_probe(nb::module_& m) {
       .def(nb::init<>())
       .def_rw("device", &ProbeOptions::device)
       .def_rw("threads", &ProbeOptions::threads)
+      .def_rw("cublaslt", &ProbeOptions::cublaslt)
       .def_rw("disk", &ProbeOptions::disk)
       .def_rw("disk_bytes", &ProbeOptions::disk_bytes)
       .def_rw("device_memory", &ProbeOptions::device_memory)

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from penstock.config import machine_file
+from penstock.config import cublaslt_library, machine_file
 from penstock.errors import engine_errors
 from penstock.native import Core, native_core
 from penstock.outputfile import write_atomically
@@ -48,6 +48,7 @@ def measure_machine(
         setattr(options, name, value)
     if asked.quick:
         options.seconds, options.disk_bytes = min(asked.seconds, _QUICK_SECONDS), _QUICK_DISK_BYTES
+    options.cublaslt = cublaslt_library()
     options.progress = tell
     with engine_errors():
         machine: dict[str, Any] = json.loads(native.probe_machine(options))

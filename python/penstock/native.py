@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from penstock.config import cublaslt_library
 from penstock.errors import engine_errors
 from penstock.settings import EngineSettings
 
@@ -196,6 +197,7 @@ def _native_options(
     options = core.EngineOptions()
     for name in _COPIED:
         setattr(options, name, getattr(settings, name))
+    options.cublaslt = cublaslt_library()
     options.reserved_host_memory = reserved_bytes
     for name, value in vars(workload).items():
         setattr(options, name, value)

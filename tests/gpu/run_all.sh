@@ -23,6 +23,7 @@
 #   to build      scikit-build-core nanobind nlohmann-json cmake ninja
 #   to run        numpy tokenizers jinja2 highspy typer rich
 #   to test       pytest safetensors transformers (oracle) accelerate (offload)
+#   nvidia-cublas comes with torch for CUDA 13; where it is missing our own kernels do its products
 #   and what these need: pathspec packaging markupsafe huggingface-hub tqdm regex pyyaml filelock
 #   click shellingham markdown-it-py mdurl pygments iniconfig pluggy psutil
 # GoogleTest is taken from the system, or built from its sources: the folder that PENSTOCK_GPU_GTEST
@@ -199,13 +200,21 @@ fresh_folder() {
   mkdir -p "$FOLDER"
 }
 
+# libcublasLt as the package finds it, or "off": C++ tests have no Python to ask.
+CUBLASLT=off
+find_cublaslt() {
+  CUBLASLT="$("$PYTHON" -c \
+    'from penstock.config import cublaslt_library; print(cublaslt_library())')"
+  echo "cuBLASLt: ${CUBLASLT:-whatever the loader finds}"
+}
+
 # One test program, in parts that run side by side.
 start_test() {
   local name="$1" parts="$2" part
   shift 2
   for ((part = 0; part < parts; ++part)); do
-    start "$name-$part" env "PENSTOCK_TEST_DEVICE=$DEVICE" "GTEST_TOTAL_SHARDS=$parts" \
-      "GTEST_SHARD_INDEX=$part" "$@"
+    start "$name-$part" env "PENSTOCK_TEST_DEVICE=$DEVICE" "PENSTOCK_TEST_CUBLASLT=$CUBLASLT" \
+      "GTEST_TOTAL_SHARDS=$parts" "GTEST_SHARD_INDEX=$part" "$@"
   done
 }
 
@@ -220,6 +229,7 @@ stage_test() {
   need_build
   fresh_folder test
   cd "$ROOT"
+  find_cublaslt
   local program name parts
   for program in "$TREE"/tests/cpp/test_*; do
     [[ -x "$program" && -f "$program" ]] || continue

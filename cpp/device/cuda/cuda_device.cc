@@ -47,16 +47,43 @@ struct RunOnGpu {
   }
 };
 
+// cuBLASLt for dense 16-bit products, where the machine has it and the GPU such tensor cores.
+struct DenseLibrary {
+  std::unique_ptr<cublaslt::DenseProducts> products;  // null: our own kernels
+  std::string isa, told;                              // for DeviceInfo
+};
+
+DenseLibrary open_dense(const Gpu& gpu, const std::string& choice) {
+  constexpr int kBf16 = 80;  // the first capability with tensor cores for it
+  DenseLibrary dense;
+  dense.isa = "sm_" + std::to_string(gpu.capability());
+  const cublaslt::Opened opened =
+      gpu.capability() < kBf16 ? cublaslt::Opened{nullptr, "the GPU has no bf16 tensor cores"}
+                               : cublaslt::open_library(choice);
+  if (opened.library == nullptr) {
+    dense.told = "own kernels: " + opened.reason;
+    return dense;
+  }
+  gpu.use();
+  dense.products = std::make_unique<cublaslt::DenseProducts>(opened.library);
+  // Its choice of an algorithm, and so the bits, may follow from all of these.
+  dense.isa += "x" + std::to_string(gpu.multiprocessors()) + "+cublasLt" + opened.library->version;
+  dense.told = "cuBLASLt " + opened.library->version;
+  return dense;
+}
+
 class CudaDevice : public Device {
  public:
   CudaDevice(int number, const DeviceOptions& options, LaneSet& lanes, Budget& host)
       : gpu_(number),
         lanes_(lanes),
         own_(options.ordinal),
+        dense_(open_dense(gpu_, options.cublaslt)),
         tables_(gpu_, {kDepth, kTableBytes}, host, memory_of(options)),
         workspace_(gpu_.allocate(kCudaWorkspaceBytes, memory_of(options), "own needs")) {
     info_.name = "cuda";
-    info_.isa = "sm_" + std::to_string(gpu_.capability());
+    info_.isa = dense_.isa;
+    info_.products = dense_.told;
     info_.memory = Tier::device;
     info_.weight_only = true;
     info_.raw_inputs = {InputKind::f16, gpu_.capability() < 80 ? InputKind::f16 : InputKind::bf16};
@@ -92,7 +119,7 @@ class CudaDevice : public Device {
   Ticket run(const Op& op, std::span<const Ticket> after, int64_t tag) override {
     return submit(own_.compute, after, tag, {0, op_name(op)}, [this, op](int slot) {
       cuda::GpuLauncher launcher(stream(own_.compute), gpu_.capability(), tables_.room(slot),
-                                 {workspace_.data(), workspace_.bytes()});
+                                 {workspace_.data(), workspace_.bytes()}, dense_.products.get());
       std::visit(RunOnGpu{launcher}, op);
     });
   }
@@ -149,6 +176,7 @@ class CudaDevice : public Device {
   Gpu gpu_;
   LaneSet& lanes_;
   DeviceLanes own_;
+  DenseLibrary dense_;
   DeviceInfo info_;
   TableRooms tables_;
   Buffer workspace_;  // ops on the compute stream follow each other

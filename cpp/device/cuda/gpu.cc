@@ -49,6 +49,13 @@ Gpu::Gpu(int ordinal) : ordinal_(ordinal) {
 
 void Gpu::use() const { check_cuda(cudaSetDevice(ordinal_), "cudaSetDevice"); }
 
+int Gpu::multiprocessors() const {
+  int count = 0;
+  check_cuda(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, ordinal_),
+             "cudaDeviceGetAttribute");
+  return count;
+}
+
 uint64_t Gpu::free_bytes() const {
   size_t free = 0, total = 0;
   check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");

@@ -19,6 +19,7 @@ class Gpu {
 
   void use() const;                               // by the calling thread from now on
   int capability() const { return capability_; }  // 10 * major + minor
+  int multiprocessors() const;
   uint64_t free_bytes() const;
   // Plain device memory. Throws Error(budget), also when the GPU has no room.
   Buffer allocate(size_t bytes, Budget& budget, const std::string& what) const;

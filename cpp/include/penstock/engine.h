@@ -36,6 +36,8 @@ struct EngineOptions {
   std::string throttle;          // JSON text of a machine: lanes are no faster than the rates that
                                  // stand in it; the same results, for measuring
   std::string cache;             // folder for packed weights; empty: MODEL/.penstock when writable
+  std::string cublaslt;          // GPUs: path of libcublasLt for dense 16-bit products; empty: as
+                                 // the loader finds it, if at all; "off": our own kernels
   int threads = 0;               // 0: one per core
   int max_context = 0;           // tokens a row may have; 0: the model's own limit
   uint64_t reserved_host_memory = 0;  // part of host_memory used by the caller (tokenizer)

@@ -13,6 +13,7 @@ namespace penstock {
 struct ProbeOptions {
   std::string device = "cpu";
   int threads = 0;
+  std::string cublaslt;     // as EngineOptions::cublaslt
   std::string disk;         // folder whose disk is measured; empty: the disk is not measured
   uint64_t disk_bytes = 0;  // written to an anonymous file there and read back; 0: 512 MiB
   uint64_t device_memory = 0;

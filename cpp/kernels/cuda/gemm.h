@@ -87,15 +87,19 @@ PENSTOCK_DEVICE inline float input_scale(const GemmParams& p, int64_t m) {
   return load<float>(p.x + m * p.input.stride_bytes + p.input.scales_offset);
 }
 
-// Bias, activation, residual of the sum of weight row `row` of the panel and input row `input`.
-PENSTOCK_DEVICE inline void finish(const GemmParams& p, const GemmBlock& block, int64_t row,
-                                   int64_t input, float sum) {
-  if (row >= block.rows || input >= block.inputs) return;
-  const int64_t n = block.panel->row_begin + block.row + row, m = block.input + input;
+// Bias, activation, residual of the sum of row n of the whole weight and input row m.
+PENSTOCK_DEVICE inline void finish_sum(const GemmParams& p, int64_t n, int64_t m, float sum) {
   if (p.bias != nullptr) sum += p.bias[n];
   sum = act_of(p.act, sum);
   if (p.residual != nullptr) sum += p.residual[m * p.residual_stride + n];
   p.y[m * p.y_stride + (n - p.column_origin)] = sum;
+}
+
+// The same of weight row `row` of the block's panel and input row `input` of the block.
+PENSTOCK_DEVICE inline void finish(const GemmParams& p, const GemmBlock& block, int64_t row,
+                                   int64_t input, float sum) {
+  if (row >= block.rows || input >= block.inputs) return;
+  finish_sum(p, block.panel->row_begin + block.row + row, block.input + input, sum);
 }
 
 }  // namespace penstock::cuda

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "kernels/cublaslt/products.h"
 #include "kernels/cuda/codes.h"
 #include "kernels/params.h"
 
@@ -29,8 +30,14 @@ struct Workspace {
 
 class GpuLauncher {
  public:
-  GpuLauncher(cudaStream_t stream, int capability, TableRoom room, Workspace workspace)
-      : stream_(stream), capability_(capability), room_(room), workspace_(workspace) {}
+  // `dense`: who multiplies bf16 weights; null: our own kernels.
+  GpuLauncher(cudaStream_t stream, int capability, TableRoom room, Workspace workspace,
+              cublaslt::DenseProducts* dense = nullptr)
+      : stream_(stream),
+        capability_(capability),
+        room_(room),
+        workspace_(workspace),
+        dense_(dense) {}
 
   template <class Kernel, class Args>
   void launch(const LaunchShape& shape, const Args& args);
@@ -49,6 +56,8 @@ class GpuLauncher {
   size_t workspace_bytes() const { return workspace_.bytes; }
   bool bf16_tiles() const { return capability_ >= 80; }
   SharedRoom shared_room() const { return cuda::shared_room(capability_); }
+  cublaslt::DenseProducts* dense() const { return dense_; }
+  void* stream() const { return stream_; }
 
  private:
   const void* place(const void* table, size_t bytes);
@@ -58,6 +67,7 @@ class GpuLauncher {
   int capability_;  // 10 * major + minor
   TableRoom room_;
   Workspace workspace_;
+  cublaslt::DenseProducts* dense_;
   size_t used_ = 0, sent_ = 0;
 };
 

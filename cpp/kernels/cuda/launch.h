@@ -8,10 +8,13 @@
 //                            device memory for what a launch leaves to the next one of the op
 //   bool bf16_tiles()        whether multiply_bf16 is there
 //   SharedRoom shared_room() of a multiprocessor
+// and may give
+//   cublaslt::DenseProducts* dense()   who multiplies bf16 weights, or null; on void* stream()
 #pragma once
 
 #include "base/error.h"
 #include "kernels/cuda/gemm_codes.h"
+#include "kernels/cuda/gemm_dense.h"
 #include "kernels/cuda/gemm_float.h"
 #include "kernels/cuda/gemm_half.h"
 #include "kernels/cuda/gemm_weight_only.h"
@@ -190,6 +193,7 @@ void run(Launcher& launcher, GemmParams p) {
     return run_codes(launcher, p, view,
                      codes_plan({p.m, view.bits}, launcher.shared_room(), row_blocks));
   }
+  if (run_dense(launcher, p, view)) return;
   const bool bf16 = p.input.kind == InputKind::bf16 && view.raw == DType::bf16;
   if (p.input.kind == InputKind::f16 || (bf16 && launcher.bf16_tiles())) {
     return run_half(launcher, p, view);

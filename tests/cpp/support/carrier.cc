@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "device/operands.h"
+#include "support/test_device.h"
 
 namespace penstock::test {
 namespace {
@@ -21,6 +22,7 @@ DeviceOptions options_for(const std::string& spec, Budget& memory) {
   options.spec = spec;
   options.memory = &memory;
   options.device_memory = memory.limit();
+  options.cublaslt = test_cublaslt();
   options.guard_pages = true;
   return options;
 }

@@ -311,6 +311,7 @@ struct EmulatedLauncher {
   bool tiles = true;
   std::vector<std::unique_ptr<std::byte[]>> tables{};
   std::unique_ptr<std::byte[]> room{new std::byte[kWorkspaceBytes]};
+  cublaslt::DenseProducts* products = nullptr;
 
   EmulatedLauncher() { std::memset(room.get(), 0xff, kWorkspaceBytes); }
 
@@ -335,6 +336,8 @@ struct EmulatedLauncher {
   size_t workspace_bytes() const { return kWorkspaceBytes; }
   bool bf16_tiles() const { return tiles; }
   cuda::SharedRoom shared_room() const { return cuda::shared_room(80); }
+  cublaslt::DenseProducts* dense() const { return products; }
+  void* stream() const { return nullptr; }
 };
 
 template <class Params>
@@ -344,6 +347,12 @@ void run_emulated(const Params& params, const KernelContext&) {
 }
 
 }  // namespace
+
+void emulate_dense(const GemmParams& params, cublaslt::DenseProducts* dense) {
+  EmulatedLauncher launcher;
+  launcher.products = dense;
+  cuda::run(launcher, params);
+}
 
 void emulate_turing(const GemmParams& params) {
   EmulatedLauncher launcher;

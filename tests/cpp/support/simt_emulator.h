@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cublaslt/products.h"
 #include "kernels/cuda/codes.h"
 #include "kernels/cuda/fragments.h"
 #include "kernels/views.h"
@@ -69,6 +70,8 @@ void emulate(const cuda::LaunchShape& shape, uint64_t seed, const EmulatedBody& 
 const KernelTable& emulated_cuda_table();
 // A product as GPUs without bf16 tensor cores and asynchronous copies launch it.
 void emulate_turing(const GemmParams& params);
+// A product that `dense` does where it takes it, in the workspace of the emulator.
+void emulate_dense(const GemmParams& params, cublaslt::DenseProducts* dense);
 // A product of weights in any layout of codes, also those of no format, by bf16 inputs.
 void emulate_weight_only(const GemmParams& params, const WeightView& view);
 // The same by int8 inputs, cut by the plan but for its numbers of blocks.

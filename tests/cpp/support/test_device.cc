@@ -23,6 +23,11 @@ void add_emulated_kernels() {
   std::call_once(added, [] { add_kernel_table(emulated_cuda_table()); });
 }
 
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
 template <class Params>
 void carry(const Params& params, const KernelContext&) {
   carrier()->run(params);
@@ -30,10 +35,8 @@ void carry(const Params& params, const KernelContext&) {
 
 }  // namespace
 
-std::string test_device() {
-  const char* named = std::getenv("PENSTOCK_TEST_DEVICE");
-  return named == nullptr ? "" : named;
-}
+std::string test_device() { return variable("PENSTOCK_TEST_DEVICE"); }
+std::string test_cublaslt() { return variable("PENSTOCK_TEST_CUBLASLT"); }
 
 std::vector<std::string> devices_and(std::vector<std::string> always) {
   const std::string device = test_device();

@@ -1,7 +1,7 @@
 // The accelerator that tests are asked to use as well: the variable PENSTOCK_TEST_DEVICE, "cuda:0"
 // on a machine with a GPU. Without one "virtual" goes the same way, and so does "virtual:cuda" for
 // the kernel tests, with the emulated CUDA kernels (all but KernelTable.*, which has no table added
-// to the processor's). This is the only place that reads the variable.
+// to the processor's). This is the only place that reads such variables.
 #pragma once
 
 #include <string>
@@ -13,6 +13,8 @@ namespace penstock::test {
 
 // "" where the variable is not set.
 std::string test_device();
+// The cuBLASLt of that device, as DeviceOptions::cublaslt: the variable PENSTOCK_TEST_CUBLASLT.
+std::string test_cublaslt();
 
 // `always` and the test device.
 std::vector<std::string> devices_and(std::vector<std::string> always);

@@ -1,0 +1,305 @@
+// Products by cuBLASLt: through a stand-in library, which checks what the library is told and not
+// what a GPU's does, and the emulator for all around it. The library that
+// PENSTOCK_TEST_CUBLASLT names is asked for its descriptors too, which need no GPU.
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/cublaslt/products.h"
+#include "kernels/gemm_cases.h"
+#include "support/cublaslt/control.h"
+
+namespace penstock {
+namespace {
+
+using test::Epilogue;
+using test::Inputs;
+using test::Random;
+using test::Shape;
+using test::TestContext;
+using test::Weight;
+
+class Cublaslt : public testing::Test {
+ protected:
+  Cublaslt() : opened_(cublaslt::open_library(PENSTOCK_CUBLASLT_STANDIN)) {
+    void* loaded = dlopen(PENSTOCK_CUBLASLT_STANDIN, RTLD_NOW | RTLD_NOLOAD);
+    check(loaded != nullptr, "the stand-in is loaded");
+    const auto told =
+        reinterpret_cast<test::StandinControl* (*)()>(dlsym(loaded, "standin_control"));
+    control_ = told();
+    *control_ = {};
+  }
+  std::unique_ptr<cublaslt::DenseProducts> products() {
+    return std::make_unique<cublaslt::DenseProducts>(opened_.library);
+  }
+
+  cublaslt::Opened opened_;
+  test::StandinControl* control_ = nullptr;
+  TestContext context_{1};
+};
+
+std::vector<float> multiply(cublaslt::DenseProducts* dense, const Weight& weight,
+                            const Inputs& inputs, const std::vector<WeightPanel>& panels,
+                            const Epilogue& epilogue) {
+  std::vector<float> y(static_cast<size_t>(inputs.m * weight.n()), NAN);
+  GemmParams p = gemm_params(weight, inputs, panels, epilogue);
+  p.y = y.data();
+  p.y_stride = weight.n();
+  test::emulate_dense(p, dense);
+  return y;
+}
+
+TEST_F(Cublaslt, TellsItsVersion) {
+  ASSERT_NE(opened_.library, nullptr) << opened_.reason;
+  EXPECT_EQ(opened_.library->version, "13.1.0");
+}
+
+TEST_F(Cublaslt, IsLeftAloneWithAReason) {
+  const auto reason = [](const std::string& choice) {
+    const cublaslt::Opened opened = cublaslt::open_library(choice);
+    EXPECT_EQ(opened.library, nullptr);
+    return opened.reason;
+  };
+  EXPECT_NE(reason("/nowhere/libcublasLt.so.13").find("/nowhere/libcublasLt.so.13"),
+            std::string::npos);
+  EXPECT_NE(reason(PENSTOCK_CUBLASLT_PARTIAL).find("it has no cublasLtDestroy"), std::string::npos);
+  EXPECT_NE(reason(PENSTOCK_CUBLASLT_OLD).find("it is of version 12.4.5"), std::string::npos);
+  EXPECT_EQ(reason(cublaslt::kOff), "cuBLASLt is turned off");
+}
+
+// By the loader's names: where the machine has none, that is no error.
+TEST_F(Cublaslt, IsFoundByNameOrNot) {
+  const cublaslt::Opened opened = cublaslt::open_library("");
+  EXPECT_NE(opened.library == nullptr, opened.reason.empty());
+}
+
+TEST_F(Cublaslt, AgreesWithDoublePrecision) {
+  const auto dense = products();
+  for (const Shape shape : {Shape{1, 16, 128},
+                            {3, 40, 72},
+                            {5, 7, 8},
+                            {17, 33, 264},
+                            {70, 50, 600},
+                            {200, 300, 64},
+                            {700, 70, 16}}) {
+    SCOPED_TRACE(testing::Message() << shape.m << "x" << shape.n << "x" << shape.k);
+    Random random(7 + static_cast<uint64_t>(shape.k));
+    Weight weight(weight_format("bf16"), shape.n, shape.k, 11);
+    const auto panels = weight.panels({0, shape.n / 3, shape.n / 2 + 1});
+    const Inputs inputs(test::emulated_cuda_table(), weight, false,
+                        random.normals(shape.m * shape.k), context_);
+    for (const Epilogue& epilogue :
+         {Epilogue{},
+          Epilogue{random.normals(shape.n), random.normals(shape.m * shape.n), Act::silu}}) {
+      const int64_t before = control_->products;
+      expect_close(weight, inputs, multiply(dense.get(), weight, inputs, panels, epilogue),
+                   epilogue);
+      EXPECT_GE(control_->products, before + 3);
+    }
+  }
+}
+
+// The residual is y, whose columns are shifted and whose rows are apart.
+TEST_F(Cublaslt, WorksInPlaceAndBesideOtherColumns) {
+  const auto dense = products();
+  const int64_t m = 9, n = 48, k = 304, stride = 61, origin = 16;
+  Random random(47);
+  Weight weight(weight_format("bf16"), n, k, 53);
+  const auto panels = weight.panels({0, 16, 41});
+  const std::vector<WeightPanel> some{panels[1], panels[2]};
+  const Inputs inputs(test::emulated_cuda_table(), weight, false, random.normals(m * k), context_);
+  const Epilogue epilogue{random.normals(n), random.normals(m * n), Act::gelu};
+  const std::vector<float> expected = multiply(dense.get(), weight, inputs, panels, epilogue);
+  std::vector<float> y(static_cast<size_t>(m * stride), 5.0f);
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = origin; j < n; ++j) {
+      y[static_cast<size_t>(i * stride + j - origin)] =
+          epilogue.residual[static_cast<size_t>(i * n + j)];
+    }
+  }
+  GemmParams p = gemm_params(weight, inputs, some, epilogue);
+  p.y = y.data();
+  p.residual = y.data() - origin;
+  p.y_stride = p.residual_stride = stride;
+  p.column_origin = origin;
+  test::emulate_dense(p, dense.get());
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < stride; ++j) {
+      const float told = y[static_cast<size_t>(i * stride + j)];
+      const bool inside = j < n - origin;
+      EXPECT_EQ(told, inside ? expected[static_cast<size_t>(i * n + j + origin)] : 5.0f);
+    }
+  }
+}
+
+TEST_F(Cublaslt, PanelsThatFollowEachOtherAreOne) {
+  const auto dense = products();
+  Weight weight(weight_format("bf16"), 90, 40, 3);
+  const WeightPanel whole = weight.panels({0})[0];
+  const std::vector<WeightPanel> cut{
+      {whole.data, 0, 10}, {whole.data + 10 * 80, 10, 30}, {whole.data + 30 * 80, 30, 90}};
+  const Inputs inputs(test::emulated_cuda_table(), weight, false, Random(5).normals(4 * 40),
+                      context_);
+  const std::vector<float> y = multiply(dense.get(), weight, inputs, cut, {});
+  EXPECT_EQ(control_->products, 1);
+  EXPECT_EQ(y, multiply(dense.get(), weight, inputs, {whole}, {}));
+}
+
+TEST_F(Cublaslt, TheAlgorithmSumsInOneSequenceAndTakesEveryShape) {
+  const auto dense = products();
+  EXPECT_TRUE(dense->takes({64, 192}));
+  Weight weight(weight_format("bf16"), 8, 64, 3);
+  const Inputs inputs(test::emulated_cuda_table(), weight, false, Random(5).normals(64), context_);
+  multiply(dense.get(), weight, inputs, weight.panels({0}), {});
+  EXPECT_EQ(control_->algorithm, 5);  // 1 to 4 split, reduce, want workspace or multiples of 8 rows
+}
+
+// Bits of a row are its own, and no cut of the weight shows, though the library would choose
+// another algorithm for other numbers of rows.
+TEST_F(Cublaslt, RowsAndPanelsDoNotShow) {
+  const Shape shape{600, 150, 520};
+  Weight weight(weight_format("bf16"), shape.n, shape.k, 31);
+  const std::vector<float> x = Random(37).normals(shape.m * shape.k);
+  const Inputs all(test::emulated_cuda_table(), weight, false, x, context_);
+  const auto dense = products();
+  const std::vector<float> expected = multiply(dense.get(), weight, all, weight.panels({0}), {});
+  const int64_t tile = control_->tile;
+  EXPECT_EQ(multiply(dense.get(), weight, all, weight.panels({0, 1, 6, 47, 128}), {}), expected);
+  for (const int64_t m : {1, 2, 16, 100, 599}) {
+    const auto other = products();  // whose first product it is
+    const int64_t first = (m * 5) % (shape.m - m);
+    const std::vector<float> part(x.begin() + first * shape.k, x.begin() + (first + m) * shape.k);
+    const Inputs some(test::emulated_cuda_table(), weight, false, part, context_);
+    const std::vector<float> y =
+        multiply(other.get(), weight, some, weight.panels({0, 16 + m % 40}), {});
+    test::expect_same_bits(y.data(), expected.data() + first * shape.n, m * shape.n, "rows");
+    EXPECT_EQ(control_->tile, tile);
+  }
+}
+
+// What is not taken is our own kernels', whose bits are those of a launcher without the library.
+TEST_F(Cublaslt, WhatItDoesNotTakeIsOurs) {
+  struct Case {
+    const char* format;
+    int64_t k;
+    bool refuses_all, ties_rows, exact;
+  };
+  for (const Case& c : {Case{"bf16", 130, false, false, false},
+                        {"bf16", 136, true, false, false},
+                        {"bf16", 136, false, true, false},
+                        {"bf16", 136, false, false, true},
+                        {"fp16", 136, false, false, false},
+                        {"fp32", 136, false, false, false},
+                        {"int8", 136, false, false, false}}) {
+    SCOPED_TRACE(testing::Message() << c.format << " " << c.k);
+    control_->refuses_all = c.refuses_all;
+    control_->ties_rows = c.ties_rows;
+    const auto dense = products();
+    Weight weight(weight_format(c.format), 32, c.k, 3);
+    const Inputs inputs(test::emulated_cuda_table(), weight, c.exact, Random(5).normals(6 * c.k),
+                        context_);
+    const auto panels = weight.panels({0, 16});
+    EXPECT_EQ(multiply(dense.get(), weight, inputs, panels, {}),
+              multiply(nullptr, weight, inputs, panels, {}));
+    EXPECT_EQ(control_->products, 0);
+  }
+}
+
+TEST_F(Cublaslt, AFailedCallIsAnErrorThatNamesIt) {
+  Weight weight(weight_format("bf16"), 32, 64, 3);
+  const Inputs inputs(test::emulated_cuda_table(), weight, false, Random(5).normals(64), context_);
+  for (const char* call :
+       {"cublasLtCreate", "cublasLtMatmulDescCreate", "cublasLtMatmulDescSetAttribute",
+        "cublasLtMatrixLayoutCreate", "cublasLtMatmulPreferenceCreate",
+        "cublasLtMatmulPreferenceSetAttribute", "cublasLtMatmulAlgoGetHeuristic",
+        "cublasLtMatmulAlgoConfigGetAttribute", "cublasLtMatmulAlgoCheck", "cublasLtMatmul"}) {
+    SCOPED_TRACE(call);
+    control_->fails = call;
+    control_->status = cublaslt::kInternalError;
+    try {
+      const auto dense = products();
+      multiply(dense.get(), weight, inputs, weight.panels({0}), {});
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::device);
+      EXPECT_EQ(std::string(error.what()),
+                std::string("cuBLASLt: ") + call + ": status 14 (internal error)");
+    }
+    EXPECT_EQ(control_->objects, 0);  // nothing is left behind
+  }
+}
+
+// A refusal at the product itself: another kernel's sums would not be the same.
+TEST_F(Cublaslt, NothingStandsInForAProductThatIsRefused) {
+  Weight weight(weight_format("bf16"), 32, 64, 3);
+  const Inputs inputs(test::emulated_cuda_table(), weight, false, Random(5).normals(64), context_);
+  const auto dense = products();
+  control_->fails = "cublasLtMatmul";
+  control_->status = cublaslt::kNotSupported;
+  EXPECT_THROW(multiply(dense.get(), weight, inputs, weight.panels({0}), {}), Error);
+}
+
+// Large enough for all the tiles of a GPU that is the test device, which this is for: whether
+// cuBLASLt keeps there what products.h wants of it. Elsewhere our own kernels, emulated.
+TEST(CublasltDevice, LargeProductsKeepTheBitsOfARow) {
+  const bool gpu = test::test_device().starts_with("cuda:");
+  const Shape shape = gpu ? Shape{1500, 3100, 4096} : Shape{40, 70, 520};
+  const KernelTable& table = test::cuda_kernel_table();
+  const TestContext context(2);
+  Random random(61);
+  Weight weight(weight_format("bf16"), shape.n, shape.k, 67);
+  const std::vector<float> x = random.normals(shape.m * shape.k);
+  const Epilogue epilogue{random.normals(shape.n), {}, Act::gelu};
+  const Inputs all(table, weight, false, x, context);
+  const auto whole = weight.panels({0});
+  const std::vector<float> expected =
+      test::multiply({table, context}, weight, all, whole, epilogue);
+  for (const auto& begins : std::vector<std::vector<int64_t>>{
+           {0, shape.n / 2}, {0, 1, 16, 33}, {0, shape.n / 3 * 2, shape.n - 1}}) {
+    const std::vector<float> y =
+        test::multiply({table, context}, weight, all, weight.panels(begins), epilogue);
+    EXPECT_EQ(y, expected) << "panels";
+  }
+  for (const int64_t m : {1, 2, 7, 16, 31, 64, 200, 511, 1024, 1499}) {
+    if (m >= shape.m) break;
+    const int64_t first = (m * 5) % (shape.m - m);
+    const std::vector<float> part(x.begin() + first * shape.k, x.begin() + (first + m) * shape.k);
+    const Inputs some(table, weight, false, part, context);
+    const std::vector<float> y = test::multiply({table, context}, weight, some, whole, epilogue);
+    test::expect_same_bits(y.data(), expected.data() + first * shape.n, m * shape.n, "rows");
+  }
+}
+
+// Also by the real library, where it is named: it takes every attribute, and without a GPU its
+// handle is refused by name.
+TEST_F(Cublaslt, DescriptorsAreTakenWithoutAGpu) {
+  std::vector<std::string> files{PENSTOCK_CUBLASLT_STANDIN};
+  const std::string named = test::test_cublaslt();
+  if (!named.empty() && named != cublaslt::kOff) files.push_back(named);
+  for (const std::string& file : files) {
+    SCOPED_TRACE(file);
+    const cublaslt::Opened opened = cublaslt::open_library(file);
+    ASSERT_NE(opened.library, nullptr) << opened.reason;
+    const cublaslt::Functions& call = opened.library->call;
+    const cublaslt::Descriptors of(call, {1000, 3, 64, 96, 1024});
+    EXPECT_NE(of.product(), nullptr);
+    EXPECT_NE(of.weights(), nullptr);
+    EXPECT_NE(of.inputs(), nullptr);
+    EXPECT_NE(of.sums(), nullptr);
+    EXPECT_NE(cublaslt::make_preference(call).get(), nullptr);
+    const int64_t wide = 1;
+    EXPECT_EQ(call.desc_set(of.product(), cublaslt::kTransposeFirst, &wide, sizeof(wide)),
+              cublaslt::kInvalidValue);
+    try {
+      const cublaslt::DenseProducts opens(opened.library);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::device);
+      EXPECT_NE(std::string(error.what()).find("cublasLtCreate"), std::string::npos);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace penstock
