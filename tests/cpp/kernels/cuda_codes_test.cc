@@ -243,7 +243,7 @@ TEST(CudaCodes, TakesQuantisedWeightsWithInputsOf8Bits) {
                         {"int8-g32", 300, 828, 256, 3 * (1 + 118)}}) {
     SCOPED_TRACE(c.format);
     p.format = weight_format(c.format);
-    p.input = prepared_layout_for(format(p.format), p.k, false);
+    p.input = prepared_layout_for(format(p.format), p.k, Compute::fast);
     p.m = c.m;
     NotingLauncher launcher;
     cuda::run(launcher, p);

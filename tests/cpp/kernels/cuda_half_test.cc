@@ -126,6 +126,7 @@ struct NotingLauncher {
   std::byte* workspace() { return room; }
   size_t workspace_bytes() const { return kRoom; }
   bool bf16_tiles() const { return tiles; }
+  cuda::SharedRoom shared_room() const { return cuda::shared_room(90); }
 
   template <DType kWeights, DType kInputs, int kInputRows>
   void note(cuda::GemmHalfKernel<kWeights, kInputs, kInputRows>) {

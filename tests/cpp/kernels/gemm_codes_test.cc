@@ -24,7 +24,7 @@ constexpr CodesPlan kWide{.tiles = 8, .wide = true, .rows = 128, .stages = 2};
 class GemmCodes : public testing::Test {
  protected:
   Inputs prepared(const QuantFormat& format, int64_t k, const std::vector<float>& x) const {
-    return {table_, prepared_layout_for(format, k, false), x, context_};
+    return {table_, prepared_layout_for(format, k, Compute::fast), x, context_};
   }
   static std::vector<float> multiply(const CodesPlan& plan, GemmParams p, const WeightView& view,
                                      int64_t n) {
