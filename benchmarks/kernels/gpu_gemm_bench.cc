@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/error.h"
 #include "kernels/gpu_bench.h"
 #include "tensor/quantize.h"
 
