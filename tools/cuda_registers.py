@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ROOT / "cpp" / "kernels" / "cuda"
 FLAGS = ["-std=c++20", "--expt-relaxed-constexpr", "--fmad=false", "-Xptxas=-v"]
 
+TYPES = {"0": "fp32", "1": "fp16", "2": "bf16"}  # DType
+
 _REPORT = re.compile(
     r"Compiling entry function '(?P<name>\w+)'.*?(?P<stores>\d+) bytes spill stores"
     r".*?Used (?P<registers>\d+) registers",
@@ -24,21 +26,21 @@ _REPORT = re.compile(
 
 
 def kernel_name(mangled: str) -> str:
-    """The kernel's struct, with what it is made of: "GemmCodes<8>", "Attention<bf16>"."""
+    """The kernel's struct, with what it is made of: "GemmHalf<bf16, fp16, 8>"."""
     name = re.search(r"(?<=\d)([A-Z]\w*?)Kernel", mangled)
     if name is None:
         raise SystemExit(f"what kernel is {mangled}?")
     rest = mangled[name.end() :]
-    numbers = re.match(r"I((?:Li\d+E)+)E", rest)
-    if numbers is not None:
-        return f"{name[1]}<{', '.join(re.findall(r'[0-9]+', numbers[1]))}>"
+    arguments = re.match(r"I((?:L(?:i|NS\w*?DTypeE|S\d*_)\d+E)+)E", rest)
+    if arguments is not None:
+        values = re.findall(r"L(i|NS\w*?DTypeE|S\d*_)(\d+)E", arguments[1])
+        return f"{name[1]}<{', '.join(v if kind == 'i' else TYPES[v] for kind, v in values)}>"
     if "PairCache" in rest:
         return f"{name[1]}<bf16>"
     reader = re.search(r"(Raw|Code)(?:Reader|Cache)IL(?:NS\w*?DTypeE|i)(\d+)E", rest)
     if reader is None:
         return name[1]
-    types = {"0": "fp32", "1": "fp16", "2": "bf16"}
-    return f"{name[1]}<{types[reader[2]] if reader[1] == 'Raw' else 'int' + reader[2]}>"
+    return f"{name[1]}<{TYPES[reader[2]] if reader[1] == 'Raw' else 'int' + reader[2]}>"
 
 
 def registers(capability: str) -> dict[str, str]:
