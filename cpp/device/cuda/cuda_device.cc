@@ -60,15 +60,15 @@ DenseLibrary open_dense(const Gpu& gpu, const std::string& choice) {
   const cublaslt::Opened opened =
       gpu.capability() < kBf16 ? cublaslt::Opened{nullptr, "the GPU has no bf16 tensor cores"}
                                : cublaslt::open_library(choice);
-  if (opened.library == nullptr) {
+  if (opened.loaded == nullptr) {
     dense.told = "own kernels: " + opened.reason;
     return dense;
   }
   gpu.use();
-  dense.products = std::make_unique<cublaslt::DenseProducts>(opened.library);
+  dense.products = std::make_unique<cublaslt::DenseProducts>(opened.loaded);
   // Its choice of an algorithm, and so the bits, may follow from all of these.
-  dense.isa += "x" + std::to_string(gpu.multiprocessors()) + "+cublasLt" + opened.library->version;
-  dense.told = "cuBLASLt " + opened.library->version;
+  dense.isa += "x" + std::to_string(gpu.multiprocessors()) + "+cublasLt" + opened.loaded->version;
+  dense.told = "cuBLASLt " + opened.loaded->version;
   return dense;
 }
 

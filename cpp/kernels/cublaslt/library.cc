@@ -82,13 +82,13 @@ std::string resolve(void* loaded, Functions& f) {
 }
 
 // Why the loaded file is not taken, or "".
-std::string examine(void* loaded, Library& library) {
-  const std::string missing = resolve(loaded, library.call);
+std::string examine(void* loaded, Library& found) {
+  const std::string missing = resolve(loaded, found.call);
   if (!missing.empty()) return "it has no " + missing;
-  const size_t version = library.call.get_version();  // 130100 for 13.1.0
-  library.version = std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) +
-                    "." + std::to_string(version % 100);
-  if (version / 10000 != kMajor) return "it is of version " + library.version;
+  const size_t version = found.call.get_version();  // 130100 for 13.1.0
+  found.version = std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) +
+                  "." + std::to_string(version % 100);
+  if (version / 10000 != kMajor) return "it is of version " + found.version;
   return "";
 }
 
@@ -116,7 +116,7 @@ Opened open_library(const std::string& choice) {
   Opened opened;
   for (const char* name : {"libcublasLt.so.13", "libcublasLt.so"}) {
     Opened next = open_file(name);
-    if (next.library != nullptr) return next;
+    if (next.loaded != nullptr) return next;
     opened.reason += (opened.reason.empty() ? "" : "; ") + next.reason;
   }
   return opened;

@@ -18,8 +18,8 @@ struct Library {
 void check_status(Status status, const char* call);
 
 struct Opened {
-  std::shared_ptr<const Library> library;  // null where there is none
-  std::string reason;                      // why there is none
+  std::shared_ptr<const Library> loaded;  // null where there is none
+  std::string reason;                     // why there is none
 };
 
 inline constexpr const char* kOff = "off";

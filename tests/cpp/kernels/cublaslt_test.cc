@@ -32,7 +32,7 @@ class Cublaslt : public testing::Test {
     *control_ = {};
   }
   std::unique_ptr<cublaslt::DenseProducts> products() {
-    return std::make_unique<cublaslt::DenseProducts>(opened_.library);
+    return std::make_unique<cublaslt::DenseProducts>(opened_.loaded);
   }
 
   cublaslt::Opened opened_;
@@ -52,14 +52,14 @@ std::vector<float> multiply(cublaslt::DenseProducts* dense, const Weight& weight
 }
 
 TEST_F(Cublaslt, TellsItsVersion) {
-  ASSERT_NE(opened_.library, nullptr) << opened_.reason;
-  EXPECT_EQ(opened_.library->version, "13.1.0");
+  ASSERT_NE(opened_.loaded, nullptr) << opened_.reason;
+  EXPECT_EQ(opened_.loaded->version, "13.1.0");
 }
 
 TEST_F(Cublaslt, IsLeftAloneWithAReason) {
   const auto reason = [](const std::string& choice) {
     const cublaslt::Opened opened = cublaslt::open_library(choice);
-    EXPECT_EQ(opened.library, nullptr);
+    EXPECT_EQ(opened.loaded, nullptr);
     return opened.reason;
   };
   EXPECT_NE(reason("/nowhere/libcublasLt.so.13").find("/nowhere/libcublasLt.so.13"),
@@ -72,7 +72,7 @@ TEST_F(Cublaslt, IsLeftAloneWithAReason) {
 // By the loader's names: where the machine has none, that is no error.
 TEST_F(Cublaslt, IsFoundByNameOrNot) {
   const cublaslt::Opened opened = cublaslt::open_library("");
-  EXPECT_NE(opened.library == nullptr, opened.reason.empty());
+  EXPECT_NE(opened.loaded == nullptr, opened.reason.empty());
 }
 
 TEST_F(Cublaslt, AgreesWithDoublePrecision) {
@@ -281,8 +281,8 @@ TEST_F(Cublaslt, DescriptorsAreTakenWithoutAGpu) {
   for (const std::string& file : files) {
     SCOPED_TRACE(file);
     const cublaslt::Opened opened = cublaslt::open_library(file);
-    ASSERT_NE(opened.library, nullptr) << opened.reason;
-    const cublaslt::Functions& call = opened.library->call;
+    ASSERT_NE(opened.loaded, nullptr) << opened.reason;
+    const cublaslt::Functions& call = opened.loaded->call;
     const cublaslt::Descriptors of(call, {1000, 3, 64, 96, 1024});
     EXPECT_NE(of.product(), nullptr);
     EXPECT_NE(of.weights(), nullptr);
@@ -293,7 +293,7 @@ TEST_F(Cublaslt, DescriptorsAreTakenWithoutAGpu) {
     EXPECT_EQ(call.desc_set(of.product(), cublaslt::kTransposeFirst, &wide, sizeof(wide)),
               cublaslt::kInvalidValue);
     try {
-      const cublaslt::DenseProducts opens(opened.library);
+      const cublaslt::DenseProducts opens(opened.loaded);
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::device);
       EXPECT_NE(std::string(error.what()).find("cublasLtCreate"), std::string::npos);
