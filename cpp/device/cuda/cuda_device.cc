@@ -10,7 +10,6 @@
 #include "device/lane_use.h"
 #include "device/operands.h"
 #include "kernels/cuda/gpu_launcher.h"
-#include "kernels/cuda/weight_only.h"
 
 namespace penstock {
 namespace {
