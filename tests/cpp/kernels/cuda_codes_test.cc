@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "support/kernels.h"
+#include "support/noting_launcher.h"
 
 namespace penstock {
 namespace {
@@ -195,7 +196,7 @@ TEST(CudaCodes, GroupsOfBlocks) {
 }
 
 // Notes what is launched.
-struct NotingLauncher {
+struct NotingLauncher : test::NotingLauncher {
   int codes = 0, other = 0;
   cuda::LaunchShape shape;
 
@@ -204,14 +205,6 @@ struct NotingLauncher {
     shape = of;
     note(Kernel{});
   }
-  template <class T>
-  const T* upload(const T* table, int64_t) {
-    return table;
-  }
-  std::byte* workspace() { return nullptr; }
-  size_t workspace_bytes() const { return 0; }
-  bool bf16_tiles() const { return true; }
-  cuda::SharedRoom shared_room() const { return cuda::shared_room(90); }
 
   template <int kBits, int kPairs, int kTiles>
   void note(cuda::GemmCodesKernel<kBits, kPairs, kTiles>) {

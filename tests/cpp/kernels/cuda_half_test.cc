@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "kernels/cuda/launch.h"
 #include "support/kernels.h"
+#include "support/noting_launcher.h"
 
 namespace penstock {
 namespace {
@@ -103,12 +104,10 @@ TEST(CudaHalf, SumsLieApartAndAreLeftAndTakenWithoutBankConflicts) {
 }
 
 // Notes what is launched.
-struct NotingLauncher {
-  bool tiles = true;
+struct NotingLauncher : test::NotingLauncher {
   DType weights = DType::f32, inputs = DType::f32;
   int input_rows = 0, stages = 0, added = 0, plain = 0, other = 0;
   cuda::LaunchShape shape{};
-  std::byte room[1] = {};
 
   template <class Kernel, class Args>
   void launch(const cuda::LaunchShape& launched, const Args& args) {
@@ -119,14 +118,6 @@ struct NotingLauncher {
       stages = args.stages;
     }
   }
-  template <class T>
-  const T* upload(const T* table, int64_t) {
-    return table;
-  }
-  std::byte* workspace() { return room; }
-  size_t workspace_bytes() const { return kRoom; }
-  bool bf16_tiles() const { return tiles; }
-  cuda::SharedRoom shared_room() const { return cuda::shared_room(90); }
 
   template <DType kWeights, DType kInputs, int kInputRows>
   void note(cuda::GemmHalfKernel<kWeights, kInputs, kInputRows>) {

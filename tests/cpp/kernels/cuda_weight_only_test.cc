@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "kernels/cuda/launch.h"
 #include "support/kernels.h"
+#include "support/noting_launcher.h"
 
 namespace penstock {
 namespace {
@@ -17,7 +18,7 @@ using cuda::kStripedRows;
 using cuda::kWarp;
 using cuda::kWeightOnlyThreads;
 
-constexpr int64_t kRoom = int64_t{16} << 20;  // of workspace
+constexpr int64_t kRoom = test::NotingLauncher::kRoom;
 
 TEST(CudaWeightOnly, StripesFollowFromKAndCoverIt) {
   for (int64_t k = 1; k < 40000; k += k < 1200 ? 1 : 577) {
@@ -68,12 +69,10 @@ TEST(CudaWeightOnly, WorkspaceIsBoundedAndOnlyOfSplitLaunches) {
 }
 
 // Notes what is launched.
-struct NotingLauncher {
-  bool tiles = true;
+struct NotingLauncher : test::NotingLauncher {
   int weight_only = 0, added = 0, plain = 0, other = 0;
   int64_t blocks = 0;
   bool partial = false;
-  std::byte room[1] = {};
 
   template <class Kernel, class Args>
   void launch(const cuda::LaunchShape& shape, const Args& args) {
@@ -84,14 +83,6 @@ struct NotingLauncher {
     }
     blocks += shape.blocks;
   }
-  template <class T>
-  const T* upload(const T* table, int64_t) {
-    return table;
-  }
-  std::byte* workspace() { return room; }
-  size_t workspace_bytes() const { return kRoom; }
-  bool bf16_tiles() const { return tiles; }
-  cuda::SharedRoom shared_room() const { return cuda::shared_room(90); }
 
   template <int kBits, int kTiles>
   void note(cuda::GemmWeightOnlyKernel<kBits, kTiles>) {

@@ -230,6 +230,56 @@ inline void expect_exact(const Weight& weight, const Inputs& inputs, const std::
   }
 }
 
+// The residual may be the output, and the last panel's columns may stand in front of a narrow
+// output. `run` does a product.
+template <class Run>
+void expect_in_place_and_shifted(const Weight& weight, const Inputs& inputs,
+                                 const std::vector<WeightPanel>& panels, const Epilogue& epilogue,
+                                 Run run) {
+  const int64_t m = inputs.m, n = weight.n();
+  GemmParams p = gemm_params(weight, inputs, panels, epilogue);
+  std::vector<float> expected(static_cast<size_t>(m * n), NAN);
+  p.y = expected.data();
+  p.y_stride = n;
+  run(p);
+  expect_close(weight, inputs, expected, epilogue);
+  std::vector<float> y = epilogue.residual;
+  p.residual = p.y = y.data();
+  run(p);
+  EXPECT_EQ(y, expected);
+  const WeightPanel& last = panels.back();
+  const int64_t count = last.row_end - last.row_begin, stride = count + 1;
+  std::vector<float> narrow(static_cast<size_t>(m * stride), NAN);
+  p.panels = &last;
+  p.panel_count = 1;
+  p.residual = epilogue.residual.data();
+  p.y = narrow.data();
+  p.y_stride = stride;
+  p.column_origin = last.row_begin;
+  run(p);
+  for (int64_t i = 0; i < m; ++i) {
+    expect_same_bits(narrow.data() + i * stride, expected.data() + i * n + last.row_begin, count,
+                     "shifted");
+    EXPECT_TRUE(std::isnan(narrow[static_cast<size_t>(i * stride + count)]));
+  }
+}
+
+// An input that is no finite number spoils its own row and no other. `product` gives y of x.
+template <class Product>
+void expect_bad_inputs_stay(const Shape& shape, Product product) {
+  constexpr int64_t kBad = 2;
+  const std::vector<float> x = Random(61).normals(shape.m * shape.k), clean = product(x);
+  for (const float bad : {NAN, INFINITY, -INFINITY}) {
+    std::vector<float> dirty = x;
+    dirty[static_cast<size_t>(kBad * shape.k + 77)] = bad;
+    const std::vector<float> y = product(dirty);
+    const int64_t begin = kBad * shape.n, end = begin + shape.n;
+    expect_same_bits(y.data(), clean.data(), begin, "rows before");
+    expect_same_bits(y.data() + end, clean.data() + end, shape.m * shape.n - end, "rows after");
+    for (int64_t j = begin; j < end; ++j) EXPECT_FALSE(std::isfinite(y[static_cast<size_t>(j)]));
+  }
+}
+
 // What kernels see of a format, also of one that has no id.
 inline WeightView view_of(const QuantFormat& format, const PackedLayout& layout) {
   return {.quantised = true,

@@ -153,30 +153,17 @@ TEST_F(GemmCodes, TheLargestDotProductsAreExact) {
 }
 
 TEST_F(GemmCodes, ANanStaysInItsRow) {
-  const int64_t n = 40, k = 200, m = 70, bad_row = 2;
+  const Shape shape{70, 40, 200};
   for (const char* name : {"int8", "int8-g32", "int4-g64"}) {
     const QuantFormat& of = format(weight_format(name));
-    Weight weight(of, n, k, 59);
+    Weight weight(of, shape.n, shape.k, 59);
     const auto panels = weight.panels({0});
     const WeightView view = test::view_of(of, weight.layout());
-    std::vector<float> x = Random(61).normals(m * k);
     for (const CodesPlan& plan : {kNarrow, kWide}) {
-      const Inputs good = prepared(of, k, x);
-      const std::vector<float> clean =
-          multiply(plan, test::gemm_params(weight, good, panels, {}), view, n);
-      for (const float bad : {NAN, INFINITY}) {
-        std::vector<float> dirty = x;
-        dirty[bad_row * k + 77] = bad;
-        const Inputs inputs = prepared(of, k, dirty);
-        const std::vector<float> y =
-            multiply(plan, test::gemm_params(weight, inputs, panels, {}), view, n);
-        test::expect_same_bits(y.data(), clean.data(), bad_row * n, "rows before");
-        const int64_t after = (bad_row + 1) * n;
-        test::expect_same_bits(y.data() + after, clean.data() + after, m * n - after, "after");
-        for (int64_t j = bad_row * n; j < after; ++j) {
-          EXPECT_FALSE(std::isfinite(y[static_cast<size_t>(j)]));
-        }
-      }
+      test::expect_bad_inputs_stay(shape, [&](const std::vector<float>& x) {
+        const Inputs inputs = prepared(of, shape.k, x);
+        return multiply(plan, test::gemm_params(weight, inputs, panels, {}), view, shape.n);
+      });
     }
   }
 }
@@ -185,34 +172,14 @@ TEST_F(GemmCodes, ResidualMayBeTheOutputAndColumnsMayBeShifted) {
   const int64_t m = 70, n = 48, k = 300;
   Random random(47);
   Weight weight(weight_format("int4-g32"), n, k, 53);
-  const auto panels = weight.panels({0, 16});
   const QuantFormat& of = format(weight.id());
   const WeightView view = test::view_of(of, weight.layout());
   const Inputs inputs = prepared(of, k, random.normals(m * k));
   const Epilogue epilogue{random.normals(n), random.normals(m * n), Act::gelu};
   for (const CodesPlan& plan : {kNarrow, kWide}) {
-    GemmParams p = test::gemm_params(weight, inputs, panels, epilogue);
-    const std::vector<float> expected = multiply(plan, p, view, n);
-    test::expect_close(weight, inputs, expected, epilogue);
-    std::vector<float> y = epilogue.residual;
-    p.residual = y.data();
-    p.y = y.data();
-    p.y_stride = n;
-    test::emulate_codes(p, view, plan);
-    EXPECT_EQ(y, expected);
-    // Only the second panel, its columns moved to the front of a narrow output.
-    std::vector<float> narrow(m * 33, NAN);
-    p.panels = panels.data() + 1;
-    p.panel_count = 1;
-    p.residual = epilogue.residual.data();
-    p.y = narrow.data();
-    p.y_stride = 33;
-    p.column_origin = 16;
-    test::emulate_codes(p, view, plan);
-    for (int64_t i = 0; i < m; ++i) {
-      test::expect_same_bits(narrow.data() + i * 33, expected.data() + i * n + 16, 32, "shifted");
-      EXPECT_TRUE(std::isnan(narrow[static_cast<size_t>(i * 33 + 32)]));
-    }
+    test::expect_in_place_and_shifted(
+        weight, inputs, weight.panels({0, 16}), epilogue,
+        [&](const GemmParams& p) { test::emulate_codes(p, view, plan); });
   }
 }
 

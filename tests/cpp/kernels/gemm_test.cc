@@ -140,35 +140,8 @@ TEST(Gemm, ResidualMayBeTheOutputAndColumnsMayBeShifted) {
   const Epilogue epilogue{{}, random.normals(9 * 48), Act::none};
   test::for_each_isa([&](const KernelTable& table) {
     const Inputs inputs(table, weight, false, x, context);
-    const std::vector<float> expected =
-        multiply({table, context}, weight, inputs, panels, epilogue);
-    std::vector<float> y = epilogue.residual;
-    GemmParams p;
-    p.panels = panels.data();
-    p.panel_count = 2;
-    p.format = weight.id();
-    p.x = inputs.data.data();
-    p.input = inputs.layout;
-    p.m = 9;
-    p.k = 300;
-    p.residual = y.data();
-    p.residual_stride = 48;
-    p.y = y.data();
-    p.y_stride = 48;
-    table.gemm(p, context);
-    EXPECT_EQ(y, expected);
-    // Only the second panel, its columns moved to the front of a narrow output.
-    std::vector<float> narrow(9 * 32, NAN);
-    p.panels = panels.data() + 1;
-    p.panel_count = 1;
-    p.residual = epilogue.residual.data();
-    p.y = narrow.data();
-    p.y_stride = 32;
-    p.column_origin = 16;
-    table.gemm(p, context);
-    for (int64_t i = 0; i < 9; ++i) {
-      test::expect_same_bits(narrow.data() + i * 32, expected.data() + i * 48 + 16, 32, "shifted");
-    }
+    test::expect_in_place_and_shifted(weight, inputs, panels, epilogue,
+                                      [&](const GemmParams& p) { table.gemm(p, context); });
   });
 }
 
@@ -193,19 +166,10 @@ TEST(Gemm, ANanStaysInItsRow) {
   for_each_input([&](FormatId id, bool exact) {
     Weight weight(id, 40, 200, 59);
     const auto panels = weight.panels({0});
-    std::vector<float> x = Random(61).normals(5 * 200);
     test::for_each_isa([&](const KernelTable& table) {
-      const Inputs clean(table, weight, exact, x, context);
-      const std::vector<float> expected = multiply({table, context}, weight, clean, panels, {});
-      for (const float bad : {NAN, INFINITY, -INFINITY}) {
-        std::vector<float> dirty = x;
-        dirty[2 * 200 + 77] = bad;
-        const Inputs inputs(table, weight, exact, dirty, context);
-        const std::vector<float> y = multiply({table, context}, weight, inputs, panels, {});
-        test::expect_same_bits(y.data(), expected.data(), 2 * 40, "rows before");
-        test::expect_same_bits(y.data() + 3 * 40, expected.data() + 3 * 40, 2 * 40, "rows after");
-        for (int64_t j = 80; j < 120; ++j) EXPECT_FALSE(std::isfinite(y[static_cast<size_t>(j)]));
-      }
+      test::expect_bad_inputs_stay({5, 40, 200}, [&](const std::vector<float>& x) {
+        return multiply({table, context}, weight, {table, weight, exact, x, context}, panels, {});
+      });
     });
   });
 }

@@ -122,31 +122,10 @@ TEST_F(GemmWeightOnly, ResidualMayBeTheOutputAndColumnsMayBeShifted) {
   for (const int64_t k : {300, 1100}) {  // one stripe, and two in blocks of their own
     Random random(47);
     Weight weight(weight_format("int4-g32"), 48, k, 53);
-    const auto panels = weight.panels({0, 16});
     const Inputs inputs = prepared(weight, random.normals(9 * k));
     const Epilogue epilogue{random.normals(48), random.normals(9 * 48), Act::gelu};
-    const std::vector<float> expected = multiply(on_, weight, inputs, panels, epilogue);
-    expect_close(weight, inputs, expected, epilogue);
-    std::vector<float> y = epilogue.residual;
-    GemmParams p = test::gemm_params(weight, inputs, panels, epilogue);
-    p.residual = y.data();
-    p.y = y.data();
-    p.y_stride = 48;
-    on_.table.gemm(p, context_);
-    EXPECT_EQ(y, expected);
-    // Only the second panel, its columns moved to the front of a narrow output.
-    std::vector<float> narrow(9 * 33, NAN);
-    p.panels = panels.data() + 1;
-    p.panel_count = 1;
-    p.residual = epilogue.residual.data();
-    p.y = narrow.data();
-    p.y_stride = 33;
-    p.column_origin = 16;
-    on_.table.gemm(p, context_);
-    for (int64_t i = 0; i < 9; ++i) {
-      test::expect_same_bits(narrow.data() + i * 33, expected.data() + i * 48 + 16, 32, "shifted");
-      EXPECT_TRUE(std::isnan(narrow[static_cast<size_t>(i * 33 + 32)]));
-    }
+    test::expect_in_place_and_shifted(weight, inputs, weight.panels({0, 16}), epilogue,
+                                      [&](const GemmParams& p) { on_.table.gemm(p, context_); });
   }
 }
 
@@ -154,15 +133,8 @@ TEST_F(GemmWeightOnly, ANanStaysInItsRow) {
   for_each_format([&](FormatId id) {
     Weight weight(id, 40, 200, 59);
     const auto panels = weight.panels({0});
-    std::vector<float> x = Random(61).normals(5 * 200);
-    const std::vector<float> clean = rows(weight, x, 0, 5, panels);
-    for (const float bad : {NAN, INFINITY}) {
-      x[2 * 200 + 77] = bad;
-      const std::vector<float> y = rows(weight, x, 0, 5, panels);
-      test::expect_same_bits(y.data(), clean.data(), 2 * 40, "rows before");
-      test::expect_same_bits(y.data() + 3 * 40, clean.data() + 3 * 40, 2 * 40, "rows after");
-      for (size_t j = 80; j < 120; ++j) EXPECT_FALSE(std::isfinite(y[j]));
-    }
+    test::expect_bad_inputs_stay(
+        {5, 40, 200}, [&](const std::vector<float>& x) { return rows(weight, x, 0, 5, panels); });
   });
 }
 
