@@ -1,11 +1,12 @@
-// GEMM of bf16 and quantised weights on the tile registers of AMX; compiled with these instruction
-// sets.
+// GEMM of bf16 and quantised weights, and attention over bf16 and quantised caches, on the tile
+// registers of AMX; compiled with these instruction sets.
 #include <immintrin.h>
 
 // GCC 12 takes the deliberately undefined operand of its own intrinsics for a mistake.
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
 
+#include "kernels/attention_state.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/views.h"
 
@@ -30,6 +31,13 @@ namespace {
 #include "kernels/cpu/bodies/tiles.inl"
 #include "kernels/cpu/bodies/gemm_bf16_tiles.inl"
 #include "kernels/cpu/bodies/gemm_int_tiles.inl"
+#include "kernels/cpu/bodies/kv_places.inl"
+#include "kernels/cpu/bodies/attention_driver.inl"
+#include "kernels/cpu/bodies/attention_pairs.inl"
+#include "kernels/cpu/bodies/attention_codes.inl"
+#include "kernels/cpu/bodies/attention_tiles.inl"
+#include "kernels/cpu/bodies/attention_code_tiles.inl"
+#include "kernels/cpu/bodies/attention_pair_tiles.inl"
 // clang-format on
 
 constexpr int64_t kVectorRows = 8;  // up to here vectors are as fast, and give the same bits
@@ -42,13 +50,37 @@ void gemm(const GemmParams& p, const KernelContext& context) {
   run_gemm(GemmIntTiles<4>{{view}}, p, context);
 }
 
+constexpr int64_t kVectorPairs = kMaxIntRows / 2;  // likewise, with quantised caches
+constexpr int64_t kMostTileDim = 256;  // pairs_per_task() is a multiple of kTileSide up to here
+static_assert(pairs_per_task(kMostTileDim) % kTileSide == 0);
+
+int64_t most_pairs(const AttentionParams& p, const KvView& view) {
+  int64_t most = 0;
+  for (int32_t i = 0; i < p.span_count; ++i) {
+    most = at_least(most, int64_t{p.spans[i].count} * (p.heads / view.kv_heads));
+  }
+  return most;
+}
+
+void attention(const AttentionParams& p, const KernelContext& context) {
+  const KvView view = kv_view(p.layout);
+  if (p.exact || view.head_dim > kMostTileDim) return attention_avx512(p, context);
+  if (!view.quantised && view.raw == DType::bf16 && view.head_dim % (2 * kPairsOfStep) == 0) {
+    return run_attention<TilePairAttention>(p, context);
+  }
+  if (!view.quantised || view.head_dim % kKvGroup != 0 || most_pairs(p, view) <= kVectorPairs) {
+    return attention_avx512(p, context);
+  }
+  if (view.bits == 8) return run_attention<CodeAttention<8, CodeTileProducts<8>>>(p, context);
+  run_attention<CodeAttention<4, CodeTileProducts<4>>>(p, context);
+}
+
 }  // namespace
 }  // namespace avx512amx_kernels
 
-// The processors that have tiles are slower at dot products of bf16 pairs than at fp32 products.
 void overlay_avx512amx(KernelTable& table) {
   table.gemm = avx512amx_kernels::gemm;
-  table.attention = attention_avx512;
+  table.attention = avx512amx_kernels::attention;
 }
 
 }  // namespace penstock

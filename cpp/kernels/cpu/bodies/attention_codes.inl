@@ -5,13 +5,15 @@
 
 constexpr float kTopCode = 127 * 128 + 63;
 
-// The codes of kLanes values from `steps`, their number of steps.
+// The codes of kLanes values from `steps`, their number of steps, at most kTopCode before rounding.
 inline vi store_code_pairs(vf steps, std::byte* high, std::byte* low) {
-  const vf codes = vround(vmin(vmax(steps, vset(-kTopCode)), vset(kTopCode)));
-  const vf upper = vround(vmul(codes, vset(0x1p-7f)));
-  vstore_u8(high, vto_int(upper));
-  vstore_u8(low, vto_int(vfma(upper, vset(-128.0f), codes)));
-  return vto_int(codes);
+  constexpr int32_t kOffset = 1 << 15;  // a multiple of 256 that leaves nothing negative
+  const vi codes = vto_int(steps);
+  const vi shifted = vadd_i(codes, vset_i(kOffset));
+  const vi upper = vshift_right<7>(vadd_i(shifted, vset_i(64)));
+  vstore_u8(high, upper);
+  vstore_u8(low, vsub_i(shifted, vshift_left<7>(upper)));
+  return codes;
 }
 
 // A row of codes over one group of the cache.
@@ -21,10 +23,11 @@ struct alignas(16) RowGroup {
   float bias;    // 4-bit: sum of value * bias of the cache, or what the bias is multiplied by
 };
 
-// Dot products of pair i, whose codes have two bytes.
+// Dot products of a pair, whose codes have two bytes.
+inline vi dot_of(vi high, vi low) { return vadd_i(vshift_left<7>(high), low); }
 template <int kRows>
 inline vi dot_of(const RowDots<kRows>& dots, int i, int v) {
-  return vadd_i(vshift_left<7>((vi)dots[2 * i][v]), (vi)dots[2 * i + 1][v]);
+  return dot_of((vi)dots[2 * i][v], (vi)dots[2 * i + 1][v]);
 }
 template <int kRows>
 inline void clear_dots(RowDots<kRows>& dots) {
@@ -53,6 +56,10 @@ struct QueryCodes {
 };
 static_assert(sizeof(RowGroup) <= kTileWidth && kTileWidth <= kKvGroup);
 
+inline QueryCodes query_codes_of(const PairTile& t) {
+  return {mutable_bytes_of(t.scratch.query), t.scratch.width};
+}
+
 // kKeyStep keys.
 template <int kBits>
 struct KeyCodes {
@@ -67,11 +74,34 @@ struct KeyCodes {
   }
 };
 
+// Adds a group's part to the scores of kLanes keys, or begins them.
+template <int kBits>
+inline void add_score(const RowGroup& row, vi params, vi dot, bool first, float* score) {
+  vf sum = first ? vzero() : vload(score);
+  const vf scale = vmul(vset(row.scale), low_half(params));
+  if constexpr (kBits == 8) dot = vadd_i(dot, vset_i(row.zero));
+  sum = vfma(scale, vto_float(dot), sum);
+  if constexpr (kBits == 4) sum = vfma(vset(row.bias), high_half(params), sum);
+  vstore(score, sum);
+}
+
+// kKeyStep keys from `first` on; lanes of keys that are not there hold others.
+template <int kBits>
+inline KeyCodes<kBits> key_codes(const PairTile& t, int64_t first, KeyRange keys) {
+  KeyCodes<kBits> codes;
+  for (int v = 0; v < kRowVectors; ++v) {
+    const KvAt at = t.key_lanes(first + v * kLanes, keys);
+    codes.codes[v] = at.codes;
+    codes.params[v] = at.params;
+  }
+  return codes;
+}
+
 // Scores of the query rows first + [0, kRows), two a pair.
 template <int kRows, int kBits>
 __attribute__((noinline)) void score_codes(const PairTile& t, const KeyCodes<kBits>& keys,
                                            int64_t first, float* scores, Ahead& ahead) {
-  const QueryCodes query{mutable_bytes_of(t.scratch.query), t.scratch.width};
+  const QueryCodes query = query_codes_of(t);
   const int64_t elements = t.view.code_bytes * 8 / kBits;
   scores += first / 2 * kScoreStride;
   for (int64_t d = 0; d < elements; d += kKvGroup) {
@@ -93,14 +123,8 @@ __attribute__((noinline)) void score_codes(const PairTile& t, const KeyCodes<kBi
       const RowGroup& row = query.groups(first / 2 + i)[group];
 #pragma GCC unroll 4
       for (int v = 0; v < kRowVectors; ++v) {
-        float* score = scores + i * kScoreStride + v * kLanes;
-        vf sum = d == 0 ? vzero() : vload(score);
-        const vf scale = vmul(vset(row.scale), low_half(params[v]));
-        vi dot = dot_of<kRows>(dots, i, v);
-        if constexpr (kBits == 8) dot = vadd_i(dot, vset_i(row.zero));
-        sum = vfma(scale, vto_float(dot), sum);
-        if constexpr (kBits == 4) sum = vfma(vset(row.bias), high_half(params[v]), sum);
-        vstore(score, sum);
+        add_score<kBits>(row, params[v], dot_of<kRows>(dots, i, v), d == 0,
+                         scores + i * kScoreStride + v * kLanes);
       }
     }
   }
@@ -120,6 +144,7 @@ struct WeightCodes {
   }
 };
 static_assert(kAttentionSegment + sizeof(RowGroup) <= kWeightStride);
+inline WeightCodes weight_codes_of(const PairTile& t) { return {t.scratch.weights, t.count()}; }
 
 // Words of four tokens of one page, side by side: `count` of them from `codes` on. The first and
 // the last word may hold other tokens too.
@@ -128,6 +153,16 @@ struct ValueWords {
   int64_t key;  // of the first token, from the segment's first
   int64_t count;
 };
+
+// f(ValueWords) for the pages of a segment.
+template <class F>
+inline void for_value_words(const PairTile& t, const Segment& segment, F f) {
+  for (int64_t key = segment.keys.begin / 4 * 4; key < segment.keys.end;) {
+    const int64_t end = at_most(segment.keys.end, t.values().page_end(key));
+    f(ValueWords{t.values().at(key).codes, key - segment.first, blocks_of(end - key, 4)});
+    key = end;
+  }
+}
 
 // Words of four nibbles, of low ones where v is even and of high ones where it is odd.
 template <int kRows>
@@ -167,7 +202,7 @@ template <int kRows, int kBits>
 __attribute__((noinline)) void add_values(const PairTile& t, const ValueWords& words, int64_t d,
                                           int64_t first) {
   const AttentionScratch& s = t.scratch;
-  const WeightCodes weights{s.weights, t.count()};
+  const WeightCodes weights = weight_codes_of(t);
   RowDots<kRows> dots;
   clear_dots<kRows>(dots);
   CodeWords codes{.at = {}, .stride = 4 * t.view.code_bytes};
@@ -206,9 +241,49 @@ inline void scale_values(const RowGroup& group, float* sums) {
   for (int v = 0; v < kRowVectors; ++v) vstore(sums + v * kLanes, values[v]);
 }
 
+// The integer products, by vectors. What multiplies them otherwise has the same functions, and the
+// same results.
 template <int kBits>
+struct CodeVectors {
+  const PairTile& t;
+
+  int64_t score_work(const Segment& segment) const {
+    return segment.steps() * dots_work(2 * t.count(), blocks_of(t.view.head_dim, 4));
+  }
+  int64_t value_work(const Segment& segment) const {
+    return blocks_of(t.view.head_dim, kTileWidth) * dots_work(2 * t.count(), segment.count() / 4);
+  }
+
+  void scores(const Segment& segment, Ahead& ahead) const {
+    for (int64_t at = segment.first_step(); at < segment.keys.end; at += kKeyStep) {
+      const KeyCodes<kBits> keys = key_codes<kBits>(t, at, segment.keys);
+      float* scores = t.scratch.scores + at - segment.first;
+      for_row_groups<kMaxIntRows>(2 * t.count(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
+        if constexpr (kRows > 1) score_codes<kRows, kBits>(t, keys, i, scores, ahead);
+      });
+    }
+  }
+
+  // Sums of dot products, as integers, to the partial outputs.
+  void values(const Segment& segment, Ahead& ahead) const {
+    const AttentionScratch& s = t.scratch;
+    __builtin_memset(s.partial, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
+    // All elements of a page before the next page, so that memory is read in order.
+    for_value_words(t, segment, [&](const ValueWords& words) {
+      for (int64_t d = 0; d < t.view.head_dim; d += kTileWidth) {
+        for_row_groups<kMaxIntRows>(2 * t.count(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
+          ahead.touch(dots_work(kRows, words.count));
+          if constexpr (kRows > 1) add_values<kRows, kBits>(t, words, d, i);
+        });
+      }
+    });
+  }
+};
+
+template <int kBits, class Products>
 struct CodeAttention {
   const PairTile& t;
+  Products products{t};
 
   void load_queries() const {
     const QueryCodes query = queries();
@@ -219,43 +294,18 @@ struct CodeAttention {
     }
   }
 
-  int64_t score_work(const Segment& segment) const {
-    return segment.steps() * dots_work(2 * t.count(), blocks_of(t.view.head_dim, 4));
-  }
+  int64_t score_work(const Segment& segment) const { return products.score_work(segment); }
   int64_t value_work(const Segment& segment) const {
-    return blocks_of(t.view.head_dim, kTileWidth) * dots_work(2 * t.count(), segment.count() / 4) +
-           blocks_of(t.view.head_dim, kKvGroup) * t.count() * (segment.count() / kLanes) *
-               kCodesWork;
+    return products.value_work(segment) + blocks_of(t.view.head_dim, kKvGroup) * t.count() *
+                                              (segment.count() / kLanes) * kCodesWork;
   }
 
-  void scores(const Segment& segment, Ahead& ahead) const {
-    const KeyRange keys = segment.keys;
-    for (int64_t at = segment.first_step(); at < keys.end; at += kKeyStep) {
-      const KeyCodes<kBits> step = key_codes(at, keys);
-      float* scores = t.scratch.scores + at - segment.first;
-      for_row_groups<kMaxIntRows>(2 * t.count(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
-        if constexpr (kRows > 1) score_codes<kRows, kBits>(t, step, i, scores, ahead);
-      });
-    }
-  }
+  void scores(const Segment& segment, Ahead& ahead) const { products.scores(segment, ahead); }
 
   void values(const Segment& segment, Ahead& ahead) const {
     const AttentionScratch& s = t.scratch;
     store_weights(segment, ahead);
-    __builtin_memset(s.partial, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
-    // All elements of a page before the next page, so that memory is read in order.
-    for (int64_t key = segment.keys.begin / 4 * 4; key < segment.keys.end;) {
-      const int64_t end = at_most(segment.keys.end, t.values().page_end(key));
-      const ValueWords words{t.values().at(key).codes, key - segment.first,
-                             blocks_of(end - key, 4)};
-      for (int64_t d = 0; d < t.view.head_dim; d += kTileWidth) {
-        for_row_groups<kMaxIntRows>(2 * t.count(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
-          ahead.touch(dots_work(kRows, words.count));
-          if constexpr (kRows > 1) add_values<kRows, kBits>(t, words, d, i);
-        });
-      }
-      key = end;
-    }
+    products.values(segment, ahead);
     for (int64_t i = 0; i < t.count(); ++i) {
       for (int64_t d = 0; d < t.view.head_dim; d += kTileWidth) {
         scale_values<kBits>(weights().group(d / kKvGroup, i), s.partial + i * s.width + d);
@@ -266,8 +316,8 @@ struct CodeAttention {
  private:
   static_assert(kKeyStride == kTileRows * 4 && kRowVectors % 2 == 0 && kMaxIntRows % 2 == 0);
 
-  WeightCodes weights() const { return {t.scratch.weights, t.count()}; }
-  QueryCodes queries() const { return {mutable_bytes_of(t.scratch.query), t.scratch.width}; }
+  WeightCodes weights() const { return weight_codes_of(t); }
+  QueryCodes queries() const { return query_codes_of(t); }
 
   // Stores codes of one group of a pair's query.
   RowGroup query_codes(int64_t i, int64_t d) const {
@@ -300,16 +350,13 @@ struct CodeAttention {
     for (int j = 0; j < 8; ++j) eight[j] = in[j % 4 * 2 + j / 4];
   }
 
-  // kKeyStep keys from `first` on; lanes of keys that are not there hold others.
-  KeyCodes<kBits> key_codes(int64_t first, KeyRange keys) const {
-    KeyCodes<kBits> codes;
-    for (int v = 0; v < kRowVectors; ++v) {
-      const KvAt at = t.key_lanes(first + v * kLanes, keys);
-      codes.codes[v] = at.codes;
-      codes.params[v] = at.params;
-    }
-    return codes;
-  }
+  // Of the values of a segment, one group.
+  struct ValueParams {
+    const std::byte* const* of_keys;  // kLanes
+    int64_t group;
+
+    vi words(int64_t key) const { return load_words(of_keys[key / kLanes] + group * kKeyStride); }
+  };
 
   // Codes of the softmax weights, times the values' scales, of all pairs and groups.
   void store_weights(const Segment& segment, Ahead& ahead) const {
@@ -320,17 +367,16 @@ struct CodeAttention {
     }
     for (int64_t group = 0; group < blocks_of(t.view.head_dim, kKvGroup); ++group) {
       for (int64_t i = 0; i < t.count(); ++i) {
-        ahead.touch(segment.count() / kLanes * kCodesWork);
-        weights().group(group, i) = weight_codes(segment, params, group, i);
+        weights().group(group, i) = weight_codes(segment, {params, group}, i, ahead);
       }
     }
   }
 
   // Stores codes of one group of a pair; zeros for keys that it does not see.
-  RowGroup weight_codes(const Segment& segment, const std::byte* const* params, int64_t group,
-                        int64_t i) const {
+  __attribute__((noinline)) RowGroup weight_codes(const Segment& segment, ValueParams params,
+                                                  int64_t i, Ahead& ahead) const {
     const float* softmax = t.scratch.scores + i * kScoreStride;
-    std::byte* high = weights().high(group, i);
+    std::byte* high = weights().high(params.group, i);
     const KeyRange own = overlap(segment.keys, t.keys(i));
     const int64_t begin = (segment.keys.begin - segment.first) / kLanes * kLanes;
     const int64_t end = segment.keys.end - segment.first;
@@ -338,8 +384,9 @@ struct CodeAttention {
     vi largest = vset_i(0);
     vf biases = vzero();
     for (int64_t k = begin; k < end; k += kLanes) {
+      ahead.touch(kCodesWork / 2);
       const int64_t at = segment.first + k;
-      const vi words = load_words(params[k / kLanes] + group * kKeyStride);
+      const vi words = params.words(k);
       const vf weights = vload(softmax + k);
       const auto seen = [&](vf x) {
         return vselect_range(x, vzero(), own.begin - at, own.end - at);
@@ -352,6 +399,7 @@ struct CodeAttention {
     const BlockScale scale = block_scale(largest, kTopCode);
     vi sums = vset_i(0);
     for (int64_t k = begin; k < end; k += kLanes) {
+      ahead.touch(kCodesWork / 2);
       const vf steps = vmul(vload(scaled + k), vset(scale.inverse));
       sums = vadd_i(sums, store_code_pairs(steps, high + k, high + kWeightStride + k));
     }

@@ -68,19 +68,34 @@ struct PairValues {
   }
 };
 
+void load_query_pairs(const PairTile& t) {
+  const AttentionScratch& s = t.scratch;
+  for (int64_t i = 0; i < t.count(); ++i) {
+    std::byte* out = mutable_bytes_of(s.query + i * s.width);
+    for (int64_t d = 0; d < s.width; d += kLanes) {
+      vstore_u16(out + d * 2, bf16_lanes(vload_n(t.query(i) + d, t.view.head_dim - d)));
+    }
+  }
+}
+
+// Softmax weights of pair i in place, of whole steps of keys; zero where it sees no key.
+void round_weights(const PairTile& t, int64_t i, const Segment& segment) {
+  float* weights = t.scratch.scores + i * kScoreStride;
+  const KeyRange own = overlap(segment.keys, t.keys(i));
+  const int64_t begin = segment.first_step(), end = begin + segment.steps() * kKeyStep;
+  for (int64_t key = begin; key < end; key += kLanes) {
+    const int64_t k = key - segment.first;
+    const vf own_weights =
+        vselect_range(vload(weights + k), vzero(), own.begin - key, own.end - key);
+    vstore_u16(mutable_bytes_of(weights) + k * 2, bf16_lanes(own_weights));
+  }
+}
+
 template <class Pairs>
 struct PairAttention {
   const PairTile& t;
 
-  void load_queries() const {
-    const AttentionScratch& s = t.scratch;
-    for (int64_t i = 0; i < t.count(); ++i) {
-      std::byte* out = mutable_bytes_of(s.query + i * s.width);
-      for (int64_t d = 0; d < s.width; d += kLanes) {
-        vstore_u16(out + d * 2, bf16_lanes(vload_n(t.query(i) + d, t.view.head_dim - d)));
-      }
-    }
-  }
+  void load_queries() const { load_query_pairs(t); }
 
   int64_t score_work(const Segment& segment) const {
     return segment.steps() * product_work(t.count(), t.view.head_dim / 2);
@@ -98,7 +113,7 @@ struct PairAttention {
 
   void values(const Segment& segment, Ahead& ahead) const {
     const AttentionScratch& s = t.scratch;
-    for (int64_t i = 0; i < t.count(); ++i) round_weights(i, segment);
+    for (int64_t i = 0; i < t.count(); ++i) round_weights(t, i, segment);
     __builtin_memset(s.partial, 0, static_cast<size_t>(t.count() * s.width) * sizeof(float));
     // All elements of a page before the next page, so that memory is read in order.
     for (int64_t key = segment.keys.begin; key < segment.keys.end;) {
@@ -133,19 +148,5 @@ struct PairAttention {
                           .sums = scores,
                           .sums_stride = kScoreStride},
                          t.count(), &ahead);
-  }
-
-  // In place; zero where pair i sees no key.
-  void round_weights(int64_t i, const Segment& segment) const {
-    float* weights = t.scratch.scores + i * kScoreStride;
-    const KeyRange own = overlap(segment.keys, t.keys(i));
-    const int64_t begin = segment.keys.begin - segment.first,
-                  end = segment.keys.end - segment.first;
-    for (int64_t k = begin / kLanes * kLanes; k < end; k += kLanes) {
-      const int64_t at = segment.first + k;
-      const vf own_weights =
-          vselect_range(vload(weights + k), vzero(), own.begin - at, own.end - at);
-      vstore_u16(mutable_bytes_of(weights) + k * 2, bf16_lanes(own_weights));
-    }
   }
 };

@@ -188,3 +188,18 @@ inline __attribute__((always_inline)) void for_parts(F f) {
     for_parts<kCount, kNext + 1>(f);
   }
 }
+
+struct BlockScale {
+  float scale = 0.0f;    // of a code
+  float inverse = 0.0f;  // codes per unit
+};
+
+// Codes go from -top to top. Blocks whose largest value is below 2^-100 count as zeros; one with a
+// NaN or an infinity has the scale NaN.
+inline BlockScale block_scale(vi largest, float top) {
+  const int32_t bits = vlargest_i(largest);
+  if (bits >= 0x7f800000) return {__builtin_nanf(""), 0.0f};
+  const float magnitude = __builtin_bit_cast(float, bits);
+  if (magnitude < 0x1p-100f) return {};
+  return {magnitude / top, top / magnitude};
+}

@@ -12,21 +12,6 @@ void prepare_bf16(const float* x, const PreparedLayout& layout, std::byte* out) 
   }
 }
 
-struct BlockScale {
-  float scale = 0.0f;    // of a code
-  float inverse = 0.0f;  // codes per unit
-};
-
-// Codes go from -top to top. Blocks whose largest value is below 2^-100 count as zeros; one with a
-// NaN or an infinity has the scale NaN.
-inline BlockScale block_scale(vi largest, float top) {
-  const int32_t bits = vlargest_i(largest);
-  if (bits >= 0x7f800000) return {__builtin_nanf(""), 0.0f};
-  const float magnitude = __builtin_bit_cast(float, bits);
-  if (magnitude < 0x1p-100f) return {};
-  return {magnitude / top, top / magnitude};
-}
-
 // Codes of block `block` of a row; returns their sum.
 int32_t prepare_block(const float* x, const PreparedLayout& layout, int64_t block, std::byte* out,
                       float* scale) {
