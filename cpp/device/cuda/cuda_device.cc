@@ -67,8 +67,9 @@ DenseLibrary open_dense(const Gpu& gpu, const std::string& choice) {
   // Its choice of an algorithm, and so the bits, may follow from all of these.
   dense.isa += "x" + std::to_string(gpu.multiprocessors()) + "+cublasLt" + opened.loaded->version;
   dense.told = "cuBLASLt " + opened.loaded->version;
-  if (gpu.capability() < kBf16)
-    dense.told += ", of bf16 own kernels: the GPU has no tensor cores for it";
+  if (gpu.capability() < kBf16) {
+    dense.told += "; bf16 by own kernels: the GPU has no tensor cores for it";
+  }
   return dense;
 }
 
