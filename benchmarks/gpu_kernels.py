@@ -90,7 +90,7 @@ def products(bench: Bench, side: int, name: str) -> list[Told]:
 def attention(bench: Bench, heads: int, kv_heads: int) -> list[Told]:
     keys = ",".join(map(str, bench.sizes.keys))
     given = {"heads": heads, "kv_heads": kv_heads, "keys": keys, "rotated": bench.sizes.rotated}
-    return bench.run("attention", formats="bf16,int8,int4", **given)
+    return bench.run("attention", formats="bf16,fp16,int8,int4", **given)
 
 
 def steps(bench: Bench) -> Iterator[tuple[str, Any]]:

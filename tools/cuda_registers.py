@@ -35,12 +35,10 @@ def kernel_name(mangled: str) -> str:
     if arguments is not None:
         values = re.findall(r"L(i|NS\w*?DTypeE|S\d*_)(\d+)E", arguments[1])
         return f"{name[1]}<{', '.join(v if kind == 'i' else TYPES[v] for kind, v in values)}>"
-    if "PairCache" in rest:
-        return f"{name[1]}<bf16>"
-    reader = re.search(r"(Raw|Code)(?:Reader|Cache)IL(?:NS\w*?DTypeE|i)(\d+)E", rest)
+    reader = re.search(r"(Raw|Code|Pair)(?:Reader|Cache)IL(?:NS\w*?DTypeE|i)(\d+)E", rest)
     if reader is None:
         return name[1]
-    return f"{name[1]}<{TYPES[reader[2]] if reader[1] == 'Raw' else 'int' + reader[2]}>"
+    return f"{name[1]}<{TYPES[reader[2]] if reader[1] != 'Code' else 'int' + reader[2]}>"
 
 
 def registers(capability: str) -> dict[str, str]:

@@ -97,7 +97,7 @@ void run_one(const Arguments& arguments, GpuBench& bench, const std::string& nam
 }  // namespace
 
 void run_gpu_attention(const Arguments& arguments, GpuBench& bench) {
-  std::stringstream formats(arguments.text("formats", "bf16,int8,int4"));
+  std::stringstream formats(arguments.text("formats", "bf16,fp16,int8,int4"));
   for (std::string name; std::getline(formats, name, ',');) {
     for (const int64_t keys : numbers(arguments.text("keys", "1024,4096,16384"))) {
       run_one(arguments, bench, name, keys);

@@ -248,7 +248,7 @@ stage_test() {
 SMALL_KERNELS="Embed.*:Norm.*:Gated.KeepsNan*:GatherRows.*:Rotary.*:Prepare.*:Score.*"
 SMALL_KERNELS+=":Gemm.EveryActivation:Gemm.Quantised*:Gemm.ResidualMay*:Gemm.ANan*"
 SMALL_KERNELS+=":Attention.TokensOutside*:KvAppend*.*:AttentionParts.RowsWithout*"
-SMALL_KERNELS+=":AttentionParts.SpansOfOneBatch*"
+SMALL_KERNELS+=":AttentionParts.SpansOfOneBatch*:AttentionHalf.SmallElements*"
 
 stage_sanitize() {
   need_gpu

@@ -46,7 +46,8 @@ struct RunOnGpu {
   }
 };
 
-// cuBLASLt for dense 16-bit products, where the machine has it and the GPU such tensor cores.
+// cuBLASLt for dense products of fp16 and, where the GPU has such tensor cores, of bf16, if the
+// machine has it.
 struct DenseLibrary {
   std::unique_ptr<cublaslt::DenseProducts> products;  // null: our own kernels
   std::string isa, told;                              // for DeviceInfo
@@ -56,9 +57,7 @@ DenseLibrary open_dense(const Gpu& gpu, const std::string& choice) {
   constexpr int kBf16 = 80;  // the first capability with tensor cores for it
   DenseLibrary dense;
   dense.isa = "sm_" + std::to_string(gpu.capability());
-  const cublaslt::Opened opened =
-      gpu.capability() < kBf16 ? cublaslt::Opened{nullptr, "the GPU has no bf16 tensor cores"}
-                               : cublaslt::open_library(choice);
+  const cublaslt::Opened opened = cublaslt::open_library(choice);
   if (opened.loaded == nullptr) {
     dense.told = "own kernels: " + opened.reason;
     return dense;
@@ -68,6 +67,9 @@ DenseLibrary open_dense(const Gpu& gpu, const std::string& choice) {
   // Its choice of an algorithm, and so the bits, may follow from all of these.
   dense.isa += "x" + std::to_string(gpu.multiprocessors()) + "+cublasLt" + opened.loaded->version;
   dense.told = "cuBLASLt " + opened.loaded->version;
+  if (gpu.capability() < kBf16) {
+    dense.told += "; bf16 by own kernels: the GPU has no tensor cores for it";
+  }
   return dense;
 }
 

@@ -12,9 +12,9 @@ inline constexpr Status kSuccess = 0, kNotInitialized = 1, kAllocFailed = 3, kIn
                         kArchMismatch = 8, kMappingError = 11, kExecutionFailed = 13,
                         kInternalError = 14, kNotSupported = 15, kLicenseError = 16;
 
-inline constexpr int kCompute32F = 68;              // cublasComputeType_t
-inline constexpr int kReal32F = 0, kRealBf16 = 14;  // cudaDataType_t
-inline constexpr int32_t kTransposed = 1;           // CUBLAS_OP_T
+inline constexpr int kCompute32F = 68;                            // cublasComputeType_t
+inline constexpr int kReal32F = 0, kReal16F = 2, kRealBf16 = 14;  // cudaDataType_t
+inline constexpr int32_t kTransposed = 1;                         // CUBLAS_OP_T
 
 // cublasLtMatmulDescAttributes_t: int32_t
 inline constexpr int kTransposeFirst = 3;  // ..._TRANSA

@@ -25,12 +25,14 @@ Owned make_product(const Functions& call) {
   return product;
 }
 
+int number_of(DType type) { return type == DType::f16 ? kReal16F : kRealBf16; }
+
 }  // namespace
 
 Descriptors::Descriptors(const Functions& call, const Shape& shape)
     : product_(make_product(call)),
-      weights_(make_layout(call, {kRealBf16, shape.k, shape.rows, shape.k})),
-      inputs_(make_layout(call, {kRealBf16, shape.k, shape.m, shape.input_stride})),
+      weights_(make_layout(call, {number_of(shape.type), shape.k, shape.rows, shape.k})),
+      inputs_(make_layout(call, {number_of(shape.type), shape.k, shape.m, shape.input_stride})),
       sums_(make_layout(call, {kReal32F, shape.rows, shape.m, shape.sums_stride})) {}
 
 Owned make_preference(const Functions& call) {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "kernels/cublaslt/library.h"
+#include "tensor/dtype.h"
 
 namespace penstock::cublaslt {
 
@@ -14,11 +15,12 @@ struct Shape {
   int64_t m = 0;     // input rows
   int64_t k = 0;
   int64_t input_stride = 0, sums_stride = 0;  // elements
+  DType type = DType::bf16;                   // of weights and inputs, 16 bits
 };
 
 using Owned = std::unique_ptr<void, Status (*)(void*)>;
 
-// bf16 weights and inputs, fp32 sums. Throws Error(device).
+// The sums are fp32, of any type. Throws Error(device).
 class Descriptors {
  public:
   Descriptors(const Functions& call, const Shape& shape);

@@ -12,7 +12,7 @@ constexpr int64_t kNominalRows = 1024, kNominalInputs = 512;
 constexpr int kCandidates = 32;
 
 Shape shape_of(int64_t rows, int64_t m, DenseInput input) {
-  return {rows, m, input.k, input.stride_bytes / kElement, (rows + 63) / 64 * 64};
+  return {rows, m, input.k, input.stride_bytes / kElement, (rows + 63) / 64 * 64, input.type};
 }
 
 bool aligned(const void* at) { return reinterpret_cast<uintptr_t>(at) % kAlignment == 0; }
@@ -34,9 +34,8 @@ DenseProducts::DenseProducts(std::shared_ptr<const Library> library)
     : library_(std::move(library)), handle_(make_handle(library_->call)) {}
 
 const std::optional<Algorithm>& DenseProducts::algorithm(DenseInput input) {
-  const std::pair key{input.k, input.stride_bytes};
-  auto found = chosen_.find(key);
-  if (found == chosen_.end()) found = chosen_.emplace(key, choose(input)).first;
+  auto found = chosen_.find(input);
+  if (found == chosen_.end()) found = chosen_.emplace(input, choose(input)).first;
   return found->second;
 }
 
@@ -96,8 +95,8 @@ void DenseProducts::multiply(const DenseProduct& p, void* stream) {
   const std::optional<Algorithm>& chosen = algorithm(p.input);
   check(chosen.has_value(), "cuBLASLt is given what it takes");
   check(aligned(p.weights) && aligned(p.inputs) && aligned(p.sums), "operands are aligned");
-  const Descriptors of(library_->call,
-                       {p.rows, p.m, p.input.k, p.input.stride_bytes / kElement, p.sums_stride});
+  const Descriptors of(library_->call, {p.rows, p.m, p.input.k, p.input.stride_bytes / kElement,
+                                        p.sums_stride, p.input.type});
   const float one = 1, zero = 0;
   check_status(library_->call.matmul(handle_.get(), of.product(), &one, p.weights, of.weights(),
                                      p.inputs, of.inputs(), &zero, p.sums, of.sums(), p.sums,

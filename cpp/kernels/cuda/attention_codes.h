@@ -208,9 +208,10 @@ struct CodeCache {
     on.multiply_bf16(to.sums, to.a, high);
     on.multiply_bf16(to.sums, to.a, low);
   }
-  PENSTOCK_DEVICE static float bias(const Room& room, int64_t query, int64_t d_tile) {
-    return kBias ? room.outputs[query * room.groups + group_of(d_tile)] : 0.0f;
+  PENSTOCK_DEVICE static float output(const Room& room, int64_t query, int64_t d_tile, float sum) {
+    return kBias ? sum + room.outputs[query * room.groups + group_of(d_tile)] : sum;
   }
+  static constexpr int element(int row) { return row; }
   static constexpr int64_t group_of(int64_t d_tile) { return d_tile * 16 / kKvGroup; }
 
   struct WeightsAt {

@@ -123,8 +123,8 @@ struct ValuesAt {
 //   weigh(on, args, block, room, query)              scores become softmax weights
 //   values(args, block, at)                          A of 16 values
 //   add(on, room, at, tile, {a, sums})               sums += A times the weights of 8 queries
-//   bias(room, query, d_tile)                        a term of the outputs that is none of a
-//   product
+//   output(room, query, d_tile, sum)                 of a product's sum
+//   element(row)                                     of d_tile, in a row of A
 template <class Cache>
 struct AttentionTilesKernel {
   static constexpr int kThreads = kAttentionWarps * kWarp;
@@ -175,8 +175,8 @@ struct AttentionTilesKernel {
         const PlaceSum place = place_sum(lane, i);
         const int64_t query = tile * 8 + place.column;
         if (query >= block.queries()) continue;
-        block.partial(args, query)[d_tile * 16 + place.row] =
-            sums[tile].sums[i] + Cache::bias(room, query, d_tile);
+        block.partial(args, query)[d_tile * 16 + Cache::element(place.row)] =
+            Cache::output(room, query, d_tile, sums[tile].sums[i]);
       }
     }
   }

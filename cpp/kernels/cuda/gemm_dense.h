@@ -1,6 +1,6 @@
-// Products of bf16 weights by a library that leaves plain sums in the workspace: who does them, the
-// pieces they are cut into, and what follows the sum. Whether the library does them is decided by
-// format and k, never by the rows of either side.
+// Products of 16-bit weights by a library that leaves plain sums in the workspace: who does them,
+// the pieces they are cut into, and what follows the sum. Whether the library does them is decided
+// by format and k, never by the rows of either side.
 #pragma once
 
 #include <algorithm>
@@ -27,8 +27,9 @@ struct FinishDenseKernel {
     const int64_t at = element_of(on);
     if (at >= args.rows * args.inputs) return;
     const int64_t input = at / args.rows, row = at % args.rows;
-    finish_sum(args.params, args.row + row, args.input + input,
-               args.sums[input * args.stride + row]);
+    const int64_t m = args.input + input;
+    const float sum = args.sums[input * args.stride + row] * input_scale(args.params, m);
+    finish_sum(args.params, args.row + row, m, sum);
   }
 };
 
@@ -61,6 +62,12 @@ struct DenseRoom {
   int64_t inputs(int64_t m) const { return std::min({m, kMostInputs, sums / kColumns}); }
   int64_t columns(int64_t inputs) const { return sums / inputs / kColumns * kColumns; }
 };
+
+// What the library multiplies, of inputs of 16 bits and weights of the same type.
+inline cublaslt::DenseInput dense_input(const GemmParams& p) {
+  const DType type = p.input.kind == InputKind::f16 ? DType::f16 : DType::bf16;
+  return {p.k, p.input.stride_bytes, type};
+}
 
 template <class Launcher>
 class DenseRun {
@@ -100,7 +107,7 @@ class DenseRun {
     const int64_t rows = part.row_end - part.row_begin;
     const int64_t stride = blocks_of(rows, DenseRoom::kColumns) * DenseRoom::kColumns;
     auto* sums = static_cast<float*>(static_cast<void*>(launcher_.workspace()));
-    const cublaslt::DenseInput of{p_.k, p_.input.stride_bytes};
+    const cublaslt::DenseInput of = dense_input(p_);
     const std::byte* x = p_.x + input * of.stride_bytes;
     launcher_.dense()->multiply({part.data, rows, x, inputs, of, sums, stride}, launcher_.stream());
     launcher_.template launch<FinishDenseKernel>(
@@ -119,10 +126,11 @@ class DenseRun {
 template <class Launcher>
 bool run_dense(Launcher& launcher, const GemmParams& p, const WeightView& view) {
   if constexpr (requires { launcher.dense(); }) {
-    const bool bf16 = !view.quantised && view.raw == DType::bf16;
-    if (launcher.dense() == nullptr || !bf16 || p.input.kind != InputKind::bf16) return false;
+    const InputKind same = view.raw == DType::f16 ? InputKind::f16 : InputKind::bf16;
+    const bool half = !view.quantised && view.raw != DType::f32 && p.input.kind == same;
+    if (launcher.dense() == nullptr || !half) return false;
     DenseRun<Launcher> run(launcher, p, view.row_bytes);
-    if (!run.has_room() || !launcher.dense()->takes({p.k, p.input.stride_bytes})) return false;
+    if (!run.has_room() || !launcher.dense()->takes(dense_input(p))) return false;
     for (int i = 0; i < p.panel_count && p.m > 0;) {
       WeightPanel rows = p.panels[i++];
       const auto follows = [&](const WeightPanel& next) {

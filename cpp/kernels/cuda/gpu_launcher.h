@@ -30,7 +30,7 @@ struct Workspace {
 
 class GpuLauncher {
  public:
-  // `dense`: who multiplies bf16 weights; null: our own kernels.
+  // `dense`: who multiplies 16-bit weights; null: our own kernels.
   GpuLauncher(cudaStream_t stream, int capability, TableRoom room, Workspace workspace,
               cublaslt::DenseProducts* dense = nullptr)
       : stream_(stream),

@@ -9,7 +9,7 @@
 //   bool bf16_tiles()        whether multiply_bf16 is there
 //   SharedRoom shared_room() of a multiprocessor
 // and may give
-//   cublaslt::DenseProducts* dense()   who multiplies bf16 weights, or null; on void* stream()
+//   cublaslt::DenseProducts* dense()   who multiplies 16-bit weights, or null; on void* stream()
 #pragma once
 
 #include "kernels/cuda/launch_products.h"

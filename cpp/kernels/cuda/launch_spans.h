@@ -119,18 +119,30 @@ void launch_tiles(Launcher& launcher, const AttentionArgs& args, int64_t blocks)
   launcher.template launch<Kernel>({blocks, Kernel::kThreads, Kernel::shared_bytes(args)}, args);
 }
 
+// Partial attention on tensor cores, where there are such as the cache wants. Whether does not
+// follow from the queries, so that the bits do not. False: nothing is launched.
+template <class Launcher>
+bool launch_on_tiles(Launcher& launcher, const AttentionArgs& args, int64_t blocks) {
+  const KvView& view = args.view;
+  if (args.params.exact || !tiles_fit(view.head_dim)) return false;
+  const auto launch = [&]<class Cache>(Cache) {
+    launch_tiles<AttentionTilesKernel<Cache>>(launcher, args, blocks);
+    return true;
+  };
+  if (!view.quantised && view.raw == DType::f16) {
+    using Cache = PairCache<DType::f16>;
+    const size_t most = Cache::shared_bytes(kTileQueries, view.head_dim);
+    return most <= static_cast<size_t>(launcher.shared_room().block) && launch(Cache{});
+  }
+  if (!launcher.bf16_tiles()) return false;
+  if (view.quantised) return view.bits == 8 ? launch(CodeCache<8>{}) : launch(CodeCache<4>{});
+  return view.raw == DType::bf16 && launch(PairCache<DType::bf16>{});
+}
+
 template <class Launcher>
 void launch_partial(Launcher& launcher, const AttentionArgs& args, int64_t blocks) {
+  if (launch_on_tiles(launcher, args, blocks)) return;
   const KvView& view = args.view;
-  const bool pairs = !view.quantised && view.raw == DType::bf16;
-  const bool tiles = launcher.bf16_tiles() && !args.params.exact && tiles_fit(view.head_dim);
-  if (tiles && pairs) return launch_tiles<AttentionTilesKernel<PairCache>>(launcher, args, blocks);
-  if (tiles && view.quantised && view.bits == 8) {
-    return launch_tiles<AttentionTilesKernel<CodeCache<8>>>(launcher, args, blocks);
-  }
-  if (tiles && view.quantised) {
-    return launch_tiles<AttentionTilesKernel<CodeCache<4>>>(launcher, args, blocks);
-  }
   const LaunchShape shape{blocks, kAttentionThreads, attention_shared(view.head_dim)};
   with_kv_reader(view, [&]<class Reader>(Reader) {
     launcher.template launch<AttentionKernel<Reader>>(shape, args);

@@ -108,6 +108,19 @@ PENSTOCK_DEVICE inline float power_of_two(int n) {
   return std::bit_cast<float>(static_cast<uint32_t>(n + 127) << 23);
 }
 
+PENSTOCK_DEVICE inline int32_t magnitude_bits(float x) {
+  return static_cast<int32_t>(std::bit_cast<uint32_t>(x) & 0x7fffffffu);
+}
+// Of the power of two by which a row is divided to be fp16, if its largest magnitude has these
+// bits: it comes to [2^14, 2^15), so nothing overflows, and values up to 2^28 times smaller keep
+// the bits of a normal number. The power and its inverse are normal numbers; for rows of zeros they
+// are 1.
+PENSTOCK_DEVICE inline int f16_exponent(int32_t largest) {
+  if (largest == 0) return 0;
+  const int exponent = largest / (1 << 23) - 127 - 14;
+  return at_least(-126, at_most(exponent, 127 - 14));
+}
+
 // e^x to 1e-7 relative; 0 below -104, infinity above 88.8, NaN stays NaN.
 PENSTOCK_DEVICE inline float exp_of(float x) {
   if (x != x) return x;

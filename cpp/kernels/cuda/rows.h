@@ -51,9 +51,8 @@ struct PrepareRawKernel {
   }
 };
 
-// fp16 inputs: a block a row. The largest magnitude of the row is brought to [2^14, 2^15): nothing
-// overflows, and values up to 2^28 times smaller keep the bits of a normal number. NaN and infinity
-// stay what they are.
+// fp16 inputs: a block a row, divided by a power of two (f16_exponent). NaN and infinity stay what
+// they are.
 struct PrepareHalfKernel {
   template <class Thread>
   PENSTOCK_DEVICE void operator()(const Thread& on, const PrepareParams& p) const {
@@ -62,11 +61,10 @@ struct PrepareHalfKernel {
     std::byte* out = p.out + on.block() * layout.stride_bytes;
     int32_t largest = 0;
     for (int64_t k = on.thread(); k < layout.k; k += on.threads()) {
-      const auto bits = static_cast<int32_t>(std::bit_cast<uint32_t>(x[k]) & 0x7fffffffu);
-      largest = at_least(largest, bits);
+      largest = at_least(largest, magnitude_bits(x[k]));
     }
     auto* room = static_cast<int32_t*>(static_cast<void*>(on.shared()));
-    const int exponent = exponent_of(over_block(on, room, largest, Largest{}));
+    const int exponent = f16_exponent(over_block(on, room, largest, Largest{}));
     const float inverse = power_of_two(-exponent);
     for (int64_t k = on.thread() * 2; k < layout.padded_k; k += on.threads() * 2) {
       const float low = k < layout.k ? x[k] * inverse : 0.0f;
@@ -74,15 +72,6 @@ struct PrepareHalfKernel {
       store(out + k * 2, f16_pair(low, high));
     }
     if (on.thread() == 0) store(out + layout.scales_offset, power_of_two(exponent));
-  }
-
- private:
-  // Of the scale of a row whose largest magnitude has these bits. Scale and inverse are normal
-  // numbers; rows of zeros have the scale 1.
-  PENSTOCK_DEVICE static int exponent_of(int32_t largest) {
-    if (largest == 0) return 0;
-    const int exponent = largest / (1 << 23) - 127 - 14;
-    return at_least(-126, at_most(exponent, 127 - 14));
   }
 };
 
@@ -103,8 +92,7 @@ struct PrepareCodesKernel {
     float values[4] = {};
     for (int64_t i = 0; i < each; ++i) {
       values[i] = begin + i < layout.k ? x[begin + i] : 0.0f;
-      const auto bits = static_cast<int32_t>(std::bit_cast<uint32_t>(values[i]) & 0x7fffffffu);
-      largest = at_least(largest, bits);
+      largest = at_least(largest, magnitude_bits(values[i]));
     }
     largest = on.over_warp(largest, Largest{});
     const float magnitude = std::bit_cast<float>(largest);

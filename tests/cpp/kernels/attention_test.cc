@@ -96,8 +96,10 @@ std::vector<float> in_chunks(const KernelTable& table, const Data& data, int chu
 }
 
 // Inputs are normal: queries below 3, values below 5.
-double tolerated(const Case& c) {
+double tolerated(const Case& c, const KernelTable& table) {
   if (c.exact) return 4e-6;
+  // Tensor cores may truncate what they add.
+  if (c.format == "fp16" && table.isa == "device") return 2e-5;
   // Half a step of queries and weights is 1 / 32638 of the largest.
   if (c.format.starts_with("int")) return 5.0 / 32638;
   // Half a unit in the last of 8 bits, of queries and weights.
@@ -123,7 +125,7 @@ void expect_reference(const KernelTable& table, const Case& c, const KernelConte
       const std::vector<double> expected = test::attention_reference(p, span, row, head);
       const float* at = out.data() + row * data.q_width() + int64_t{head} * c.head_dim;
       for (int d = 0; d < c.head_dim; ++d) {
-        ASSERT_NEAR(at[d], expected[static_cast<size_t>(d)], tolerated(c))
+        ASSERT_NEAR(at[d], expected[static_cast<size_t>(d)], tolerated(c, table))
             << "row " << row << " head " << head << " dim " << d;
       }
     }
@@ -190,6 +192,7 @@ TEST(Attention, ChunksAndPagesChangeNoBit) {
 TEST(Attention, LongWindowAcrossSegments) {
   test::for_each_isa([&](const KernelTable& table) {
     expect_same_however_cut(table, {"bf16", 4, 1, 32, 32, 256, {530}});
+    expect_same_however_cut(table, {"fp16", 4, 1, 32, 32, 256, {530}});
     expect_same_however_cut(table, {"fp32", 2, 1, 24, 64, 1, {270}});
   });
 }

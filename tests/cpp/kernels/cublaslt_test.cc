@@ -21,6 +21,11 @@ using test::Shape;
 using test::TestContext;
 using test::Weight;
 
+PreparedLayout half_layout(const Weight& weight) {
+  const bool fp16 = format(weight.id()).raw == DType::f16;
+  return prepared_layout(fp16 ? InputKind::f16 : InputKind::bf16, weight.k(), 0);
+}
+
 class Cublaslt : public testing::Test {
  protected:
   Cublaslt() : opened_(cublaslt::open_library(PENSTOCK_CUBLASLT_STANDIN)) {
@@ -33,6 +38,11 @@ class Cublaslt : public testing::Test {
   }
   std::unique_ptr<cublaslt::DenseProducts> products() {
     return std::make_unique<cublaslt::DenseProducts>(opened_.loaded);
+  }
+
+  // Of the weight's own type.
+  Inputs prepared(const Weight& weight, const std::vector<float>& x) {
+    return {test::emulated_cuda_table(), half_layout(weight), x, context_};
   }
 
   cublaslt::Opened opened_;
@@ -50,6 +60,8 @@ std::vector<float> multiply(cublaslt::DenseProducts* dense, const Weight& weight
   test::emulate_dense(p, dense);
   return y;
 }
+
+constexpr const char* kFormats[] = {"bf16", "fp16"};
 
 TEST_F(Cublaslt, TellsItsVersion) {
   ASSERT_NE(opened_.loaded, nullptr) << opened_.reason;
@@ -84,19 +96,43 @@ TEST_F(Cublaslt, AgreesWithDoublePrecision) {
                             {70, 50, 600},
                             {200, 300, 64},
                             {700, 70, 16}}) {
-    SCOPED_TRACE(testing::Message() << shape.m << "x" << shape.n << "x" << shape.k);
-    Random random(7 + static_cast<uint64_t>(shape.k));
-    Weight weight(weight_format("bf16"), shape.n, shape.k, 11);
-    const auto panels = weight.panels({0, shape.n / 3, shape.n / 2 + 1});
-    const Inputs inputs(test::emulated_cuda_table(), weight, false,
-                        random.normals(shape.m * shape.k), context_);
-    for (const Epilogue& epilogue :
-         {Epilogue{},
-          Epilogue{random.normals(shape.n), random.normals(shape.m * shape.n), Act::silu}}) {
-      const int64_t before = control_->products;
-      expect_close(weight, inputs, multiply(dense.get(), weight, inputs, panels, epilogue),
-                   epilogue);
-      EXPECT_GE(control_->products, before + 3);
+    for (const char* format : kFormats) {
+      SCOPED_TRACE(testing::Message()
+                   << format << " " << shape.m << "x" << shape.n << "x" << shape.k);
+      Random random(7 + static_cast<uint64_t>(shape.k));
+      Weight weight(weight_format(format), shape.n, shape.k, 11);
+      const auto panels = weight.panels({0, shape.n / 3, shape.n / 2 + 1});
+      const Inputs inputs = prepared(weight, random.normals(shape.m * shape.k));
+      for (const Epilogue& epilogue :
+           {Epilogue{},
+            Epilogue{random.normals(shape.n), random.normals(shape.m * shape.n), Act::silu}}) {
+        const int64_t before = control_->products;
+        expect_close(weight, inputs, multiply(dense.get(), weight, inputs, panels, epilogue),
+                     epilogue);
+        EXPECT_GE(control_->products, before + 3);
+      }
+    }
+  }
+}
+
+// Products of a row times a power of two are those of the row times that power.
+TEST_F(Cublaslt, RowsOfFp16HaveAnyMagnitude) {
+  const auto dense = products();
+  const int64_t n = 20, k = 136;
+  const int powers[] = {0, 20, -20, 90, -90};
+  Weight weight(weight_format("fp16"), n, k, 67);
+  const std::vector<float> row = Random(71).normals(k);
+  std::vector<float> x;
+  for (const int power : powers) {
+    for (const float value : row) x.push_back(std::ldexp(value, power));
+  }
+  const Inputs inputs = prepared(weight, x);
+  const std::vector<float> y = multiply(dense.get(), weight, inputs, weight.panels({0}), {});
+  expect_close(weight, prepared(weight, row), {y.begin(), y.begin() + n}, {});
+  for (int64_t i = 1; i < 5; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      EXPECT_EQ(y[static_cast<size_t>(i * n + j)],
+                std::ldexp(y[static_cast<size_t>(j)], powers[i]));
     }
   }
 }
@@ -105,31 +141,34 @@ TEST_F(Cublaslt, AgreesWithDoublePrecision) {
 TEST_F(Cublaslt, WorksInPlaceAndBesideOtherColumns) {
   const auto dense = products();
   const int64_t m = 9, n = 48, k = 304, stride = 61, origin = 16;
-  Random random(47);
-  Weight weight(weight_format("bf16"), n, k, 53);
-  const auto panels = weight.panels({0, 16, 41});
-  const std::vector<WeightPanel> some{panels[1], panels[2]};
-  const Inputs inputs(test::emulated_cuda_table(), weight, false, random.normals(m * k), context_);
-  const Epilogue epilogue{random.normals(n), random.normals(m * n), Act::gelu};
-  const std::vector<float> expected = multiply(dense.get(), weight, inputs, panels, epilogue);
-  std::vector<float> y(static_cast<size_t>(m * stride), 5.0f);
-  for (int64_t i = 0; i < m; ++i) {
-    for (int64_t j = origin; j < n; ++j) {
-      y[static_cast<size_t>(i * stride + j - origin)] =
-          epilogue.residual[static_cast<size_t>(i * n + j)];
+  for (const char* format : kFormats) {
+    SCOPED_TRACE(format);
+    Random random(47);
+    Weight weight(weight_format(format), n, k, 53);
+    const auto panels = weight.panels({0, 16, 41});
+    const std::vector<WeightPanel> some{panels[1], panels[2]};
+    const Inputs inputs = prepared(weight, random.normals(m * k));
+    const Epilogue epilogue{random.normals(n), random.normals(m * n), Act::gelu};
+    const std::vector<float> expected = multiply(dense.get(), weight, inputs, panels, epilogue);
+    std::vector<float> y(static_cast<size_t>(m * stride), 5.0f);
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = origin; j < n; ++j) {
+        y[static_cast<size_t>(i * stride + j - origin)] =
+            epilogue.residual[static_cast<size_t>(i * n + j)];
+      }
     }
-  }
-  GemmParams p = gemm_params(weight, inputs, some, epilogue);
-  p.y = y.data();
-  p.residual = y.data() - origin;
-  p.y_stride = p.residual_stride = stride;
-  p.column_origin = origin;
-  test::emulate_dense(p, dense.get());
-  for (int64_t i = 0; i < m; ++i) {
-    for (int64_t j = 0; j < stride; ++j) {
-      const float told = y[static_cast<size_t>(i * stride + j)];
-      const bool inside = j < n - origin;
-      EXPECT_EQ(told, inside ? expected[static_cast<size_t>(i * n + j + origin)] : 5.0f);
+    GemmParams p = gemm_params(weight, inputs, some, epilogue);
+    p.y = y.data();
+    p.residual = y.data() - origin;
+    p.y_stride = p.residual_stride = stride;
+    p.column_origin = origin;
+    test::emulate_dense(p, dense.get());
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < stride; ++j) {
+        const float told = y[static_cast<size_t>(i * stride + j)];
+        const bool inside = j < n - origin;
+        EXPECT_EQ(told, inside ? expected[static_cast<size_t>(i * n + j + origin)] : 5.0f);
+      }
     }
   }
 }
@@ -140,42 +179,61 @@ TEST_F(Cublaslt, PanelsThatFollowEachOtherAreOne) {
   const WeightPanel whole = weight.panels({0})[0];
   const std::vector<WeightPanel> cut{
       {whole.data, 0, 10}, {whole.data + 10 * 80, 10, 30}, {whole.data + 30 * 80, 30, 90}};
-  const Inputs inputs(test::emulated_cuda_table(), weight, false, Random(5).normals(4 * 40),
-                      context_);
+  const Inputs inputs = prepared(weight, Random(5).normals(4 * 40));
   const std::vector<float> y = multiply(dense.get(), weight, inputs, cut, {});
   EXPECT_EQ(control_->products, 1);
   EXPECT_EQ(y, multiply(dense.get(), weight, inputs, {whole}, {}));
 }
 
 TEST_F(Cublaslt, TheAlgorithmSumsInOneSequenceAndTakesEveryShape) {
+  for (const char* format : kFormats) {
+    const auto dense = products();
+    Weight weight(weight_format(format), 8, 64, 3);
+    const Inputs inputs = prepared(weight, Random(5).normals(64));
+    EXPECT_TRUE(dense->takes({64, inputs.layout.stride_bytes, dtype_from_name(format)}));
+    multiply(dense.get(), weight, inputs, weight.panels({0}), {});
+    EXPECT_EQ(control_->algorithm, 5);  // 1 to 4 split, reduce, want workspace or 8 rows at a time
+  }
+}
+
+// Rows of both have the same width and distance.
+TEST_F(Cublaslt, ATypeHasAnAlgorithmOfItsOwn) {
+  Weight bf16(weight_format("bf16"), 8, 64, 3), fp16(weight_format("fp16"), 8, 64, 3);
+  const Inputs of_bf16 = prepared(bf16, Random(5).normals(64));
+  const Inputs of_fp16 = prepared(fp16, Random(5).normals(64));
+  ASSERT_EQ(of_bf16.layout.stride_bytes, of_fp16.layout.stride_bytes);
   const auto dense = products();
-  EXPECT_TRUE(dense->takes({64, 192}));
-  Weight weight(weight_format("bf16"), 8, 64, 3);
-  const Inputs inputs(test::emulated_cuda_table(), weight, false, Random(5).normals(64), context_);
-  multiply(dense.get(), weight, inputs, weight.panels({0}), {});
-  EXPECT_EQ(control_->algorithm, 5);  // 1 to 4 split, reduce, want workspace or multiples of 8 rows
+  multiply(dense.get(), bf16, of_bf16, bf16.panels({0}), {});
+  const int64_t tile = control_->tile;
+  multiply(dense.get(), fp16, of_fp16, fp16.panels({0}), {});
+  EXPECT_NE(control_->tile, tile);
+  multiply(dense.get(), bf16, of_bf16, bf16.panels({0}), {});
+  EXPECT_EQ(control_->tile, tile);
 }
 
 // Bits of a row are its own, and no cut of the weight shows, though the library would choose
 // another algorithm for other numbers of rows.
 TEST_F(Cublaslt, RowsAndPanelsDoNotShow) {
   const Shape shape{600, 150, 520};
-  Weight weight(weight_format("bf16"), shape.n, shape.k, 31);
   const std::vector<float> x = Random(37).normals(shape.m * shape.k);
-  const Inputs all(test::emulated_cuda_table(), weight, false, x, context_);
-  const auto dense = products();
-  const std::vector<float> expected = multiply(dense.get(), weight, all, weight.panels({0}), {});
-  const int64_t tile = control_->tile;
-  EXPECT_EQ(multiply(dense.get(), weight, all, weight.panels({0, 1, 6, 47, 128}), {}), expected);
-  for (const int64_t m : {1, 2, 16, 100, 599}) {
-    const auto other = products();  // whose first product it is
-    const int64_t first = (m * 5) % (shape.m - m);
-    const std::vector<float> part(x.begin() + first * shape.k, x.begin() + (first + m) * shape.k);
-    const Inputs some(test::emulated_cuda_table(), weight, false, part, context_);
-    const std::vector<float> y =
-        multiply(other.get(), weight, some, weight.panels({0, 16 + m % 40}), {});
-    test::expect_same_bits(y.data(), expected.data() + first * shape.n, m * shape.n, "rows");
-    EXPECT_EQ(control_->tile, tile);
+  for (const char* format : kFormats) {
+    SCOPED_TRACE(format);
+    Weight weight(weight_format(format), shape.n, shape.k, 31);
+    const Inputs all = prepared(weight, x);
+    const auto dense = products();
+    const std::vector<float> expected = multiply(dense.get(), weight, all, weight.panels({0}), {});
+    const int64_t tile = control_->tile;
+    EXPECT_EQ(multiply(dense.get(), weight, all, weight.panels({0, 1, 6, 47, 128}), {}), expected);
+    for (const int64_t m : {1, 2, 16, 100, 599}) {
+      const auto other = products();  // whose first product it is
+      const int64_t first = (m * 5) % (shape.m - m);
+      const std::vector<float> part(x.begin() + first * shape.k, x.begin() + (first + m) * shape.k);
+      const Inputs some = prepared(weight, part);
+      const std::vector<float> y =
+          multiply(other.get(), weight, some, weight.panels({0, 16 + m % 40}), {});
+      test::expect_same_bits(y.data(), expected.data() + first * shape.n, m * shape.n, "rows");
+      EXPECT_EQ(control_->tile, tile);
+    }
   }
 }
 
@@ -184,22 +242,28 @@ TEST_F(Cublaslt, WhatItDoesNotTakeIsOurs) {
   struct Case {
     const char* format;
     int64_t k;
-    bool refuses_all, ties_rows, exact;
+    InputKind inputs;
+    bool refuses_all = false, ties_rows = false;
   };
-  for (const Case& c : {Case{"bf16", 130, false, false, false},
-                        {"bf16", 136, true, false, false},
-                        {"bf16", 136, false, true, false},
-                        {"bf16", 136, false, false, true},
-                        {"fp16", 136, false, false, false},
-                        {"fp32", 136, false, false, false},
-                        {"int8", 136, false, false, false}}) {
+  for (const Case& c : {Case{"bf16", 130, InputKind::bf16},
+                        {"fp16", 130, InputKind::f16},
+                        {"bf16", 136, InputKind::bf16, true},
+                        {"fp16", 136, InputKind::f16, true},
+                        {"bf16", 136, InputKind::bf16, false, true},
+                        {"fp16", 136, InputKind::f16, false, true},
+                        {"bf16", 136, InputKind::f32},
+                        {"fp16", 136, InputKind::f32},
+                        {"bf16", 136, InputKind::f16},  // Turing's
+                        {"fp32", 136, InputKind::f32},
+                        {"int8", 136, InputKind::int8}}) {
     SCOPED_TRACE(testing::Message() << c.format << " " << c.k);
     control_->refuses_all = c.refuses_all;
     control_->ties_rows = c.ties_rows;
     const auto dense = products();
     Weight weight(weight_format(c.format), 32, c.k, 3);
-    const Inputs inputs(test::emulated_cuda_table(), weight, c.exact, Random(5).normals(6 * c.k),
-                        context_);
+    const PreparedLayout layout =
+        prepared_layout(c.inputs, c.k, c.inputs == InputKind::int8 ? 64 : 0);
+    const Inputs inputs(test::emulated_cuda_table(), layout, Random(5).normals(6 * c.k), context_);
     const auto panels = weight.panels({0, 16});
     EXPECT_EQ(multiply(dense.get(), weight, inputs, panels, {}),
               multiply(nullptr, weight, inputs, panels, {}));
@@ -208,33 +272,35 @@ TEST_F(Cublaslt, WhatItDoesNotTakeIsOurs) {
 }
 
 TEST_F(Cublaslt, AFailedCallIsAnErrorThatNamesIt) {
-  Weight weight(weight_format("bf16"), 32, 64, 3);
-  const Inputs inputs(test::emulated_cuda_table(), weight, false, Random(5).normals(64), context_);
-  for (const char* call :
-       {"cublasLtCreate", "cublasLtMatmulDescCreate", "cublasLtMatmulDescSetAttribute",
-        "cublasLtMatrixLayoutCreate", "cublasLtMatmulPreferenceCreate",
-        "cublasLtMatmulPreferenceSetAttribute", "cublasLtMatmulAlgoGetHeuristic",
-        "cublasLtMatmulAlgoConfigGetAttribute", "cublasLtMatmulAlgoCheck", "cublasLtMatmul"}) {
-    SCOPED_TRACE(call);
-    control_->fails = call;
-    control_->status = cublaslt::kInternalError;
-    try {
-      const auto dense = products();
-      multiply(dense.get(), weight, inputs, weight.panels({0}), {});
-      ADD_FAILURE() << "no error";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::device);
-      EXPECT_EQ(std::string(error.what()),
-                std::string("cuBLASLt: ") + call + ": status 14 (internal error)");
+  for (const char* format : kFormats) {
+    Weight weight(weight_format(format), 32, 64, 3);
+    const Inputs inputs = prepared(weight, Random(5).normals(64));
+    for (const char* call :
+         {"cublasLtCreate", "cublasLtMatmulDescCreate", "cublasLtMatmulDescSetAttribute",
+          "cublasLtMatrixLayoutCreate", "cublasLtMatmulPreferenceCreate",
+          "cublasLtMatmulPreferenceSetAttribute", "cublasLtMatmulAlgoGetHeuristic",
+          "cublasLtMatmulAlgoConfigGetAttribute", "cublasLtMatmulAlgoCheck", "cublasLtMatmul"}) {
+      SCOPED_TRACE(call);
+      control_->fails = call;
+      control_->status = cublaslt::kInternalError;
+      try {
+        const auto dense = products();
+        multiply(dense.get(), weight, inputs, weight.panels({0}), {});
+        ADD_FAILURE() << "no error";
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::device);
+        EXPECT_EQ(std::string(error.what()),
+                  std::string("cuBLASLt: ") + call + ": status 14 (internal error)");
+      }
+      EXPECT_EQ(control_->objects, 0);  // nothing is left behind
     }
-    EXPECT_EQ(control_->objects, 0);  // nothing is left behind
   }
 }
 
 // A refusal at the product itself: another kernel's sums would not be the same.
 TEST_F(Cublaslt, NothingStandsInForAProductThatIsRefused) {
   Weight weight(weight_format("bf16"), 32, 64, 3);
-  const Inputs inputs(test::emulated_cuda_table(), weight, false, Random(5).normals(64), context_);
+  const Inputs inputs = prepared(weight, Random(5).normals(64));
   const auto dense = products();
   control_->fails = "cublasLtMatmul";
   control_->status = cublaslt::kNotSupported;
@@ -249,26 +315,29 @@ TEST(CublasltDevice, LargeProductsKeepTheBitsOfARow) {
   const KernelTable& table = test::cuda_kernel_table();
   const TestContext context(2);
   Random random(61);
-  Weight weight(weight_format("bf16"), shape.n, shape.k, 67);
   const std::vector<float> x = random.normals(shape.m * shape.k);
   const Epilogue epilogue{random.normals(shape.n), {}, Act::gelu};
-  const Inputs all(table, weight, false, x, context);
-  const auto whole = weight.panels({0});
-  const std::vector<float> expected =
-      test::multiply({table, context}, weight, all, whole, epilogue);
-  for (const auto& begins : std::vector<std::vector<int64_t>>{
-           {0, shape.n / 2}, {0, 1, 16, 33}, {0, shape.n / 3 * 2, shape.n - 1}}) {
-    const std::vector<float> y =
-        test::multiply({table, context}, weight, all, weight.panels(begins), epilogue);
-    EXPECT_EQ(y, expected) << "panels";
-  }
-  for (const int64_t m : {1, 2, 7, 16, 31, 64, 200, 511, 1024, 1499}) {
-    if (m >= shape.m) break;
-    const int64_t first = (m * 5) % (shape.m - m);
-    const std::vector<float> part(x.begin() + first * shape.k, x.begin() + (first + m) * shape.k);
-    const Inputs some(table, weight, false, part, context);
-    const std::vector<float> y = test::multiply({table, context}, weight, some, whole, epilogue);
-    test::expect_same_bits(y.data(), expected.data() + first * shape.n, m * shape.n, "rows");
+  for (const char* format : kFormats) {
+    SCOPED_TRACE(format);
+    Weight weight(weight_format(format), shape.n, shape.k, 67);
+    const Inputs all(table, half_layout(weight), x, context);
+    const auto whole = weight.panels({0});
+    const std::vector<float> expected =
+        test::multiply({table, context}, weight, all, whole, epilogue);
+    for (const auto& begins : std::vector<std::vector<int64_t>>{
+             {0, shape.n / 2}, {0, 1, 16, 33}, {0, shape.n / 3 * 2, shape.n - 1}}) {
+      const std::vector<float> y =
+          test::multiply({table, context}, weight, all, weight.panels(begins), epilogue);
+      EXPECT_EQ(y, expected) << "panels";
+    }
+    for (const int64_t m : {1, 2, 7, 16, 31, 64, 200, 511, 1024, 1499}) {
+      if (m >= shape.m) break;
+      const int64_t first = (m * 5) % (shape.m - m);
+      const std::vector<float> part(x.begin() + first * shape.k, x.begin() + (first + m) * shape.k);
+      const Inputs some(table, half_layout(weight), part, context);
+      const std::vector<float> y = test::multiply({table, context}, weight, some, whole, epilogue);
+      test::expect_same_bits(y.data(), expected.data() + first * shape.n, m * shape.n, "rows");
+    }
   }
 }
 
@@ -283,11 +352,14 @@ TEST_F(Cublaslt, DescriptorsAreTakenWithoutAGpu) {
     const cublaslt::Opened opened = cublaslt::open_library(file);
     ASSERT_NE(opened.loaded, nullptr) << opened.reason;
     const cublaslt::Functions& call = opened.loaded->call;
-    const cublaslt::Descriptors of(call, {1000, 3, 64, 96, 1024});
-    EXPECT_NE(of.product(), nullptr);
-    EXPECT_NE(of.weights(), nullptr);
-    EXPECT_NE(of.inputs(), nullptr);
-    EXPECT_NE(of.sums(), nullptr);
+    const cublaslt::Descriptors of(call, {1000, 3, 64, 96, 1024, DType::bf16});
+    const cublaslt::Descriptors of_fp16(call, {1000, 3, 64, 96, 1024, DType::f16});
+    for (const auto* made : {&of, &of_fp16}) {
+      EXPECT_NE(made->product(), nullptr);
+      EXPECT_NE(made->weights(), nullptr);
+      EXPECT_NE(made->inputs(), nullptr);
+      EXPECT_NE(made->sums(), nullptr);
+    }
     EXPECT_NE(cublaslt::make_preference(call).get(), nullptr);
     const int64_t wide = 1;
     EXPECT_EQ(call.desc_set(of.product(), cublaslt::kTransposeFirst, &wide, sizeof(wide)),

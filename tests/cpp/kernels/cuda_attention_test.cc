@@ -122,6 +122,7 @@ struct Noting {
   size_t table_bytes() const { return room; }
   void reuse_tables() { ++reused; }
   bool bf16_tiles() const { return tiles; }
+  cuda::SharedRoom shared_room() const { return cuda::shared_room(tiles ? 86 : 75); }
   template <class Kernel, class Args>
   void launch(const cuda::LaunchShape&, const Args&) {
     kernels.emplace_back(typeid(Kernel));
@@ -141,15 +142,19 @@ std::type_index kernel_of(const char* format, int head_dim, bool exact, bool til
   return launcher.kernels.front();
 }
 
+using Fp16Cache = cuda::PairCache<DType::f16>;
+using Bf16Cache = cuda::PairCache<DType::bf16>;
+
 TEST(CudaAttentionKernels, WhatIsStagedFitsEveryGpu) {
   constexpr size_t kLeastShared = size_t{99} << 10;  // of compute capabilities 8.6 and 12.0
-  for (const char* format : {"bf16", "int8", "int4"}) {
-    for (int head_dim = 16; cuda::tiles_fit(head_dim); head_dim += 16) {
+  for (int head_dim = 16; cuda::tiles_fit(head_dim); head_dim += 16) {
+    for (const char* format : {"fp16", "bf16", "int8", "int4"}) {
       AttentionParams p{.layout = {kv_format(format), 1, head_dim, 32}};
       p.heads = cuda::kTileQueries;
       const AttentionArgs args{
           .params = p, .view = kv_view(p.layout), .heads = HeadCut(p.heads, 1), .tile_rows = 1};
-      EXPECT_LE(cuda::PairCache::shared_bytes(args), kLeastShared);
+      EXPECT_LE(Fp16Cache::shared_bytes(args), kLeastShared);
+      EXPECT_LE(Bf16Cache::shared_bytes(args), kLeastShared);
       EXPECT_LE(cuda::CodeCache<4>::shared_bytes(args), kLeastShared);
       EXPECT_LE(cuda::CodeCache<8>::shared_bytes(args), kLeastShared);
     }
@@ -158,7 +163,8 @@ TEST(CudaAttentionKernels, WhatIsStagedFitsEveryGpu) {
 
 TEST(CudaAttentionKernels, TensorCoresTakeWhatFitsThem) {
   using cuda::CodeReader;
-  EXPECT_EQ(kernel_of("bf16", 128, false), typeid(cuda::AttentionTilesKernel<cuda::PairCache>));
+  EXPECT_EQ(kernel_of("bf16", 128, false), typeid(cuda::AttentionTilesKernel<Bf16Cache>));
+  EXPECT_EQ(kernel_of("fp16", 256, false), typeid(cuda::AttentionTilesKernel<Fp16Cache>));
   EXPECT_EQ(kernel_of("int8", 80, false), typeid(cuda::AttentionTilesKernel<cuda::CodeCache<8>>));
   EXPECT_EQ(kernel_of("int4", 96, false), typeid(cuda::AttentionTilesKernel<cuda::CodeCache<4>>));
   EXPECT_EQ(kernel_of("int8", 512, false), typeid(cuda::AttentionKernel<CodeReader<8>>));
@@ -166,8 +172,37 @@ TEST(CudaAttentionKernels, TensorCoresTakeWhatFitsThem) {
   EXPECT_EQ(kernel_of("int8", 20, false), typeid(cuda::AttentionKernel<CodeReader<8>>));
   EXPECT_EQ(kernel_of("bf16", 64, false, false),
             typeid(cuda::AttentionKernel<cuda::RawReader<DType::bf16>>));
+  EXPECT_EQ(kernel_of("fp16", 64, true),
+            typeid(cuda::AttentionKernel<cuda::RawReader<DType::f16>>));
   EXPECT_EQ(kernel_of("fp32", 64, false),
             typeid(cuda::AttentionKernel<cuda::RawReader<DType::f32>>));
+}
+
+// Its blocks have 64 KiB of shared memory: however few the queries, so that the bits are the same.
+TEST(CudaAttentionKernels, TuringTakesFp16CachesThatFitIt) {
+  for (int head_dim = 16; head_dim <= 256; head_dim += 16) {
+    const bool fits = head_dim <= 240;
+    EXPECT_EQ(Fp16Cache::shared_bytes(cuda::kTileQueries, head_dim) <= size_t{64} << 10, fits);
+    EXPECT_EQ(
+        kernel_of("fp16", head_dim, false, false) == typeid(cuda::AttentionTilesKernel<Fp16Cache>),
+        fits);
+  }
+  EXPECT_EQ(kernel_of("fp16", 40, false),
+            typeid(cuda::AttentionKernel<cuda::RawReader<DType::f16>>));
+}
+
+// Lanes of half a warp read 8 bytes each.
+TEST(CudaAttentionKernels, StagedQueriesOfFp16HaveNoBankConflicts) {
+  for (int head_dim = 16; cuda::tiles_fit(head_dim); head_dim += 16) {
+    for (int half = 0; half < 32; half += 16) {
+      std::set<int64_t> banks;
+      for (int lane = half; lane < half + 16; ++lane) {
+        const cuda::PlaceB place = cuda::place_b(lane, 0);
+        banks.insert((place.column * Fp16Cache::query_stride(head_dim) + place.word * 8) / 8 % 16);
+      }
+      EXPECT_EQ(banks.size(), 16u);
+    }
+  }
 }
 
 TEST(CudaSpanGroups, KeepTheOrderAndTheRoom) {

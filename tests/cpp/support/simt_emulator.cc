@@ -335,7 +335,7 @@ struct EmulatedLauncher {
   std::byte* workspace() const { return room.get(); }
   size_t workspace_bytes() const { return kWorkspaceBytes; }
   bool bf16_tiles() const { return tiles; }
-  cuda::SharedRoom shared_room() const { return cuda::shared_room(80); }
+  cuda::SharedRoom shared_room() const { return cuda::shared_room(tiles ? 80 : 75); }
   cublaslt::DenseProducts* dense() const { return products; }
   void* stream() const { return nullptr; }
 };
@@ -354,11 +354,14 @@ void emulate_dense(const GemmParams& params, cublaslt::DenseProducts* dense) {
   cuda::run(launcher, params);
 }
 
-void emulate_turing(const GemmParams& params) {
+template <class Params>
+void emulate_turing(const Params& params) {
   EmulatedLauncher launcher;
   launcher.tiles = false;
   cuda::run(launcher, params);
 }
+template void emulate_turing(const GemmParams&);
+template void emulate_turing(const AttentionParams&);
 
 void emulate_weight_only(const GemmParams& params, const WeightView& view) {
   EmulatedLauncher launcher;

@@ -68,8 +68,9 @@ void emulate(const cuda::LaunchShape& shape, uint64_t seed, const EmulatedBody& 
 
 // The CUDA kernels as a kernel table, by the emulator.
 const KernelTable& emulated_cuda_table();
-// A product as GPUs without bf16 tensor cores and asynchronous copies launch it.
-void emulate_turing(const GemmParams& params);
+// A product or attention as GPUs without bf16 tensor cores and asynchronous copies launch it.
+template <class Params>
+void emulate_turing(const Params& params);
 // A product that `dense` does where it takes it, in the workspace of the emulator.
 void emulate_dense(const GemmParams& params, cublaslt::DenseProducts* dense);
 // A product of weights in any layout of codes, also those of no format, by bf16 inputs.

@@ -9,6 +9,7 @@
 
 #include "kernels/cublaslt/api.h"
 #include "support/cublaslt/control.h"
+#include "tensor/dtype.h"
 
 using namespace penstock::cublaslt;
 
@@ -70,8 +71,9 @@ struct Product {
   int64_t k() const { return transposed ? a.rows : a.columns; }
   int64_t m() const { return transposed ? a.columns : a.rows; }
   bool sound() const {
-    return a.sound() && b.sound() && d.sound() && a.type == kRealBf16 && b.type == kRealBf16 &&
-           d.type == kReal32F && k() == b.rows && m() == d.rows && b.columns == d.columns;
+    return a.sound() && b.sound() && d.sound() && (a.type == kRealBf16 || a.type == kReal16F) &&
+           a.type == b.type && d.type == kReal32F && k() == b.rows && m() == d.rows &&
+           b.columns == d.columns;
   }
   bool supported() const {
     for (const Matrix* matrix : {&a, &b, &d}) {
@@ -88,13 +90,10 @@ Status judge(const Product& product, const Algorithm& algorithm) {
                                                                           : kNotSupported;
 }
 
-float widened(const void* at, int64_t index) {
+float widened(int type, const void* at, int64_t index) {
   uint16_t half;
   std::memcpy(&half, static_cast<const char*>(at) + index * 2, 2);
-  const uint32_t word = static_cast<uint32_t>(half) << 16;
-  float value;
-  std::memcpy(&value, &word, 4);
-  return value;
+  return type == kReal16F ? penstock::float_from_f16(half) : penstock::float_from_bf16(half);
 }
 
 // Tiles of K one after the other, each summed by itself; splits are added from the last to the
@@ -170,8 +169,10 @@ Status cublasLtMatmulAlgoGetHeuristic(void*, void* desc, void* a, void* b, void*
   const uint32_t least[] = {16, 16, 16, 16};
   if (std::memcmp(preference.alignment, least, sizeof(least)) < 0 || c != d) return kNotSupported;
   if (control().refuses_all) return kNotSupported;
-  // The tile suits the shape, as those of a GPU do: who asks anew for each shape is found out.
-  const auto tile = static_cast<uint64_t>(16 + 16 * ((product.m() / 16 + product.b.columns) % 7));
+  // The tile suits the shape and the type, as those of a GPU do: who asks anew for each shape is
+  // found out.
+  const int64_t shape = product.m() / 16 + product.b.columns + product.a.type;
+  const auto tile = static_cast<uint64_t>(16 + 16 * (shape % 7));
   const uint64_t only = control().ties_rows ? 8 : 1;
   const Algorithm all[] = {{{1, 4, 0, tile, 0, 1}},
                            {{2, 1, 1, tile, 0, 1}},
@@ -224,7 +225,7 @@ Status cublasLtMatmul(void*, void* desc, const void* alpha, const void* a, void*
     for (int64_t j = 0; j < p.d.columns; ++j) {
       for (int64_t k = 0; k < p.k(); ++k) {
         terms[static_cast<size_t>(k)] =
-            widened(a, i * p.a.stride + k) * widened(b, j * p.b.stride + k);
+            widened(p.a.type, a, i * p.a.stride + k) * widened(p.b.type, b, j * p.b.stride + k);
       }
       static_cast<float*>(d)[j * p.d.stride + i] = sum_of(p, *algorithm, terms.data());
     }
