@@ -170,8 +170,7 @@ struct KvAppendParams {
 // to 22 bits and to 2^-39 of their largest; with quantised ones they are rounded to 2 * 16319 + 1
 // steps of their largest: a query by group of kKvGroup, weights times the values' scales by
 // segment. Per row and head: one state (max, sum, output) per absolute segment of 256 keys, folded
-// left to right by fold_state
-// (attention_state.h).
+// left to right by fold_state (attention_state.h).
 //
 // A span with a key range folds the segments in that range. Calls over ascending ranges, all but
 // the last one partial and all but the first one resumed, give the bits of one call over all keys:
