@@ -49,7 +49,7 @@ double seconds_on_stream(int gpu, const std::function<Op(int)>& op) {
     Moment begin, end;
     begin.record(stream.get());
     for (int i = 0; i < kOps; ++i) {
-      cuda::GpuLauncher launcher(stream.get(), card.capability(), rooms.room(i),
+      cuda::GpuLauncher launcher(stream.get(), card.kind(), rooms.room(i),
                                  {workspace.data(), workspace.bytes()});
       std::visit([&](const auto& params) { cuda::run_on_gpu(launcher, params); },
                  op(round * kOps + i));

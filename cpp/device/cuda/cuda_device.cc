@@ -119,7 +119,7 @@ class CudaDevice : public Device {
 
   Ticket run(const Op& op, std::span<const Ticket> after, int64_t tag) override {
     return submit(own_.compute, after, tag, {0, op_name(op)}, [this, op](int slot) {
-      cuda::GpuLauncher launcher(stream(own_.compute), gpu_.capability(), tables_.room(slot),
+      cuda::GpuLauncher launcher(stream(own_.compute), gpu_.kind(), tables_.room(slot),
                                  {workspace_.data(), workspace_.bytes()}, dense_.products.get());
       std::visit(RunOnGpu{launcher}, op);
     });

@@ -336,6 +336,7 @@ struct EmulatedLauncher {
   size_t workspace_bytes() const { return kWorkspaceBytes; }
   bool bf16_tiles() const { return tiles; }
   cuda::SharedRoom shared_room() const { return cuda::shared_room(tiles ? 80 : 75); }
+  int multiprocessors() const { return 8; }
   cublaslt::DenseProducts* dense() const { return products; }
   void* stream() const { return nullptr; }
 };
