@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "kernels/cuda/gemm_codes.h"
 #include "kernels/cuda/gemm_codes_sliced.h"
-#include "kernels/cuda/gemm_dense.h"
+#include "kernels/cuda/gemm_dequantised.h"
 #include "kernels/cuda/gemm_float.h"
 #include "kernels/cuda/gemm_half.h"
 #include "kernels/cuda/gemm_weight_only.h"
@@ -132,6 +132,7 @@ template <class Launcher>
 void run(Launcher& launcher, GemmParams p) {
   const WeightView view = weight_view(p.format, p.k);
   if (p.input.kind == InputKind::bf16 && view.quantised && launcher.bf16_tiles()) {
+    if (is_handed_over(p.invariant, p.m) && run_dequantised(launcher, p, view)) return;
     return run_weight_only(launcher, p, view);
   }
   if (p.input.kind == InputKind::int8) {
