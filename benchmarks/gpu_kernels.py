@@ -3,14 +3,17 @@
     python benchmarks/gpu_kernels.py
 
 Low-bit products at 8192 and 16384 squares with weights that rotate past the caches, for 1 to 1024
-rows; shares are of the bandwidth of a copy within the GPU, measured in the same run, reads and
-writes counted. Where torch with CUDA is there, its fp16 products take turns with ours. Times are of
-kernels that follow each other on a stream; through the device, as engines run them, lanes and
-events come on top. Needs nvcc and a GPU (--device virtual tries the way without one). Prints
+rows, by 16-bit activations to 4096: there once with bits that do not follow from the number of rows
+and once without, so that the table has the price of it. Shares are of the bandwidth of a copy
+within the GPU, measured in the same run, reads and writes counted. Where torch with CUDA is there,
+its fp16 products take turns with ours. Times are of kernels that follow each other on a stream;
+through the device, as engines run them, lanes and events come on top. Needs nvcc and a GPU
+(--device virtual tries the way without one); PENSTOCK_CUBLASLT names libcublasLt or "off". Prints
 tables, writes benchmarks/results/gpu-kernels.json after each step.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,9 +28,13 @@ from results import RESULTS, Results
 Told = dict[str, Any]
 
 _CUBLAS = Path(__file__).parent / "peers" / "cublas_fp16.py"
-# Weight formats; with ":bf16" by 16-bit activations (compute="weight_only"), on no CPU.
-WEIGHT_ONLY = ":bf16"
-FORMATS = ("int4-g64:bf16", "int4-g128:bf16", "int8:bf16", "int4-g64", "int8", "bf16", "fp16")
+# Weight formats; with ":bf16" by 16-bit activations (compute="weight_only"), on no CPU, and with
+# ":variant" behind it as they are when rows need not have bits of their own (invariant=False).
+WEIGHT_ONLY, VARIANT = ":bf16", ":variant"
+FORMATS = (
+    *("int4-g64:bf16", "int4-g64:bf16:variant", "int4-g128:bf16", "int8:bf16"),
+    *("int8:bf16:variant", "int4-g64", "int8", "bf16", "fp16"),
+)
 _STEP_SECONDS = 60  # that a step may take; later ones are not begun with less left
 
 
@@ -37,16 +44,19 @@ class Sizes:
 
     sides: tuple[int, ...] = (8192, 16384)
     rows: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+    many_rows: tuple[int, ...] = (2048, 4096)  # also by 16-bit activations
     keys: tuple[int, ...] = (1024, 4096, 16384)
     rotated: int = 768 << 20
     copied: int = 1 << 30
 
-    @property
-    def row_list(self) -> str:
-        return ",".join(map(str, self.rows))
+    def row_list(self, name: str = "") -> str:
+        """Of a format: variant products differ from the others in many rows alone."""
+        if name.endswith(VARIANT):
+            return ",".join(map(str, self.many_rows))
+        return ",".join(map(str, self.rows + (self.many_rows if WEIGHT_ONLY in name else ())))
 
 
-SMALL = Sizes((256,), (1, 16), (300,), 1 << 20, 1 << 20)
+SMALL = Sizes((256,), (1, 16), (2048,), (300,), 1 << 20, 1 << 20)
 
 
 class Bench:
@@ -59,17 +69,20 @@ class Bench:
     @property
     def formats(self) -> list[str]:
         cpu = self._device.startswith("virtual")
-        return [name for name in FORMATS if not (cpu and name.endswith(WEIGHT_ONLY))]
+        return [name for name in FORMATS if not (cpu and WEIGHT_ONLY in name)]
 
     def run(self, what: str, **arguments: object) -> list[Told]:
         given = [f"{name}={value}" for name, value in arguments.items()]
+        library = os.environ.get("PENSTOCK_CUBLASLT", "")
+        if library:
+            given.append(f"cublaslt={library}")
         command = [str(self._program), what, "1", f"device={self._device}", *given]
         return gpu.json_lines(command, self._clock.left)
 
     def cublas(self, side: int) -> list[Told]:
         """Of fp16 squares, by torch."""
         sizes = self.sizes
-        shape = ["--n", side, "--k", side, "--rows", sizes.row_list, "--rotated", sizes.rotated]
+        shape = ["--n", side, "--k", side, "--rows", sizes.row_list(), "--rotated", sizes.rotated]
         command = [sys.executable, str(_CUBLAS), *map(str, shape)]
         return gpu.json_lines(command, self._clock.left)
 
@@ -82,9 +95,12 @@ def of_kernel(told: Told, name: str = "") -> float:
 
 def products(bench: Bench, side: int, name: str) -> list[Told]:
     sizes = bench.sizes
-    shape = {"n": side, "k": side, "rows": sizes.row_list, "rotated": sizes.rotated}
-    compute = "weight_only" if name.endswith(WEIGHT_ONLY) else "fast"
-    return bench.run("gemm", format=name.removesuffix(WEIGHT_ONLY), compute=compute, **shape)
+    shape = {"n": side, "k": side, "rows": sizes.row_list(name), "rotated": sizes.rotated}
+    asked = {
+        "compute": "weight_only" if WEIGHT_ONLY in name else "fast",
+        "invariant": int(not name.endswith(VARIANT)),
+    }
+    return bench.run("gemm", format=name.split(":")[0], **asked, **shape)
 
 
 def attention(bench: Bench, heads: int, kv_heads: int) -> list[Told]:

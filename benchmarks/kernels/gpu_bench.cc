@@ -1,5 +1,6 @@
 // bench_gpu copy 1 [device=D] [bytes=B]
-// bench_gpu gemm 1 [device=D] [format=F] [rows=M,M,...] [n=N] [k=K] [rotated=BYTES]
+// bench_gpu gemm 1 [device=D] [format=F] [compute=C] [invariant=0|1] [rows=M,M,...] [n=N] [k=K]
+//                  [rotated=BYTES] [cublaslt=FILE|off]
 // bench_gpu attention 1 [device=D] [formats=F,F,...] [keys=K,K,...] [heads=H] [kv_heads=G]
 //                       [rotated=BYTES]
 // Each prints a JSON object a line; D is cuda:0 unless given, and may be virtual.
@@ -30,12 +31,14 @@ std::vector<int64_t> numbers(const std::string& list) {
   return found;
 }
 
-GpuBench::GpuBench(const Arguments& arguments) : spec_(arguments.text("device", "cuda:0")) {
+GpuBench::GpuBench(const Arguments& arguments)
+    : spec_(arguments.text("device", "cuda:0")), cublaslt_(arguments.text("cublaslt", "")) {
   DeviceOptions options;
   options.spec = spec_;
   options.threads = arguments.threads();
   options.memory = &device_memory_;
   options.device_memory = device_memory_.limit();
+  options.cublaslt = cublaslt_;
   device_ = open_device(options, lanes_, host_);
 }
 
@@ -75,7 +78,8 @@ OpSeconds GpuBench::seconds_of(const OpAt& op) {
   }
   OpSeconds found{median(seconds), 0};
   if (device_kind(spec_) == "cuda") {
-    found.on_stream = seconds_on_stream(static_cast<int>(std::stol(spec_.substr(5))), op);
+    found.on_stream =
+        seconds_on_stream(static_cast<int>(std::stol(spec_.substr(5))), cublaslt_, op);
   }
   return found;
 }

@@ -43,7 +43,7 @@ class GpuBench {
   }
   double seconds_between_waits(int count, const std::function<Ticket(int)>& submit);
 
-  std::string spec_;
+  std::string spec_, cublaslt_;
   Budget host_{{Tier::host, 0}, uint64_t{16} << 30};
   Budget device_memory_{{Tier::device, 0}, uint64_t{64} << 30};
   LaneSet lanes_;

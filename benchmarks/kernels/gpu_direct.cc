@@ -1,5 +1,6 @@
 #include "kernels/gpu_direct.h"
 
+#include <memory>
 #include <vector>
 
 #include "device/cuda/cuda_device.h"
@@ -35,11 +36,19 @@ class Moment {
   cudaEvent_t event_ = nullptr;
 };
 
+// As the device has them, on the GPU in use.
+std::unique_ptr<cublaslt::DenseProducts> dense_products(const std::string& choice) {
+  const cublaslt::Opened opened = cublaslt::open_library(choice);
+  if (opened.loaded == nullptr) return nullptr;
+  return std::make_unique<cublaslt::DenseProducts>(opened.loaded);
+}
+
 }  // namespace
 
-double seconds_on_stream(int gpu, const std::function<Op(int)>& op) {
+double seconds_on_stream(int gpu, const std::string& cublaslt, const std::function<Op(int)>& op) {
   const Gpu card(gpu);
   card.use();
+  const std::unique_ptr<cublaslt::DenseProducts> dense = dense_products(cublaslt);
   Budget host({Tier::host, 0}, uint64_t{1} << 30), memory({Tier::device, 0}, uint64_t{1} << 30);
   const TableRooms rooms(card, {kOps, kTableBytes}, host, memory);
   const Buffer workspace = card.allocate(kCudaWorkspaceBytes, memory, "workspace");
@@ -49,8 +58,8 @@ double seconds_on_stream(int gpu, const std::function<Op(int)>& op) {
     Moment begin, end;
     begin.record(stream.get());
     for (int i = 0; i < kOps; ++i) {
-      cuda::GpuLauncher launcher(stream.get(), card.capability(), rooms.room(i),
-                                 {workspace.data(), workspace.bytes()});
+      cuda::GpuLauncher launcher(stream.get(), card.kind(), rooms.room(i),
+                                 {workspace.data(), workspace.bytes()}, dense.get());
       std::visit([&](const auto& params) { cuda::run_on_gpu(launcher, params); },
                  op(round * kOps + i));
     }

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include "device/op.h"
 
 namespace penstock::bench {
 
 // Median seconds of an op, by events around some that follow each other. Nothing else runs on the
-// GPU meanwhile.
-double seconds_on_stream(int gpu, const std::function<Op(int)>& op);
+// GPU meanwhile. `cublaslt`: as DeviceOptions::cublaslt.
+double seconds_on_stream(int gpu, const std::string& cublaslt, const std::function<Op(int)>& op);
 
 }  // namespace penstock::bench

@@ -42,9 +42,11 @@ class Problem {
   struct Product {
     FormatId id;
     Compute compute;
+    bool invariant;
   };
   Problem(GpuBench& bench, Product product, const Shape& shape, int64_t rotated, int64_t most_rows)
       : id_(product.id),
+        invariant_(product.invariant),
         shape_(shape),
         bytes_(weight_bytes(id_, shape)),
         // Two at least: one is read while the caches hold the other.
@@ -75,6 +77,7 @@ class Problem {
     p.panels = &panels_[static_cast<size_t>(i) % panels_.size()];
     p.panel_count = 1;
     p.format = id_;
+    p.invariant = invariant_;
     p.x = inputs_.data();
     p.input = layout_;
     p.m = m;
@@ -90,6 +93,7 @@ class Problem {
   }
 
   FormatId id_;
+  bool invariant_;
   Shape shape_;
   int64_t bytes_, copies_;
   PreparedLayout layout_;
@@ -102,19 +106,21 @@ class Problem {
 void run_gpu_gemm(const Arguments& arguments, GpuBench& bench) {
   const FormatId id = weight_format(arguments.text("format", "int4-g64"));
   const Compute compute = parse_compute(arguments.text("compute", "fast"));
+  const bool invariant = arguments.number("invariant", 1) != 0;
   const Shape shape{arguments.number("n", 8192), arguments.number("k", 8192)};
   const std::vector<int64_t> rows = numbers(arguments.text("rows", "1,16,128,1024"));
   if (compute == Compute::weight_only && !bench.info().weight_only) {
     throw Error(ErrorCode::unsupported, "this device has no weight-only products");
   }
-  const Problem problem(bench, {id, compute}, shape, arguments.number("rotated", kRotatedBytes),
+  const Problem problem(bench, {id, compute, invariant}, shape,
+                        arguments.number("rotated", kRotatedBytes),
                         *std::max_element(rows.begin(), rows.end()));
   for (const int64_t m : rows) {
     const OpSeconds prepare = bench.seconds_of([&](int) { return problem.prepare(m); });
     const OpSeconds multiply = bench.seconds_of([&](int i) { return problem.multiply(m, i); });
     const double operations = 2.0 * static_cast<double>(m * shape.n) * static_cast<double>(shape.k);
     bench.line()
-        .text("format", product_name(format(id), compute))
+        .text("format", product_name(format(id), compute, invariant))
         .number("m", static_cast<double>(m))
         .number("n", static_cast<double>(shape.n))
         .number("k", static_cast<double>(shape.k))

@@ -80,7 +80,7 @@ struct Engine::State {
     const Program& program = program_of(input, chosen.policy);
     executor.emplace(ExecutorParts{&context, &model.spec(), &program, &model.weights(),
                                    &chosen.memory, &chosen.policy, &*store, &*kv, &*activations,
-                                   model.compute()});
+                                   model.compute(), options.invariant});
     GeneratorParts parts;
     parts.runner = &*executor;
     parts.spec = &model.spec();

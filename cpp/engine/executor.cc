@@ -23,6 +23,7 @@ VisitRunner::Parts runner_parts(const ExecutorParts& p, const Staging& staging, 
           p.memory->kv,
           p.memory->exchange,
           p.compute,
+          p.invariant,
           staging.inv_freq(device)};
 }
 

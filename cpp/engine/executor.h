@@ -28,6 +28,7 @@ struct ExecutorParts {
   KvStore* kv = nullptr;
   ActivationStore* activations = nullptr;
   Compute compute = Compute::fast;
+  bool invariant = true;
 };
 
 class Executor final : public SweepRunner {

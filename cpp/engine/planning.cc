@@ -105,6 +105,7 @@ PlanInput plan_input(const EngineOptions& options, const Model& model) {
   input.formats = model.formats();
   input.kv = model.kv();
   input.compute = model.compute();
+  input.invariant = options.invariant;
   check_compute(options.device, input.compute);
   input.accelerator = names_accelerator(options.device);
   input.threads = options.threads;
@@ -148,6 +149,7 @@ nlohmann::json describe_plan(const EnginePlan& plan) {
           {"weights", format(plan.model.formats().at(head)).name},
           {"kv", format(plan.model.kv()).name},
           {"compute", plan.options.compute},
+          {"invariant", plan.options.invariant},
           {"device", plan.options.device},
           {"version", version()},
           {"layers", spec.layers.size()},

@@ -16,6 +16,7 @@
 #include "engine/planning.h"
 #include "engine/probe_attention.h"
 #include "engine/probe_rounds.h"
+#include "kernels/cuda/gemm_dequantised.h"
 #include "plan/machine.h"
 #include "tensor/quantize.h"
 
@@ -29,6 +30,8 @@ constexpr int kWidth = 4096;      // of the weights
 constexpr uint64_t kCopies = 64;  // of a weight, at most
 constexpr int kRowCounts[] = {1, 16, 64, 128, 256, 512};
 constexpr int kQuickRowCounts[] = {1, 64, 256};
+// Of products that go another way from the first of these on.
+constexpr int kVariantRowCounts[] = {cuda::kDequantiseKnee, 2 * cuda::kDequantiseKnee};
 constexpr const char* kPromptKv = "bf16";  // prompts are attended alike in every format, nearly
 constexpr int kTiny = 64, kTinyRows = 16;  // of the steps that are only overhead
 constexpr int kSweeps = 20, kVisits = 24;
@@ -41,7 +44,8 @@ class Probe {
         context_(context_options(options)) {
     // Rounds of every kind share the time evenly.
     const size_t attentions = kv_formats().size() * (context_.accelerator() ? 2 : 1);
-    const size_t kinds = row_counts().size() * products().size() + attentions + 8;
+    size_t kinds = attentions + 8;
+    for (const Products& each : products()) kinds += row_counts(each).size();
     round_seconds_ = options.seconds / static_cast<double>(kinds) / 2;
   }
 
@@ -52,9 +56,9 @@ class Probe {
       tell("disk");
       measure_disk();
     }
-    for (const auto& [id, compute] : products()) {
-      tell("products, " + product_name(format(id), compute));
-      measure_gemm(id, compute);
+    for (const Products& each : products()) {
+      tell("products, " + each.name());
+      measure_gemm(each);
     }
     tell("steps");
     measure_steps();
@@ -90,7 +94,16 @@ class Probe {
     return options.threads > 0 ? options.threads : usable_cores();
   }
 
-  std::span<const int> row_counts() const {
+  // Of weights in a format by inputs as asked.
+  struct Products {
+    FormatId id = 0;
+    Compute compute = Compute::fast;
+    bool invariant = true;
+
+    std::string name() const { return product_name(format(id), compute, invariant); }
+  };
+  std::span<const int> row_counts(const Products& products) const {
+    if (!products.invariant) return kVariantRowCounts;
     if (options_.quick) return kQuickRowCounts;
     return kRowCounts;
   }
@@ -105,12 +118,14 @@ class Probe {
   static std::vector<FormatId> weight_formats() { return formats_where(&QuantFormat::for_weights); }
 
   // The products this device has.
-  std::vector<std::pair<FormatId, Compute>> products() {
-    std::vector<std::pair<FormatId, Compute>> all;
-    for (const FormatId id : weight_formats()) all.emplace_back(id, Compute::fast);
+  std::vector<Products> products() {
+    std::vector<Products> all;
+    for (const FormatId id : weight_formats()) all.push_back({id});
     if (!context_.device().info().weight_only) return all;
     for (const FormatId id : weight_formats()) {
-      if (format(id).quantised()) all.emplace_back(id, Compute::weight_only);
+      if (!format(id).quantised()) continue;
+      all.push_back({id, Compute::weight_only});
+      if (context_.device().info().variant) all.push_back({id, Compute::weight_only, false});
     }
     return all;
   }
@@ -220,18 +235,18 @@ class Probe {
     }
   }
 
-  void measure_gemm(FormatId id, Compute compute) {
-    const QuantFormat& f = format(id);
+  void measure_gemm(const Products& products) {
+    const QuantFormat& f = format(products.id);
     const uint64_t bytes = weight_bytes(f);
     const auto copies = static_cast<int>(std::clamp<uint64_t>(kWeightsBytes / bytes, 1, kCopies));
     Buffer weights = on_device(bytes * static_cast<uint64_t>(copies), "probe weights");
     fill_weights(f, weights.data(), weights.bytes());
     const RawInputs& raw = context_.device().info().raw_inputs;
-    for (const int rows : row_counts()) {
-      const PreparedLayout layout = prepared_layout_for(f, width_, compute, raw);
-      const double seconds = gemm_seconds({id, layout, rows}, {weights.data(), bytes}, copies);
-      machine_.gemm.push_back(
-          {product_name(f, compute), rows, 2.0 * rows * width_ * width_ / seconds});
+    for (const int rows : row_counts(products)) {
+      const PreparedLayout layout = prepared_layout_for(f, width_, products.compute, raw);
+      const double seconds = gemm_seconds({products.id, layout, rows, products.invariant},
+                                          {weights.data(), bytes}, copies);
+      machine_.gemm.push_back({products.name(), rows, 2.0 * rows * width_ * width_ / seconds});
     }
   }
 
@@ -239,9 +254,10 @@ class Probe {
     FormatId id;
     PreparedLayout layout;
     int rows;
+    bool invariant;
   };
   double gemm_seconds(const Product& product, std::span<const std::byte> weight, int copies) {
-    const auto& [id, layout, rows] = product;
+    const auto& [id, layout, rows, invariant] = product;
     Buffer source = on_host(sizeof(float) * rows * width_, "probe");
     Buffer x = on_device(source.bytes(), "probe");
     Buffer prepared = on_device(static_cast<size_t>(rows * layout.stride_bytes), "probe");
@@ -256,6 +272,7 @@ class Probe {
     gemm.format = id;
     gemm.x = prepared.data();
     gemm.input = layout;
+    gemm.invariant = invariant;
     gemm.m = rows;
     gemm.k = width_;
     gemm.y = static_cast<float*>(static_cast<void*>(y.data()));

@@ -169,6 +169,7 @@ GemmParams VisitRunner::bind_weight(Call& call, const ProgramOp& op) {
   params.panel_count = static_cast<int>(panels.size());
   params.format = parts_.store->format(weight);
   params.exact = parts_.compute == Compute::exact;
+  params.invariant = parts_.invariant;
   params.k = parts_.weights->at(weight).cols;
   params.bias = parts_.store->vector(parts_.weights->find(op.role, call.module.layer, true));
   if (op.activate) params.act = act_of(parts_.spec->mlp.act);

@@ -3,7 +3,8 @@
 // do not allocate and do not throw. Contract for every kernel: row m of the result depends only on
 // row m of the inputs (and its KV pages), bit for bit, whatever the other rows, their number, the
 // panel split or the number of workers. So sums over K run in an order fixed by absolute k,
-// attention by absolute key position.
+// attention by absolute key position. Products that are told so (GemmParams::invariant) may go
+// another way from some number of rows on.
 #pragma once
 
 #include <cstddef>
@@ -98,6 +99,7 @@ struct GemmParams {
   int panel_count = 0;
   FormatId format = 0;
   bool exact = false;            // quantised weights against fp32 inputs
+  bool invariant = true;         // bits do not follow from m either
   const std::byte* x = nullptr;  // prepared rows
   PreparedLayout input;
   int64_t m = 0, k = 0;

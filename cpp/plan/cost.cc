@@ -28,7 +28,7 @@ std::string main_product(const PlanInput& input) {
   if (values.empty()) return {};
   const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
   const QuantFormat& most = format(std::max_element(values.begin(), values.end(), less)->first);
-  return product_name(most, input.compute);
+  return product_name(most, input.compute, input.invariant);
 }
 
 constexpr int index(LaneKind kind) { return static_cast<int>(kind); }

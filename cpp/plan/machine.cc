@@ -4,6 +4,7 @@
 #include <array>
 
 #include "plan/json_fields.h"
+#include "tensor/format.h"
 
 namespace penstock {
 namespace {
@@ -73,6 +74,9 @@ double Machine::gemm_rate(std::string_view format, double rows) const {
     if (rate.format != format) continue;
     if (rate.rows <= rows && (below == nullptr || rate.rows > below->rows)) below = &rate;
     if (rate.rows >= rows && (above == nullptr || rate.rows < above->rows)) above = &rate;
+  }
+  if (below == nullptr && format.ends_with(kVariantProduct)) {
+    return gemm_rate(format.substr(0, format.size() - kVariantProduct.size()), rows);
   }
   if (below == nullptr && above == nullptr) return 0;
   if (above == nullptr) return below->flops_per_second;

@@ -42,7 +42,8 @@ struct Machine {
   std::map<std::string, double> spread;
 
   // Rate at a row count: between two measured ones the time of a launch is taken as a line, beyond
-  // the last the rate stays. 0: this format has not been measured.
+  // the last the rate stays. 0: this format has not been measured. With kVariantProduct behind it,
+  // from the fewest rows on that this was measured at, else without.
   double gemm_rate(std::string_view format, double rows) const;
   double attention_rate(std::string_view kv) const;
   double host_attention_rate(std::string_view kv) const;

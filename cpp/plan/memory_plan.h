@@ -35,6 +35,7 @@ struct PlanInput {
   std::vector<FormatId> formats;   // by weight id
   FormatId kv = 0;
   Compute compute = Compute::fast;
+  bool invariant = true;     // a row's bits do not follow from the number of rows
   bool accelerator = false;  // operands must be in device memory
   int threads = 1;
   uint64_t host_bytes = 0, disk_bytes = 0;  // budgets

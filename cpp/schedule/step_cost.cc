@@ -36,7 +36,7 @@ StepCost::VisitWork StepCost::work_of(const Visit& visit, const Program& program
     const WeightInfo& info = input_.weights->at(id);
     const QuantFormat& stored = format(input_.formats.at(id));
     Product product;
-    product.rate = product_name(stored, input_.compute);
+    product.rate = product_name(stored, input_.compute, input_.invariant);
     product.flops = 2.0 * static_cast<double>(count) * static_cast<double>(info.cols);
     product.bytes = static_cast<double>(stored_bytes(info, input_.formats.at(id), 0, info.rows)) *
                     static_cast<double>(count) / static_cast<double>(info.rows);

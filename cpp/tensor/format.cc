@@ -147,10 +147,12 @@ int64_t prepared_row_bytes(const QuantFormat& format, int64_t k, Compute compute
   return bytes / 64 % 2 == 0 ? bytes + 64 : bytes;
 }
 
-std::string product_name(const QuantFormat& format, Compute compute) {
+std::string product_name(const QuantFormat& format, Compute compute, bool invariant) {
   if (format.quantised() && compute == Compute::exact) return "fp32";
-  const bool half = format.quantised() && compute == Compute::weight_only;
-  return std::string(format.name) + (half ? ":bf16" : "");
+  std::string name(format.name);
+  if (!format.quantised() || compute != Compute::weight_only) return name;
+  name += ":bf16";
+  return invariant ? name : name.append(kVariantProduct);
 }
 
 double bits_per_value(const QuantFormat& format, int64_t k) {

@@ -89,8 +89,10 @@ Compute parse_compute(std::string_view name);
 int64_t prepared_row_bytes(const QuantFormat& format, int64_t k, Compute compute);
 
 // What a machine's rate of such products is measured as: the format's name, "fp32" with fp32
-// activations, "int4-g64:bf16" and the like with 16-bit ones.
-std::string product_name(const QuantFormat& format, Compute compute);
+// activations, "int4-g64:bf16" and the like with 16-bit ones, and with kVariantProduct behind it
+// where their bits may follow from the number of rows.
+inline constexpr std::string_view kVariantProduct = ":variant";
+std::string product_name(const QuantFormat& format, Compute compute, bool invariant = true);
 
 // Bits per weight including scales and zero points, for reports and the cost model.
 double bits_per_value(const QuantFormat& format, int64_t k);

@@ -50,6 +50,7 @@ void register_options(nb::module_& m) {
       .def_rw("weights", &EngineOptions::weights)
       .def_rw("kv", &EngineOptions::kv)
       .def_rw("compute", &EngineOptions::compute)
+      .def_rw("invariant", &EngineOptions::invariant)
       .def_rw("policy", &EngineOptions::policy)
       .def_rw("machine", &EngineOptions::machine)
       .def_rw("throttle", &EngineOptions::throttle)

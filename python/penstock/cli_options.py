@@ -54,6 +54,14 @@ class EngineArgs:
             _NUMBERS,
         ),
     ] = "fast"
+    invariant: Annotated[
+        bool,
+        _option(
+            "A row's results do not depend on the rows beside it. Without: weight_only may multiply"
+            " many rows by cuBLASLt.",
+            _NUMBERS,
+        ),
+    ] = True
     policy: Annotated[str, _option("auto, JSON text, or a JSON file.", _MEMORY)] = "auto"
     machine: Annotated[
         str,

@@ -13,6 +13,7 @@ from penstock.llm import LLM
 from penstock.strictjson import read_bytes
 
 _MAX_TEXT_BYTES = 1 << 30
+_TOLD = ("weights", "kv", "compute", "invariant", "isa")  # of the plan
 
 
 @dataclass(frozen=True)
@@ -72,5 +73,5 @@ def perplexity(llm: LLM, text: Path, windows: Windows) -> dict[str, Any]:
         "windows": len(parts),
         "context": windows.context,
         "stride": windows.stride or windows.context - len(prefix),
-        **{name: told[name] for name in ("weights", "kv", "compute", "isa") if name in told},
+        **{name: told[name] for name in _TOLD if name in told},
     }

@@ -54,13 +54,16 @@ class LLM:
     ``LLM("models/opt-6.7b", host_memory="4GiB", weights="int4")``. `model` is a Hugging Face folder
     or ``dummy:NAME``. The options are those of :class:`penstock.settings.EngineOptions`: device,
     host_memory, device_memory, disk, disk_memory, weights, kv, compute ("fast", "weight_only" or
-    "exact"), policy, cache, threads, seed, max_context, special_tokens.
+    "exact"), invariant, policy, cache, threads, seed, max_context, special_tokens.
 
     The engine is made on first use, planned for the work at hand, and made anew when a later call
     does not fit it. Prompts are strings or lists of token ids; a folder without tokenizer.json
     takes ids. The same call gives the same result each time: rows are seeded by `seed` and their
-    position. Prompts may be wrapped, as {"prompt": ...} or {"prompt_token_ids": ...}. Errors are
-    :class:`penstock.PenstockError`. Not thread safe.
+    position; and a row's result is its own, whatever rows are beside it, unless
+    ``invariant=False`` gives that up. Then ``compute="weight_only"`` multiplies many rows by
+    cuBLASLt, on GPUs from compute capability 8.0 on where the machine has it, which is expected to
+    be faster; elsewhere it changes nothing. Prompts may be wrapped, as {"prompt": ...} or
+    {"prompt_token_ids": ...}. Errors are :class:`penstock.PenstockError`. Not thread safe.
     """
 
     def __init__(

@@ -32,8 +32,11 @@ _MODEL_FILES = (
     *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
     *("chat_template.jinja", "model.safetensors.index.json"),
 )
-_SETTINGS = ("weights", "kv", "compute", "seed", "max_context", "special_tokens")
-_ENGINE = ("family", "dtype", "weights", "kv", "compute", "isa", "version", "build", "max_context")
+_SETTINGS = ("weights", "kv", "compute", "invariant", "seed", "max_context", "special_tokens")
+_ENGINE = (
+    *("family", "dtype", "weights", "kv", "compute", "invariant", "isa", "version", "build"),
+    "max_context",
+)
 _PEOPLE = {
     "input": "the input file",
     "model": "the model",

@@ -122,7 +122,7 @@ class Workload:
 
 _COPIED = (
     *("model", "device", "host_memory", "device_memory", "disk", "disk_memory", "weights", "kv"),
-    *("compute", "policy", "machine", "throttle", "cache", "threads", "max_context"),
+    *("compute", "invariant", "policy", "machine", "throttle", "cache", "threads", "max_context"),
 )
 
 

@@ -278,7 +278,9 @@ stage_kernels() {
   need_gpu
   need_build
   cd "$ROOT"
-  "$PYTHON" benchmarks/gpu_kernels.py --program "$TREE/benchmarks/bench_gpu" --device "$DEVICE" \
+  find_cublaslt
+  PENSTOCK_CUBLASLT="$CUBLASLT" \
+    "$PYTHON" benchmarks/gpu_kernels.py --program "$TREE/benchmarks/bench_gpu" --device "$DEVICE" \
     --seconds "$((LIMIT - 15))" --out "$OUT/results" "${SMALL[@]}"
 }
 

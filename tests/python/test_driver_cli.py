@@ -45,6 +45,7 @@ def test_run_has_the_options_of_the_library():
         assert "--" + name.replace("_", "-") in text
     for name in (
         "compute",
+        "no-invariant",
         "policy",
         "machine",
         "throttle",

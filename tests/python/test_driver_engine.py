@@ -288,3 +288,17 @@ def test_the_demo_streams_weights_that_do_not_fit_its_budget(model, tmp_path):
     records = map(json.loads, (tmp_path / "out").read_text().splitlines())
     got = {r["id"]: r["token_ids"] for r in records}
     assert [got[r["id"]] for r in rows] == [o.token_ids for o in expected]
+
+
+def test_on_a_device_with_one_way_only_invariant_changes_nothing(llm, model):
+    params = SamplingParams(temperature=0.0, max_tokens=4)
+    with LLM(model, host_memory=BUDGET, invariant=False) as other:
+        assert other.plan()["invariant"] is False and llm.plan()["invariant"] is True
+        found, expected = (each.generate(PROMPTS[:4], params) for each in (other, llm))
+    assert [one.token_ids for one in found] == [one.token_ids for one in expected]
+
+
+def test_the_command_line_gives_invariance_up(model):
+    for words, expected in (((), True), (("--no-invariant",), False)):
+        found = penstock("plan", model, "--host-memory", BUDGET, *words)
+        assert json.loads(found.stdout)["invariant"] is expected

@@ -212,6 +212,7 @@ def test_a_changed_model_or_input_is_refused(job, change, words):
         ({"weights": "int4"}, None, 'weights was "auto" and is "int4"'),
         ({"kv": "int8"}, None, "kv"),
         ({"compute": "exact"}, None, "compute"),
+        ({"invariant": False}, None, "invariant was true and is false"),
         ({"max_context": 100}, None, "max_context"),
         ({"special_tokens": True}, None, "special_tokens"),
         ({}, SamplingParams(top_k=5), "top_k was the default and is 5"),

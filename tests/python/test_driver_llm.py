@@ -167,6 +167,7 @@ def test_options_are_checked_by_name(fake_model):
         ({"seed": 1 << 64}, "seed"),
         ({"weights": 4}, "weights"),
         ({"special_tokens": 1}, "special_tokens"),
+        ({"invariant": "no"}, "invariant"),
         ({"tensor_parallel_size": 2}, "tensor_parallel_size"),
         ({"policy": "no-such-file"}, "policy"),
     ):

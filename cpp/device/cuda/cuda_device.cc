@@ -46,6 +46,8 @@ struct RunOnGpu {
   }
 };
 
+constexpr int kBf16 = 80;  // the first capability with tensor cores for it
+
 // cuBLASLt for dense products of fp16 and, where the GPU has such tensor cores, of bf16, if the
 // machine has it.
 struct DenseLibrary {
@@ -54,7 +56,6 @@ struct DenseLibrary {
 };
 
 DenseLibrary open_dense(const Gpu& gpu, const std::string& choice) {
-  constexpr int kBf16 = 80;  // the first capability with tensor cores for it
   DenseLibrary dense;
   dense.isa = "sm_" + std::to_string(gpu.capability());
   const cublaslt::Opened opened = cublaslt::open_library(choice);
@@ -87,6 +88,7 @@ class CudaDevice : public Device {
     info_.products = dense_.told;
     info_.memory = Tier::device;
     info_.weight_only = true;
+    info_.variant = dense_.products != nullptr && gpu_.capability() >= kBf16;
     info_.raw_inputs = {InputKind::f16, gpu_.capability() < 80 ? InputKind::f16 : InputKind::bf16};
     info_.capacity_bytes = gpu_.free_bytes();
     LaneOptions lane;
@@ -119,7 +121,7 @@ class CudaDevice : public Device {
 
   Ticket run(const Op& op, std::span<const Ticket> after, int64_t tag) override {
     return submit(own_.compute, after, tag, {0, op_name(op)}, [this, op](int slot) {
-      cuda::GpuLauncher launcher(stream(own_.compute), gpu_.capability(), tables_.room(slot),
+      cuda::GpuLauncher launcher(stream(own_.compute), gpu_.kind(), tables_.room(slot),
                                  {workspace_.data(), workspace_.bytes()}, dense_.products.get());
       std::visit(RunOnGpu{launcher}, op);
     });

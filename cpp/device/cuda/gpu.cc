@@ -39,8 +39,11 @@ Gpu::Gpu(int ordinal) : ordinal_(ordinal) {
              "cudaDeviceGetAttribute");
   check_cuda(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, ordinal),
              "cudaDeviceGetAttribute");
-  capability_ = 10 * major + minor;
-  if (capability_ < 75) {
+  check_cuda(
+      cudaDeviceGetAttribute(&kind_.multiprocessors, cudaDevAttrMultiProcessorCount, ordinal),
+      "cudaDeviceGetAttribute");
+  kind_.capability = 10 * major + minor;
+  if (kind_.capability < 75) {
     refuse(ordinal,
            "the GPU has compute capability " + std::to_string(major) + "." + std::to_string(minor),
            "7.5 (Turing) and later");
@@ -48,13 +51,6 @@ Gpu::Gpu(int ordinal) : ordinal_(ordinal) {
 }
 
 void Gpu::use() const { check_cuda(cudaSetDevice(ordinal_), "cudaSetDevice"); }
-
-int Gpu::multiprocessors() const {
-  int count = 0;
-  check_cuda(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, ordinal_),
-             "cudaDeviceGetAttribute");
-  return count;
-}
 
 uint64_t Gpu::free_bytes() const {
   size_t free = 0, total = 0;

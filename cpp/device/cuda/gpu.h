@@ -17,9 +17,10 @@ class Gpu {
   // Throws Error(unsupported) without a driver, without such a GPU, or for one older than Turing.
   explicit Gpu(int ordinal);
 
-  void use() const;                               // by the calling thread from now on
-  int capability() const { return capability_; }  // 10 * major + minor
-  int multiprocessors() const;
+  void use() const;  // by the calling thread from now on
+  const cuda::GpuKind& kind() const { return kind_; }
+  int capability() const { return kind_.capability; }
+  int multiprocessors() const { return kind_.multiprocessors; }
   uint64_t free_bytes() const;
   // Plain device memory. Throws Error(budget), also when the GPU has no room.
   Buffer allocate(size_t bytes, Budget& budget, const std::string& what) const;
@@ -29,7 +30,7 @@ class Gpu {
 
  private:
   int ordinal_;
-  int capability_ = 0;
+  cuda::GpuKind kind_;
 };
 
 class GpuStream {

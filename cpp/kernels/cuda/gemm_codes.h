@@ -1,37 +1,20 @@
-// Codes of 8 or 4 bits against int8 inputs on tensor cores, weights as A and inputs as B: exact dot
-// products of a block of K, then sums += (input scale * weight scale) * (dot - zero * sum of input
-// codes), blocks ascending: the bits of the CPU kernels.
-//
-// Codes, scales, zero points and inputs come to shared memory by asynchronous copies, several
-// stages ahead. A warp holds its weights of a block of K in registers while it goes through its
-// input rows, so that few integer sums are alive at once. They start from kMagic less what the zero
-// point takes away: as an fp32 number that is 3 * 2^22 and the dot product, which no instruction
-// has to convert. It is below 2^22, so that nothing is rounded.
+// Codes of 8 or 4 bits against int8 inputs on tensor cores: exact dot products of a block of K,
+// then sums += (input scale * weight scale) * (dot - zero * sum of input codes), blocks ascending:
+// the bits of the CPU kernels. Steps of K come to shared memory several stages ahead
+// (codes_stage.h).
 #pragma once
 
-#include "kernels/cuda/codes.h"
-#include "kernels/cuda/fragments.h"
+#include "kernels/cuda/codes_stage.h"
 
 namespace penstock::cuda {
 
-struct CodesArgs {
-  GemmArgs gemm;
-  int64_t input_blocks;
-  int stages;
-  int group_shift;
-};
-
-// kTiles of 8 input rows by kPairs of 32 weight rows a warp; with two of those there are two warps
-// side by side with the same weights.
+// A block goes through K and holds its sums in registers.
 template <int kBits, int kPairs, int kTiles>
 struct GemmCodesKernel {
-  static constexpr int kColumns = kPairs;  // warps with the same weights
-  static constexpr int kInputRows = 8 * kTiles * kColumns;
-  static constexpr InputPart kInput = input_part(kBits, kInputRows);
-  static constexpr PairPart kPair = pair_part(kBits);
-  static constexpr int kChunks = kPair.scales / kWarp / 16;  // of a lane, a stage
+  using Stage = CodesStage<kBits, kPairs, kTiles, false>;
+  using Task = typename Stage::Task;
+  static constexpr int kColumns = Stage::kColumns;
   static constexpr int kPassTiles = kPairs == 2 ? kTiles / 2 : kTiles;
-  static constexpr uint32_t kMagic = 0x4b400000u;
 
   template <class Thread>
   PENSTOCK_DEVICE void operator()(const Thread& on, const CodesArgs& args) const {
@@ -51,42 +34,6 @@ struct GemmCodesKernel {
   }
 
  private:
-  template <class Thread>
-  PENSTOCK_DEVICE static GemmBlock block_of(const Thread& on, const CodesArgs& args) {
-    const int64_t index = codes_block(on.block(), args.gemm.row_blocks, args.input_blocks);
-    return {args.gemm, index, {on.threads(), kInputRows}};
-  }
-
-  // A thread's part in the products.
-  struct Place {
-    int lane, warp;
-
-    PENSTOCK_DEVICE explicit Place(int thread) : lane(thread % kWarp), warp(thread / kWarp) {}
-    PENSTOCK_DEVICE int first_pair() const { return warp / kColumns * kPairs; }
-    PENSTOCK_DEVICE int first_input() const { return warp % kColumns * kTiles * 8; }
-  };
-
-  // What the block does, in few registers.
-  struct Task {
-    int rows, inputs;
-    const std::byte* tiles;  // of the 32 weight rows that the warp copies
-    const std::byte* x;      // the block's first input row
-
-    template <class Thread>
-    PENSTOCK_DEVICE Task(const Thread& on, const CodesArgs& args) {
-      const GemmBlock block = block_of(on, args);
-      rows = static_cast<int>(block.rows);
-      inputs = static_cast<int>(block.inputs);
-      tiles = block.panel->data +
-              (block.row / kTileRows + on.thread() / kWarp * 2) * args.gemm.view.tile_bytes;
-      x = args.gemm.params.x + block.input * args.gemm.params.input.stride_bytes;
-    }
-    PENSTOCK_DEVICE bool has_tile(int index) const { return index * kTileRows < rows; }
-    PENSTOCK_DEVICE bool has_work(const Place& place) const {
-      return place.first_input() < inputs && has_tile(place.first_pair() * 2);
-    }
-  };
-
   struct Sums {
     float of[kTiles][kPairs][2][4] = {};  // [tile][32 rows][two of four rows][as a fragment]
   };
@@ -97,260 +44,27 @@ struct GemmCodesKernel {
     const auto steps = static_cast<int>(blocks_of(args.gemm.params.k, kCodesStep));
     const int stages = args.stages;
     for (int ahead = 0; ahead < stages - 1; ++ahead) {
-      if (ahead < steps) copy<kSteps>(on, args, task, {ahead, ahead});
+      if (ahead < steps) Stage::template copy<kSteps>(on, args, task, {ahead, ahead});
       on.commit_copies();
     }
     int slot = 0;
     for (int step = 0; step < steps; ++step) {
-      wait_for_step(on, stages);
+      Stage::wait_for_step(on, stages);
       on.sync();  // copies of all threads are there, and nobody reads the slot before this one
       const int next = step + stages - 1;
-      if (next < steps) copy<kSteps>(on, args, task, {next, slot == 0 ? stages - 1 : slot - 1});
+      if (next < steps)
+        Stage::template copy<kSteps>(on, args, task, {next, slot == 0 ? stages - 1 : slot - 1});
       on.commit_copies();
-      multiply<kSteps>(on, args, task, {step, slot}, sums);
+      Stage::template multiply<kSteps>(
+          on, args, task, {step, slot},
+          [&sums](const typename Stage::Where& at, const typename Stage::Addends& of) {
+            PENSTOCK_UNROLL
+            for (int i = 0; i < 8; ++i) {
+              float& sum = sums.of[at.tile][at.pair][i / 4][i % 4];
+              sum = fmaf(of.scale(i), of.dot(i), sum);
+            }
+          });
       if (++slot == stages) slot = 0;
-    }
-  }
-
-  template <class Thread>
-  PENSTOCK_DEVICE static void wait_for_step(const Thread& on, int stages) {
-    switch (stages) {
-      case 2:
-        return on.template wait_copies<0>();
-      case 3:
-        return on.template wait_copies<1>();
-      case 4:
-        return on.template wait_copies<2>();
-      default:
-        return on.template wait_copies<6>();
-    }
-  }
-
-  struct Step {
-    int step, slot;
-  };
-  template <class Thread>
-  PENSTOCK_DEVICE static std::byte* slot_of(const Thread& on, int slot) {
-    return on.shared() + slot * (kInput.bytes + on.threads() / kWarp * kPair.bytes);
-  }
-  // Starts the copies of a step: a warp those of the 32 weight rows of its number, all warps those
-  // of the inputs. Rows that are not there stay whatever they are: rows of a product do not see
-  // each other, and these are never stored.
-  template <int kSteps, class Thread>
-  PENSTOCK_DEVICE static void copy(const Thread& on, const CodesArgs& args, const Task& task,
-                                   Step at) {
-    std::byte* to = slot_of(on, at.slot);
-    const int thread = on.thread_again();
-    copy_weights<kSteps>(on, args, task, at.step, to + kInput.bytes + thread / kWarp * kPair.bytes);
-    const PreparedLayout& input = args.gemm.params.input;
-    constexpr int kRowChunks = kCodesStep / 16;
-    const int chunk = thread % kRowChunks, rows = on.threads() / kRowChunks;
-    int row = thread / kRowChunks;
-    const std::byte* from = task.x + row * input.stride_bytes + at.step * kCodesStep + chunk * 16;
-    PENSTOCK_UNROLL_BY(1)
-    for (; row < at_most(kInputRows, task.inputs); row += rows) {
-      on.copy_async(to + codes_place(row, chunk), from);
-      from += rows * input.stride_bytes;
-    }
-    constexpr int kBlocks = kMostBlocks / kSteps;
-    const int block = thread % kBlocks, of_k = at.step * kBlocks + block;
-    if (of_k < input.blocks) copy_scales<kBlocks>(on, input, task, {of_k, to});
-  }
-
-  struct Scales {
-    int of_k;  // block of K
-    std::byte* slot;
-  };
-  template <int kBlocks, class Thread>
-  PENSTOCK_DEVICE static void copy_scales(const Thread& on, const PreparedLayout& input,
-                                          const Task& task, Scales at) {
-    const int thread = on.thread_again(), block = thread % kBlocks;
-    const int rows = on.threads() / kBlocks;
-    int row = thread / kBlocks;
-    const std::byte* from = task.x + row * input.stride_bytes + input.scales_offset + at.of_k * 4;
-    PENSTOCK_UNROLL_BY(1)
-    for (; row < at_most(kInputRows, task.inputs); row += rows) {
-      std::byte* place = at.slot + (block * kInputRows + row) * 4;
-      on.copy_async_word(place + kInput.scales, from);
-      if (kBits == 4) on.copy_async_word(place + kInput.sums, from + input.blocks * 4);
-      from += rows * input.stride_bytes;
-    }
-  }
-
-  template <int kSteps, class Thread>
-  PENSTOCK_DEVICE static void copy_weights(const Thread& on, const CodesArgs& args,
-                                           const Task& task, int step, std::byte* to) {
-    const WeightView& view = args.gemm.view;
-    const int thread = on.thread_again(), warp = thread / kWarp, lane = thread % kWarp;
-    const int own = first_row(lane) / kTileRows;
-    if (task.has_tile(warp * 2 + own)) {
-      constexpr int kTileStep = kCodesStep * kTileRows * kBits / 8;
-      const std::byte* codes = task.tiles + own * view.tile_bytes + view.codes_offset +
-                               int64_t{step} * kTileStep + code_offset<kBits>(lane, 0);
-      PENSTOCK_UNROLL
-      for (int chunk = 0; chunk < kChunks; ++chunk) {
-        on.copy_async(to + (chunk * kWarp + lane) * 16, codes + code_offset<kBits>(0, chunk));
-      }
-    }
-    // Four chunks of scales a block of K, from lane 0 on, two of zero points, from lane 16 on.
-    constexpr int kBlocks = kMostBlocks / kSteps;
-    const bool zeros = lane >= kWarp / 2;
-    const int shift = zeros ? 1 : 2, index = lane % (kWarp / 2);
-    const int part = index & ((1 << shift) - 1);
-    const int block = index >> shift, of_k = step * kBlocks + block;
-    const int tile = zeros ? part : part / 2;
-    if (block >= kBlocks || of_k >= args.gemm.params.input.blocks) return;
-    if (!task.has_tile(warp * 2 + tile)) return;
-    const int group = of_k >> args.group_shift;
-    const std::byte* from = task.tiles + tile * view.tile_bytes;
-    if (!zeros) {
-      on.copy_async(to + kPair.scales + block * kPairRows * 2 + part * 16,
-                    from + group * kTileRows * 2 + part % 2 * 16);
-    } else if (kBits == 4 && view.has_zeros) {
-      on.copy_async(to + kPair.zeros + block * kPairRows + part * 16,
-                    from + view.zeros_offset + group * kTileRows);
-    }
-  }
-
-  // A warp's weights of a block of K.
-  template <int kSteps>
-  struct Weights {
-    FragmentA a[kSteps][kPairs][2];
-    float scales[kPairs][kThreadRows];
-    uint32_t zeros[kPairs];  // a byte a row
-
-    PENSTOCK_DEVICE Weights(const Place& place, const std::byte* slot, int block, bool has_zeros) {
-      PENSTOCK_UNROLL
-      for (int pair = 0; pair < kPairs; ++pair) {
-        const std::byte* from = slot + kInput.bytes + (place.first_pair() + pair) * kPair.bytes;
-        PENSTOCK_UNROLL
-        for (int step = 0; step < kSteps; ++step) {
-          fragments(from + ((block * kSteps + step) * (kBits / 4) * kWarp + place.lane) * 16,
-                    a[step][pair]);
-        }
-        const std::byte* row =
-            from + kPair.scales + (block * kPairRows + first_row(place.lane)) * 2;
-        PENSTOCK_UNROLL
-        for (int r = 0; r < kThreadRows; r += 2) {
-          const uint32_t both = load_word(row + r * 2);
-          scales[pair][r] = low_bf16(both);
-          scales[pair][r + 1] = high_bf16(both);
-        }
-        zeros[pair] = 0x08080808u;
-        if (kBits == 4 && has_zeros) {
-          zeros[pair] = load_word(from + kPair.zeros + block * kPairRows + first_row(place.lane));
-        }
-      }
-    }
-
-   private:
-    // Of 32 k: a lane's words of four rows, two of each, become two fragments.
-    PENSTOCK_DEVICE static void fragments(const std::byte* chunks, FragmentA (&to)[2]) {
-      const auto low = load<Chunk>(chunks);
-      Chunk high = low;
-      if constexpr (kBits == 8) high = load<Chunk>(chunks + kWarp * 16);
-      PENSTOCK_UNROLL
-      for (int r = 0; r < kThreadRows; ++r) {
-        uint32_t (&words)[4] = to[r / 2].words;
-        if constexpr (kBits == 8) {  // codes from 0 on become signed
-          words[r % 2] = low.words[r] ^ 0x80808080u;
-          words[r % 2 + 2] = high.words[r] ^ 0x80808080u;
-        } else {
-          words[r % 2] = low.words[r] & 0x0f0f0f0fu;
-          words[r % 2 + 2] = low.words[r] >> 4 & 0x0f0f0f0fu;
-        }
-      }
-    }
-  };
-
-  template <int kSteps, class Thread>
-  PENSTOCK_DEVICE static void multiply(const Thread& on, const CodesArgs& args, const Task& task,
-                                       Step at, Sums& sums) {
-    constexpr int kBlocks = kMostBlocks / kSteps;
-    const Place place(on.thread_again());
-    if (!task.has_work(place)) return;
-    const std::byte* slot = slot_of(on, at.slot);
-    const auto tiles = static_cast<int>(blocks_of(task.inputs - place.first_input(), 8));
-    PENSTOCK_UNROLL_BY(1)
-    for (int block = 0; block < kBlocks; ++block) {
-      if (at.step * kBlocks + block >= args.gemm.params.input.blocks) break;
-      const Weights<kSteps> weights(place, slot, block, args.gemm.view.has_zeros);
-      const Inputs inputs(place, slot, block);
-      PENSTOCK_UNROLL
-      for (int tile = 0; tile < kTiles; ++tile) {
-        if (tile >= tiles) break;
-        multiply_tile(on, weights, inputs, tile, sums);
-      }
-    }
-  }
-
-  // A warp's input rows of a slot, and a block of K. What differs between tiles is constant
-  // offsets, so that addresses take few registers.
-  struct Inputs {
-    const std::byte *codes, *scales;
-    int lane, block;
-
-    PENSTOCK_DEVICE Inputs(const Place& place, const std::byte* slot, int block)
-        : codes(slot + place.first_input() * kCodesStep),
-          scales(slot + kInput.scales +
-                 (block * kInputRows + place.first_input() + place_sum(place.lane, 0).column) * 4),
-          lane(place.lane),
-          block(block) {}
-    // Of the two input rows that a lane has sums of.
-    PENSTOCK_DEVICE PairOfWords two_scales(int tile) const {
-      return load<PairOfWords>(scales + tile * 8 * 4);
-    }
-    PENSTOCK_DEVICE PairOfWords two_sums(int tile) const {
-      return load<PairOfWords>(scales + kInput.sums - kInput.scales + tile * 8 * 4);
-    }
-    PENSTOCK_DEVICE FragmentB fragment(int tile, int step) const {
-      const int offset = lane_codes(place_b(lane, 0).column, step, lane);
-      const auto both = load<PairOfWords>(codes + offset + tile * 8 * kCodesStep);
-      return {{both.words[0], both.words[1]}};
-    }
-  };
-
-  template <int kSteps, class Thread>
-  PENSTOCK_DEVICE static void multiply_tile(const Thread& on, const Weights<kSteps>& weights,
-                                            const Inputs& inputs, int tile, Sums& sums) {
-    FragmentB b[kSteps];
-    PENSTOCK_UNROLL
-    for (int step = 0; step < kSteps; ++step) {
-      b[step] = inputs.fragment(tile, inputs.block * kSteps + step);
-    }
-    const PairOfWords scales = inputs.two_scales(tile);
-    PairOfWords codes{};
-    if constexpr (kBits == 4) codes = inputs.two_sums(tile);
-    PENSTOCK_UNROLL
-    for (int pair = 0; pair < kPairs; ++pair) {
-      Fragment<int32_t> dots[2];
-      start(weights.zeros[pair], codes, dots);
-      PENSTOCK_UNROLL
-      for (int i = 0; i < kSteps * 2; ++i) {
-        on.multiply_s8(dots[i % 2], weights.a[i / 2][pair][i % 2], b[i / 2]);
-      }
-      add(dots, weights.scales[pair], scales, sums.of[tile][pair]);
-    }
-  }
-
-  PENSTOCK_DEVICE static void start(uint32_t zeros, const PairOfWords& codes,
-                                    Fragment<int32_t> (&dots)[2]) {
-    PENSTOCK_UNROLL
-    for (int i = 0; i < 8; ++i) {
-      uint32_t from = kMagic;
-      if constexpr (kBits == 4) from -= (zeros >> (8 * (i / 2)) & 255u) * codes.words[i % 2];
-      dots[i / 4].sums[i % 4] = static_cast<int32_t>(from);
-    }
-  }
-  PENSTOCK_DEVICE static void add(const Fragment<int32_t> (&dots)[2],
-                                  const float (&weights)[kThreadRows], const PairOfWords& inputs,
-                                  float (&sums)[2][4]) {
-    PENSTOCK_UNROLL
-    for (int i = 0; i < 8; ++i) {
-      const float scale = std::bit_cast<float>(inputs.words[i % 2]) * weights[i / 2];
-      const float dot =
-          std::bit_cast<float>(dots[i / 4].sums[i % 4]) - std::bit_cast<float>(kMagic);
-      sums[i / 4][i % 4] = fmaf(scale, dot, sums[i / 4][i % 4]);
     }
   }
 
@@ -358,9 +72,9 @@ struct GemmCodesKernel {
   // neighbours.
   template <class Thread>
   PENSTOCK_DEVICE static void leave(const Thread& on, const CodesArgs& args, const Sums& sums) {
-    const Place place(on.thread_again());
-    const GemmBlock block = block_of(on, args);  // found anew: it is not kept all the time
-    const int width = on.threads() + 4;          // no bank conflicts
+    const typename Stage::Place place(on.thread_again());
+    const GemmBlock block = Stage::block_of(on, args);  // found anew: it is not kept all the time
+    const int width = on.threads() + 4;                 // no bank conflicts
     const int row = place.first_pair() * kPairRows + first_row(place.lane);
     PENSTOCK_UNROLL
     for (int pass = 0; pass < kTiles / kPassTiles; ++pass) {

@@ -69,6 +69,25 @@ inline cublaslt::DenseInput dense_input(const GemmParams& p) {
   return {p.k, p.input.stride_bytes, type};
 }
 
+// A product that the library does at once.
+struct DensePiece {
+  const std::byte* weights;
+  int64_t row, rows;  // of the whole weight
+  int64_t input, inputs;
+  float* sums;  // of the workspace
+};
+template <class Launcher>
+void multiply_dense(Launcher& launcher, const GemmParams& p, const DensePiece& piece) {
+  const int64_t stride = blocks_of(piece.rows, DenseRoom::kColumns) * DenseRoom::kColumns;
+  const cublaslt::DenseInput of = dense_input(p);
+  const std::byte* x = p.x + piece.input * of.stride_bytes;
+  launcher.dense()->multiply({piece.weights, piece.rows, x, piece.inputs, of, piece.sums, stride},
+                             launcher.stream());
+  launcher.template launch<FinishDenseKernel>(
+      for_elements(piece.rows * piece.inputs),
+      DenseArgs{p, piece.sums, stride, piece.row, piece.rows, piece.input, piece.inputs});
+}
+
 template <class Launcher>
 class DenseRun {
  public:
@@ -91,7 +110,10 @@ class DenseRun {
                        std::min(begin + step, rows.row_end)};
       if (askew) part.data = align(part);
       for (int64_t input = 0; input < p_.m; input += inputs) {
-        piece(part, input, std::min(inputs, p_.m - input));
+        auto* sums = static_cast<float*>(static_cast<void*>(launcher_.workspace()));
+        multiply_dense(launcher_, p_,
+                       {part.data, part.row_begin, part.row_end - part.row_begin, input,
+                        std::min(inputs, p_.m - input), sums});
       }
     }
   }
@@ -102,17 +124,6 @@ class DenseRun {
     std::byte* to = launcher_.workspace() + room_.weights_offset;
     launcher_.template launch<AlignKernel>(for_elements(count), AlignArgs{part.data, to, count});
     return to;
-  }
-  void piece(const WeightPanel& part, int64_t input, int64_t inputs) {
-    const int64_t rows = part.row_end - part.row_begin;
-    const int64_t stride = blocks_of(rows, DenseRoom::kColumns) * DenseRoom::kColumns;
-    auto* sums = static_cast<float*>(static_cast<void*>(launcher_.workspace()));
-    const cublaslt::DenseInput of = dense_input(p_);
-    const std::byte* x = p_.x + input * of.stride_bytes;
-    launcher_.dense()->multiply({part.data, rows, x, inputs, of, sums, stride}, launcher_.stream());
-    launcher_.template launch<FinishDenseKernel>(
-        for_elements(rows * inputs),
-        DenseArgs{p_, sums, stride, part.row_begin, rows, input, inputs});
   }
 
   Launcher& launcher_;

@@ -22,6 +22,12 @@ struct TableRoom {
   size_t bytes = 0;
 };
 
+// What launches follow from.
+struct GpuKind {
+  int capability = 0;  // 10 * major + minor
+  int multiprocessors = 0;
+};
+
 // Memory of the GPU that the launches of one op after the other use.
 struct Workspace {
   std::byte* device = nullptr;
@@ -31,13 +37,9 @@ struct Workspace {
 class GpuLauncher {
  public:
   // `dense`: who multiplies 16-bit weights; null: our own kernels.
-  GpuLauncher(cudaStream_t stream, int capability, TableRoom room, Workspace workspace,
+  GpuLauncher(cudaStream_t stream, GpuKind kind, TableRoom room, Workspace workspace,
               cublaslt::DenseProducts* dense = nullptr)
-      : stream_(stream),
-        capability_(capability),
-        room_(room),
-        workspace_(workspace),
-        dense_(dense) {}
+      : stream_(stream), kind_(kind), room_(room), workspace_(workspace), dense_(dense) {}
 
   template <class Kernel, class Args>
   void launch(const LaunchShape& shape, const Args& args);
@@ -54,8 +56,9 @@ class GpuLauncher {
   void reuse_tables();
   std::byte* workspace() const { return workspace_.device; }
   size_t workspace_bytes() const { return workspace_.bytes; }
-  bool bf16_tiles() const { return capability_ >= 80; }
-  SharedRoom shared_room() const { return cuda::shared_room(capability_); }
+  bool bf16_tiles() const { return kind_.capability >= 80; }
+  SharedRoom shared_room() const { return cuda::shared_room(kind_.capability); }
+  int multiprocessors() const { return kind_.multiprocessors; }
   cublaslt::DenseProducts* dense() const { return dense_; }
   void* stream() const { return stream_; }
 
@@ -64,7 +67,7 @@ class GpuLauncher {
   void send_tables();  // those placed since the last launch, in one copy
 
   cudaStream_t stream_;
-  int capability_;  // 10 * major + minor
+  GpuKind kind_;
   TableRoom room_;
   Workspace workspace_;
   cublaslt::DenseProducts* dense_;

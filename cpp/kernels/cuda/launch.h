@@ -8,6 +8,7 @@
 //                            device memory for what a launch leaves to the next one of the op
 //   bool bf16_tiles()        whether multiply_bf16 is there
 //   SharedRoom shared_room() of a multiprocessor
+//   int multiprocessors()
 // and may give
 //   cublaslt::DenseProducts* dense()   who multiplies 16-bit weights, or null; on void* stream()
 #pragma once

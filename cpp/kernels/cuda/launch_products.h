@@ -4,7 +4,8 @@
 
 #include "base/error.h"
 #include "kernels/cuda/gemm_codes.h"
-#include "kernels/cuda/gemm_dense.h"
+#include "kernels/cuda/gemm_codes_sliced.h"
+#include "kernels/cuda/gemm_dequantised.h"
 #include "kernels/cuda/gemm_float.h"
 #include "kernels/cuda/gemm_half.h"
 #include "kernels/cuda/gemm_weight_only.h"
@@ -93,10 +94,13 @@ void run_half(Launcher& launcher, GemmParams p, const WeightView& view) {
 
 template <int kBits, class Launcher>
 void launch_codes(Launcher& launcher, const CodesPlan& plan, const CodesArgs& args) {
-  const auto shared = static_cast<size_t>(plan.stages * plan.stage_bytes(kBits));
+  const GemmParams& p = args.gemm.params;
+  const int64_t addends = all_addend_bytes(plan, {p.m, p.k, p.input.block, kBits});
+  const auto shared = static_cast<size_t>(plan.stages * plan.stage_bytes(kBits) + addends);
   const auto launch = [&]<class Kernel>(Kernel) {
-    launcher.template launch<Kernel>({plan.blocks(), plan.rows, shared}, args);
+    launcher.template launch<Kernel>({plan.blocks(), plan.threads(), shared}, args);
   };
+  if (plan.slices > 1) return launch(GemmCodesSlicedKernel<kBits>{});
   if (plan.wide) return launch(GemmCodesKernel<kBits, 2, 8>{});
   switch (plan.tiles) {
     case 1:
@@ -128,12 +132,14 @@ template <class Launcher>
 void run(Launcher& launcher, GemmParams p) {
   const WeightView view = weight_view(p.format, p.k);
   if (p.input.kind == InputKind::bf16 && view.quantised && launcher.bf16_tiles()) {
+    if (is_handed_over(p.invariant, p.m) && run_dequantised(launcher, p, view)) return;
     return run_weight_only(launcher, p, view);
   }
   if (p.input.kind == InputKind::int8) {
     const auto row_blocks = [&](int rows) { return row_blocks_of(p, rows); };
-    return run_codes(launcher, p, view,
-                     codes_plan({p.m, view.bits}, launcher.shared_room(), row_blocks));
+    const CodesGpu gpu{launcher.shared_room(), launcher.multiprocessors()};
+    const CodesPlan plan = codes_plan({p.m, p.k, p.input.block, view.bits}, gpu, row_blocks);
+    return run_codes(launcher, p, view, plan);
   }
   if (run_dense(launcher, p, view)) return;
   const bool bf16 = p.input.kind == InputKind::bf16 && view.raw == DType::bf16;

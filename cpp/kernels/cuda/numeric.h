@@ -83,6 +83,16 @@ PENSTOCK_DEVICE inline uint32_t f16_pair(float low, float high) {
   return f16_from_float(low) | static_cast<uint32_t>(f16_from_float(high)) << 16;
 #endif
 }
+// Two bf16 numbers, to nearest, the first one in the low half.
+PENSTOCK_DEVICE inline uint32_t bf16_pair(float low, float high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#else
+  return bf16_from_float(low) | static_cast<uint32_t>(bf16_from_float(high)) << 16;
+#endif
+}
 // Two bf16 numbers as fp16 ones, to nearest. Those beyond the largest fp16 number, infinity too,
 // become it; NaN stays NaN. Below 2^-17 bits are lost, below 2^-25 all.
 PENSTOCK_DEVICE inline uint32_t f16_from_bf16(uint32_t pair) {

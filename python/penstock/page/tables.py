@@ -20,7 +20,7 @@ from penstock.page.values import (
 from penstock.sizes import format_size
 
 _CLOSE = 0.15  # a prediction within that is good
-_SAME_JOB = ("model", "device", "weights", "kv", "compute")
+_SAME_JOB = ("model", "device", "weights", "kv", "compute", "invariant")
 _MOST_CHANGES = 40
 
 Row = tuple[str, float, float, Callable[[float], str]]

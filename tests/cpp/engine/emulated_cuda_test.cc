@@ -11,6 +11,7 @@
 #include <cmath>
 #include <filesystem>
 #include <random>
+#include <set>
 
 #include "kernels/cpu/table.h"
 #include "penstock/engine.h"
@@ -111,6 +112,7 @@ TEST_P(EmulatedCuda, TokensAreThoseOfTheCpuUnderAnyPolicy) {
   }
   for (int i = 0; i < 3; ++i) {
     EngineOptions options = maker.options(options_, "virtual:cuda");
+    options.invariant = i != 1;  // nothing here goes another way
     if (i == 2) options.device = "virtual:cuda,virtual:cuda";
     ASSERT_TRUE(run(options).same(plain)) << options.policy;
   }
@@ -126,6 +128,36 @@ INSTANTIATE_TEST_SUITE_P(Formats, EmulatedCuda,
                                            Format{true, "int4", "fp32", "weight_only", 6e-2, true},
                                            Format{false, "int8", "fp32", "weight_only", 0.15,
                                                   true}));
+
+std::set<bool> noted_invariant;
+void note_gemm(const GemmParams& params, const KernelContext& context) {
+  noted_invariant.insert(params.invariant);
+  test::emulated_cuda_table().gemm(params, context);
+}
+
+TEST(Engine, ProductsAreToldWhetherTheyAreInvariant) {
+  static KernelTable noting = test::emulated_cuda_table();
+  noting.isa = "noting";
+  noting.gemm = note_gemm;
+  add_kernel_table(noting);
+  const std::string folder = ::testing::TempDir() + "penstock-noting-" + std::to_string(::getpid());
+  testing::write_tiny_model(folder, testing::tiny_llama_config("float32"));
+  EngineOptions options;
+  options.model = folder;
+  options.weights = "int4";
+  options.device = "virtual:noting";
+  options.host_memory = options.device_memory.emplace_back(uint64_t{64} << 20);
+  for (const bool invariant : {true, false}) {
+    options.invariant = invariant;
+    noted_invariant.clear();
+    Engine engine(options);
+    engine.logits({1, 2, 3});
+    EXPECT_EQ(noted_invariant, std::set<bool>{invariant});
+    const std::string told = invariant ? "\"invariant\":true" : "\"invariant\":false";
+    EXPECT_NE(engine.describe().find(told), std::string::npos) << engine.describe();
+  }
+  std::filesystem::remove_all(folder);
+}
 
 // Before weights are read.
 TEST(Engine, WeightOnlyProductsAreOfDevicesThatHaveThem) {

@@ -17,10 +17,17 @@ using cuda::kWarp;
 
 constexpr int kCapabilities[] = {75, 80, 86, 89, 90, 100, 120};
 
+cuda::CodesGpu gpu_of(int capability) {
+  return {cuda::shared_room(capability), capability == 80 ? 108 : (capability < 80 ? 40 : 132)};
+}
+
 // Of one weight in one panel.
-CodesPlan plan_of(int64_t m, int64_t n, int bits, int capability) {
-  return cuda::codes_plan({m, bits}, cuda::shared_room(capability),
+CodesPlan plan_for(const cuda::CodesSize& size, int64_t n, int capability) {
+  return cuda::codes_plan(size, gpu_of(capability),
                           [&](int rows) { return cuda::blocks_of(n, rows); });
+}
+CodesPlan plan_of(int64_t m, int64_t n, int bits, int capability) {
+  return plan_for({m, 4096, 64, bits}, n, capability);
 }
 
 TEST(CudaCodes, EveryPlanFitsItsGpu) {
@@ -30,12 +37,16 @@ TEST(CudaCodes, EveryPlanFitsItsGpu) {
       for (int64_t m = 1; m <= 2100; m += m < 150 ? 1 : 150) {
         for (const int64_t n : {16, 4096, 8192, 28672, 262144}) {
           const CodesPlan plan = plan_of(m, n, bits, capability);
+          const int64_t addends = cuda::all_addend_bytes(plan, {m, 4096, 64, bits});
           const int64_t bytes = plan.stages * plan.stage_bytes(bits);
           ASSERT_GE(plan.stages, 2);
-          ASSERT_LE(bytes, room.block);
+          ASSERT_LE(bytes + addends, room.block);
+          ASSERT_LE(plan.threads(), 256);
           ASSERT_TRUE(plan.stages <= 4 || plan.stages == 8);  // those that the kernel waits for
           // Sums leave through the same memory: of 64 input rows at most.
-          ASSERT_LE(std::min(plan.inputs(), 64) * (plan.rows + 4) * 4, bytes);
+          if (plan.slices == 1) {
+            ASSERT_LE(std::min(plan.inputs(), 64) * (plan.rows + 4) * 4, bytes);
+          }
           ASSERT_EQ(plan.row_blocks, cuda::blocks_of(n, plan.rows));
           ASSERT_EQ(plan.input_blocks, cuda::blocks_of(m, plan.inputs()));
         }
@@ -51,10 +62,10 @@ TEST(CudaCodes, TilesFollowFromTheInputRowsAndTheBlocks) {
     EXPECT_EQ(plan.rows, 128);
     EXPECT_FALSE(plan.wide);
   }
-  EXPECT_EQ(plan_of(1, 4096, 8, 90).rows, 32);
-  EXPECT_EQ(plan_of(1, 4096, 8, 90).stages, 8);
+  EXPECT_EQ(plan_of(9, 4096, 8, 90).rows, 32);
+  EXPECT_EQ(plan_of(9, 4096, 8, 90).stages, 8);
   EXPECT_EQ(plan_of(64, 4096, 8, 90).rows, 64);  // not fewer weight rows than input rows
-  EXPECT_EQ(plan_of(1, 8192, 8, 90).rows, 64);
+  EXPECT_EQ(plan_of(9, 8192, 8, 90).rows, 64);
   struct Case {
     int64_t m, n;
     int capability, inputs, rows;
@@ -76,14 +87,98 @@ TEST(CudaCodes, TilesFollowFromTheInputRowsAndTheBlocks) {
 TEST(CudaCodes, RowsThatNoPanelHasAreNotAskedFor) {
   for (const int64_t panel : {16, 32, 64, 128, 256}) {
     const auto row_blocks = [&](int rows) { return 4096 / panel * cuda::blocks_of(panel, rows); };
-    const auto room = cuda::shared_room(90);
-    EXPECT_LE(cuda::codes_plan({1, 8}, room, row_blocks).rows, std::max<int64_t>(panel, 32));
-    EXPECT_LE(cuda::codes_plan({4096, 8}, room, row_blocks).rows, std::max<int64_t>(panel, 64));
+    const auto rows = [&](int64_t m) {
+      return cuda::codes_plan({m, 4096, 64, 8}, gpu_of(90), row_blocks).rows;
+    };
+    EXPECT_LE(rows(1), std::max<int64_t>(panel, 32));
+    EXPECT_LE(rows(9), std::max<int64_t>(panel, 32));
+    EXPECT_LE(rows(4096), std::max<int64_t>(panel, 64));
+  }
+}
+
+TEST(CudaCodes, FewInputRowsByFewWeightRowsShareK) {
+  struct Case {
+    int64_t m, n, k;
+    int slices;
+  };
+  for (const Case& c : {Case{1, 4096, 4096, 8},
+                        {8, 4096, 4096, 8},
+                        {9, 4096, 4096, 1},  // more than a tile of input rows
+                        {1, 1024, 8192, 8},
+                        {1, 4096, 1024, 8},
+                        {1, 4096, 896, 4},  // every warp has a step
+                        {1, 4096, 256, 2},
+                        {1, 4096, 128, 1},
+                        {1, 8192, 8192, 4},  // enough warps with four
+                        {1, 28672, 8192, 4},
+                        {1, 29696, 8192, 1},  // or with one for each 32 weight rows
+                        {1, 152064, 8192, 1}}) {
+    for (const int bits : {4, 8}) {
+      const CodesPlan plan = plan_for({c.m, c.k, 64, bits}, c.n, 90);
+      EXPECT_EQ(plan.slices, c.slices) << c.m << " " << c.n << " " << c.k;
+      if (plan.slices == 1) continue;
+      EXPECT_EQ(plan.rows, 32);
+      EXPECT_EQ(plan.tiles, 1);
+      EXPECT_EQ(plan.input_blocks, 1);
+      EXPECT_GE(plan.stages, 2);
+    }
+  }
+}
+
+// A block that has a multiprocessor to itself may have its memory, others the half of it.
+TEST(CudaCodes, SlicesFollowFromSharedMemory) {
+  struct Case {
+    int64_t m, block, n;
+    int bits, capability, slices, stages;
+  };
+  for (const Case& c : {Case{1, 64, 4096, 4, 90, 8, 4},
+                        {1, 128, 4096, 8, 90, 8, 4},
+                        {8, 64, 4096, 8, 90, 8, 3},
+                        {8, 32, 4096, 8, 90, 4, 4},  // much to be added
+                        {1, 64, 5120, 8, 90, 8, 2},
+                        {1, 64, 4096, 8, 80, 4, 3},
+                        {1, 64, 4096, 8, 89, 8, 2},
+                        {8, 32, 4096, 8, 75, 1, 4}}) {
+    const CodesPlan plan = plan_for({c.m, 4096, c.block, c.bits}, c.n, c.capability);
+    EXPECT_EQ(plan.slices, c.slices) << c.m << " " << c.block << " " << c.n << " " << c.capability;
+    EXPECT_EQ(plan.stages, c.stages) << c.m << " " << c.block << " " << c.n << " " << c.capability;
+    const bool alone = plan.blocks() <= gpu_of(c.capability).multiprocessors;
+    const cuda::SharedRoom room = cuda::shared_room(c.capability);
+    const int64_t bytes = plan.stages * plan.stage_bytes(c.bits) +
+                          cuda::all_addend_bytes(plan, {c.m, 4096, c.block, c.bits});
+    EXPECT_LE((bytes + 1024) * (alone ? 1 : 2), room.multiprocessor);
+  }
+}
+
+// Lanes that store 16 bytes of addends together, a quarter of a warp, and those that load a word.
+TEST(CudaCodes, AddendsLieApartAndMeetInNoBank) {
+  for (const int inputs : {1, 2, 3, 5, 8}) {
+    std::set<int> places;
+    for (int side = 0; side < 2; ++side) {
+      for (int quarter = 0; quarter < kWarp; quarter += 8) {
+        std::set<int> banks;
+        int stored = 0;
+        for (int lane = quarter; lane < quarter + 8; ++lane) {
+          const int input = cuda::place_sum(lane, side).column;
+          if (input >= inputs) continue;
+          ++stored;
+          for (const bool dot : {false, true}) {
+            const int at = cuda::addend_place(inputs, input, dot) + cuda::first_row(lane) * 4;
+            ASSERT_EQ(at % 16, 0);
+            ASSERT_LE(at + 16, cuda::addend_bytes(inputs));
+            places.insert(at);
+            if (!dot) banks.insert(at / 16 % 8);
+          }
+        }
+        EXPECT_EQ(static_cast<int>(banks.size()), stored);
+      }
+    }
+    EXPECT_EQ(static_cast<int>(places.size()), inputs * 2 * 32 / 4);
   }
 }
 
 TEST(CudaCodes, TwoBlocksLiveOnAMultiprocessorOrOneOfTheLargest) {
-  for (const int64_t m : {1, 16, 64, 256, 1024}) {
+  for (const int64_t m : {9, 16, 64, 256, 1024}) {
     for (const int bits : {4, 8}) {
       const CodesPlan plan = plan_of(m, 8192, bits, 90);
       const int64_t bytes = plan.stages * plan.stage_bytes(bits) + 1024;
@@ -210,6 +305,10 @@ struct NotingLauncher : test::NotingLauncher {
   void note(cuda::GemmCodesKernel<kBits, kPairs, kTiles>) {
     codes = kBits * 100 + kPairs * 10 + kTiles;
   }
+  template <int kBits>
+  void note(cuda::GemmCodesSlicedKernel<kBits>) {
+    codes = kBits * 100;
+  }
   template <class Other>
   void note(Other) {
     ++other;
@@ -217,7 +316,7 @@ struct NotingLauncher : test::NotingLauncher {
 };
 
 TEST(CudaCodes, TakesQuantisedWeightsWithInputsOf8Bits) {
-  const WeightPanel panels[] = {{nullptr, 0, 16}, {nullptr, 16, 30000}};
+  WeightPanel panels[] = {{nullptr, 0, 16}, {nullptr, 16, 30000}};
   GemmParams p;
   p.panels = panels;
   p.panel_count = 2;
@@ -245,6 +344,17 @@ TEST(CudaCodes, TakesQuantisedWeightsWithInputsOf8Bits) {
     EXPECT_EQ(launcher.shape.threads, c.rows);
     EXPECT_EQ(launcher.shape.blocks, c.blocks);
     EXPECT_GT(launcher.shape.shared_bytes, 0u);
+  }
+  panels[1].row_end = 4096;
+  p.m = 1;
+  for (const char* name : {"int4-g64", "int8-g128"}) {
+    p.format = weight_format(name);
+    p.input = prepared_layout_for(format(p.format), p.k, Compute::fast);
+    NotingLauncher launcher;
+    cuda::run(launcher, p);
+    EXPECT_EQ(launcher.codes, format(p.format).bits * 100);
+    EXPECT_EQ(launcher.shape.threads, 256);
+    EXPECT_EQ(launcher.shape.blocks, 1 + 128);
   }
 }
 

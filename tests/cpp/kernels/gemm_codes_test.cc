@@ -39,6 +39,10 @@ class GemmCodes : public testing::Test {
   const KernelTable& table_ = test::emulated_cuda_table();
 };
 
+constexpr CodesPlan sliced(int slices, int stages) {
+  return {.tiles = 1, .rows = 32, .stages = stages, .slices = slices};
+}
+
 // Panels that end inside a block, input rows that do, more steps than stages and fewer.
 TEST_F(GemmCodes, EveryPlanHasTheBitsOfTheFormats) {
   struct Case {
@@ -54,7 +58,12 @@ TEST_F(GemmCodes, EveryPlanHasTheBitsOfTheFormats) {
                         {{8, false, 128, 3}, {64, 160, 300}, "int8", "int4-g64"},
                         {{8, true, 64, 4}, {128, 70, 300}, "int8-g64", "int4-g32"},
                         {{8, true, 128, 2}, {70, 150, 450}, "int8-g32", "int4-g64"},
-                        {{8, true, 256, 3}, {140, 330, 300}, "int8", "int4-g128"}}) {
+                        {{8, true, 256, 3}, {140, 330, 300}, "int8", "int4-g128"},
+                        {sliced(8, 2), {8, 70, 4200}, "int8-g32", "int4-g32"},
+                        {sliced(8, 4), {1, 50, 1100}, "int8-g128", "int4-g64"},
+                        {sliced(8, 3), {5, 20, 300}, "int8", "int4-g32"},  // warps without a step
+                        {sliced(4, 3), {7, 50, 2500}, "int8-g64", "int4-g128"},
+                        {sliced(2, 8), {8, 40, 1500}, "int8", "int4-g64"}}) {
     SCOPED_TRACE(testing::Message() << c.plan.inputs() << " inputs by " << c.plan.rows);
     for (const char* name : {c.eight, c.four}) {
       SCOPED_TRACE(name);
@@ -83,7 +92,7 @@ TEST_F(GemmCodes, AnyNumberOfInputRows) {
     const int64_t first = m * 7 % (most - m);
     p.m = m;
     p.x = all.data.data() + first * all.layout.stride_bytes;
-    for (const CodesPlan& plan : {kNarrow, kWide}) {
+    for (const CodesPlan& plan : {kNarrow, kWide, sliced(2, 2)}) {
       const std::vector<float> y = multiply(plan, p, view, n);
       test::expect_same_bits(y.data(), expected.data() + first * n, m * n, "rows");
     }
@@ -108,7 +117,7 @@ TEST_F(GemmCodes, EveryWidthGroupOffsetAndBlock) {
                                         << block << ", offset " << static_cast<int>(offset));
         const Inputs inputs(table_, prepared_layout(InputKind::int8, k, block), x, context_);
         const GemmParams p = test::gemm_params(weight, inputs, panels, {});
-        for (const CodesPlan& plan : {kNarrow, kWide}) {
+        for (const CodesPlan& plan : {kNarrow, kWide, sliced(2, 2), sliced(4, 3)}) {
           expect_exact(weight, inputs, multiply(plan, p, test::view_of(of, weight.layout()), n),
                        true);
         }
@@ -140,7 +149,9 @@ TEST_F(GemmCodes, TheLargestDotProductsAreExact) {
     for (size_t i = k; i < 2 * k; ++i) x[i] = -1.0f;
     const Inputs inputs = prepared(of, k, x);
     const GemmParams p = test::gemm_params(weight, inputs, panels, {});
-    const std::vector<float> y = multiply(kNarrow, p, test::view_of(of, layout), 16);
+    const WeightView view = test::view_of(of, layout);
+    const std::vector<float> y = multiply(kNarrow, p, view, 16);
+    EXPECT_EQ(multiply(sliced(2, 2), p, view, 16), y);
     const float factor =
         load_as_float(inputs.data.data() + inputs.layout.scales_offset, DType::f32, 0);
     for (int64_t n = 0; n < 16; ++n) {
@@ -159,7 +170,7 @@ TEST_F(GemmCodes, ANanStaysInItsRow) {
     Weight weight(of, shape.n, shape.k, 59);
     const auto panels = weight.panels({0});
     const WeightView view = test::view_of(of, weight.layout());
-    for (const CodesPlan& plan : {kNarrow, kWide}) {
+    for (const CodesPlan& plan : {kNarrow, kWide, sliced(2, 3)}) {
       test::expect_bad_inputs_stay(shape, [&](const std::vector<float>& x) {
         const Inputs inputs = prepared(of, shape.k, x);
         return multiply(plan, test::gemm_params(weight, inputs, panels, {}), view, shape.n);
@@ -176,7 +187,7 @@ TEST_F(GemmCodes, ResidualMayBeTheOutputAndColumnsMayBeShifted) {
   const WeightView view = test::view_of(of, weight.layout());
   const Inputs inputs = prepared(of, k, random.normals(m * k));
   const Epilogue epilogue{random.normals(n), random.normals(m * n), Act::gelu};
-  for (const CodesPlan& plan : {kNarrow, kWide}) {
+  for (const CodesPlan& plan : {kNarrow, kWide, sliced(2, 2)}) {
     test::expect_in_place_and_shifted(
         weight, inputs, weight.panels({0, 16}), epilogue,
         [&](const GemmParams& p) { test::emulate_codes(p, view, plan); });

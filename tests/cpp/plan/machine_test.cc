@@ -47,6 +47,24 @@ TEST(Machine, TimesBetweenMeasuredRowCountsLieOnALine) {
   EXPECT_NEAR(machine.gemm_rate("int4-g64", 32), 250, 1e-9);
 }
 
+// Of products that go another way from some number of rows on.
+TEST(Machine, VariantProductsHaveTheirRateFromTheFewestRowsTheyWereMeasuredAt) {
+  Machine machine;
+  machine.gemm = {{"int4-g64:bf16", 1, 10}, {"int4-g64:bf16", 100, 1000}};
+  const QuantFormat& int4 = format(weight_format("int4-g64"));
+  const std::string name = product_name(int4, Compute::weight_only, false);
+  EXPECT_NE(name, product_name(int4, Compute::weight_only));
+  EXPECT_EQ(product_name(int4, Compute::fast, false), "int4-g64");
+  EXPECT_EQ(product_name(format(weight_format("bf16")), Compute::weight_only, false), "bf16");
+  EXPECT_EQ(machine.gemm_rate(name, 100), 1000);
+  EXPECT_EQ(machine.gemm_rate(name, 5000), 1000);
+  machine.gemm.push_back({name, 2048, 3000});
+  EXPECT_EQ(machine.gemm_rate(name, 2047), 1000);
+  EXPECT_EQ(machine.gemm_rate(name, 2048), 3000);
+  EXPECT_EQ(machine.gemm_rate(name, 5000), 3000);
+  EXPECT_EQ(machine.gemm_rate("int4-g64:bf16", 5000), 1000);
+}
+
 TEST(Machine, WhatWasNotMeasuredHasDefaults) {
   const Machine machine = measured();
   EXPECT_EQ(machine.gemm_rate("fp16", 8), 0);

@@ -19,6 +19,7 @@ struct NotingLauncher {
   size_t workspace_bytes() const { return kRoom; }
   bool bf16_tiles() const { return tiles; }
   cuda::SharedRoom shared_room() const { return cuda::shared_room(90); }
+  int multiprocessors() const { return 132; }
 };
 
 }  // namespace penstock::test

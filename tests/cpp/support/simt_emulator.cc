@@ -312,6 +312,7 @@ struct EmulatedLauncher {
   std::vector<std::unique_ptr<std::byte[]>> tables{};
   std::unique_ptr<std::byte[]> room{new std::byte[kWorkspaceBytes]};
   cublaslt::DenseProducts* products = nullptr;
+  size_t used_workspace = kWorkspaceBytes;
 
   EmulatedLauncher() { std::memset(room.get(), 0xff, kWorkspaceBytes); }
 
@@ -333,9 +334,10 @@ struct EmulatedLauncher {
   size_t table_bytes() const { return kTableBytes; }
   void reuse_tables() { tables.clear(); }
   std::byte* workspace() const { return room.get(); }
-  size_t workspace_bytes() const { return kWorkspaceBytes; }
+  size_t workspace_bytes() const { return used_workspace; }
   bool bf16_tiles() const { return tiles; }
   cuda::SharedRoom shared_room() const { return cuda::shared_room(tiles ? 80 : 75); }
+  int multiprocessors() const { return 8; }
   cublaslt::DenseProducts* dense() const { return products; }
   void* stream() const { return nullptr; }
 };
@@ -352,6 +354,19 @@ void emulate_dense(const GemmParams& params, cublaslt::DenseProducts* dense) {
   EmulatedLauncher launcher;
   launcher.products = dense;
   cuda::run(launcher, params);
+}
+
+bool emulate_dequantised(const GemmParams& params, cublaslt::DenseProducts* dense,
+                         size_t workspace_bytes) {
+  EmulatedLauncher launcher;
+  launcher.products = dense;
+  launcher.used_workspace = workspace_bytes;
+  return cuda::run_dequantised(launcher, params, weight_view(params.format, params.k));
+}
+
+void emulate_dequantise(const cuda::DequantiseArgs& args) {
+  EmulatedLauncher launcher;
+  cuda::launch_dequantise(launcher, args);
 }
 
 template <class Params>

@@ -12,6 +12,7 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/cublaslt/products.h"
 #include "kernels/cuda/codes.h"
+#include "kernels/cuda/dequantise.h"
 #include "kernels/cuda/fragments.h"
 #include "kernels/views.h"
 
@@ -73,6 +74,12 @@ template <class Params>
 void emulate_turing(const Params& params);
 // A product that `dense` does where it takes it, in the workspace of the emulator.
 void emulate_dense(const GemmParams& params, cublaslt::DenseProducts* dense);
+// Quantised weights that become bf16 for `dense`, whatever the input rows; false where it does not
+// take them. `workspace_bytes` of the launcher's are used.
+bool emulate_dequantised(const GemmParams& params, cublaslt::DenseProducts* dense,
+                         size_t workspace_bytes);
+// The conversion alone, of tiles in any layout.
+void emulate_dequantise(const cuda::DequantiseArgs& args);
 // A product of weights in any layout of codes, also those of no format, by bf16 inputs.
 void emulate_weight_only(const GemmParams& params, const WeightView& view);
 // The same by int8 inputs, cut by the plan but for its numbers of blocks.
