@@ -26,7 +26,8 @@ struct DeviceInfo {
   int threads = 1;
   uint64_t capacity_bytes = 0;  // accelerator memory; 0: the host's
   bool weight_only = false;     // has products of Compute::weight_only
-  bool variant = false;         // those of many rows have other bits unless they are invariant
+  int variant_rows = 0;         // from so many on they have other bits unless they are invariant;
+                                // 0: never
   RawInputs raw_inputs;
 };
 

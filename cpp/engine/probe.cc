@@ -16,7 +16,6 @@
 #include "engine/planning.h"
 #include "engine/probe_attention.h"
 #include "engine/probe_rounds.h"
-#include "kernels/cuda/gemm_dequantised.h"
 #include "plan/machine.h"
 #include "tensor/quantize.h"
 
@@ -30,8 +29,6 @@ constexpr int kWidth = 4096;      // of the weights
 constexpr uint64_t kCopies = 64;  // of a weight, at most
 constexpr int kRowCounts[] = {1, 16, 64, 128, 256, 512};
 constexpr int kQuickRowCounts[] = {1, 64, 256};
-// Of products that go another way from the first of these on.
-constexpr int kVariantRowCounts[] = {cuda::kDequantiseKnee, 2 * cuda::kDequantiseKnee};
 constexpr const char* kPromptKv = "bf16";  // prompts are attended alike in every format, nearly
 constexpr int kTiny = 64, kTinyRows = 16;  // of the steps that are only overhead
 constexpr int kSweeps = 20, kVisits = 24;
@@ -102,10 +99,11 @@ class Probe {
 
     std::string name() const { return product_name(format(id), compute, invariant); }
   };
-  std::span<const int> row_counts(const Products& products) const {
-    if (!products.invariant) return kVariantRowCounts;
-    if (options_.quick) return kQuickRowCounts;
-    return kRowCounts;
+  std::vector<int> row_counts(const Products& products) const {
+    const int variant = context_.device().info().variant_rows;
+    if (!products.invariant) return {variant, 2 * variant};
+    if (options_.quick) return {std::begin(kQuickRowCounts), std::end(kQuickRowCounts)};
+    return {std::begin(kRowCounts), std::end(kRowCounts)};
   }
 
   static std::vector<FormatId> formats_where(bool QuantFormat::* use) {
@@ -125,7 +123,8 @@ class Probe {
     for (const FormatId id : weight_formats()) {
       if (!format(id).quantised()) continue;
       all.push_back({id, Compute::weight_only});
-      if (context_.device().info().variant) all.push_back({id, Compute::weight_only, false});
+      if (context_.device().info().variant_rows > 0)
+        all.push_back({id, Compute::weight_only, false});
     }
     return all;
   }

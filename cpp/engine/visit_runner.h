@@ -54,7 +54,7 @@ class VisitRunner {
     KvLayout kv;
     ExchangeLayout exchange;
     Compute compute;
-    bool invariant;  // GemmParams::invariant
+    bool invariant;         // GemmParams::invariant
     const float* inv_freq;  // in compute memory; null without rotary positions
   };
   explicit VisitRunner(const Parts& parts) : parts_(parts) {}

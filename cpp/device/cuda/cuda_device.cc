@@ -9,6 +9,7 @@
 #include "device/cuda/gpu.h"
 #include "device/lane_use.h"
 #include "device/operands.h"
+#include "kernels/cuda/gemm_dequantised.h"
 #include "kernels/cuda/gpu_launcher.h"
 
 namespace penstock {
@@ -88,7 +89,9 @@ class CudaDevice : public Device {
     info_.products = dense_.told;
     info_.memory = Tier::device;
     info_.weight_only = true;
-    info_.variant = dense_.products != nullptr && gpu_.capability() >= kBf16;
+    if (dense_.products != nullptr && gpu_.capability() >= kBf16) {
+      info_.variant_rows = cuda::kDequantiseKnee;
+    }
     info_.raw_inputs = {InputKind::f16, gpu_.capability() < 80 ? InputKind::f16 : InputKind::bf16};
     info_.capacity_bytes = gpu_.free_bytes();
     LaneOptions lane;

@@ -12,7 +12,7 @@ namespace penstock::cuda {
 // Input rows from which a library is expected to be faster than our own kernel on a large GPU.
 // Reckoned, not measured: with 8192 k, 1344 weight rows fit the workspace beside the sums of 2048
 // inputs, and their 88 tiles of 128 by 256 occupy two thirds of an H200; with 1024 inputs it is 52.
-inline constexpr int64_t kDequantiseKnee = 2048;
+inline constexpr int kDequantiseKnee = 2048;
 
 constexpr bool is_handed_over(bool invariant, int64_t m) {
   return !invariant && m >= kDequantiseKnee;
