@@ -45,7 +45,7 @@ struct alignas(64) WideCodes {
     split_nibbles(codes, at[0][word], at[1][word]);
     split_nibbles(codes + kTileRowBytes, at[2][word], at[3][word]);
   }
-  TileRows16 rows(int column, int64_t word) const { return {at[column][word], kTileRowBytes}; }
+  StridedRows rows(int column, int64_t word) const { return {at[column][word], kTileRowBytes}; }
 };
 
 template <int kBits>
@@ -87,7 +87,7 @@ class CodeTileProducts {
           words[s] = t_.values().at(begin + s * value_tokens_).codes + d * 4;
         }
         add_values(steps, d, ahead, [&](int64_t step, int column) {
-          return TileRows16{words[step] + column * kTileRowBytes, 4 * t_.view.code_bytes};
+          return StridedRows{words[step] + column * kTileRowBytes, 4 * t_.view.code_bytes};
         });
       } else {
         WideValues wide;
@@ -152,7 +152,7 @@ class CodeTileProducts {
       product.run(
           [&](int64_t, int column) {
             if constexpr (kBits == 4) return wide.rows(column, 0);
-            return TileRows16{keys.codes(column, d), kKeyStride};
+            return StridedRows{keys.codes(column, d), kKeyStride};
           },
           ahead);
       for (int64_t i = 0; i < pairs; ++i) {

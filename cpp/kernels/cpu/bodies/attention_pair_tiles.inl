@@ -50,7 +50,7 @@ class TilePairAttention {
     float words[kAttentionSegment / 2][kColumnsWidth];
   };
   struct Steps {
-    TileRows16 at[kAttentionSegment / kStep];
+    StridedRows at[kAttentionSegment / kStep];
     bool finite = true;  // those that some pairs must not meet
   };
 
@@ -76,7 +76,7 @@ class TilePairAttention {
         kScoreStride * 4};
     product.run(
         [&](int64_t step, int column) {
-          return TileRows16{blocks[column] + step * kTileSide * kTileRowBytes, kTileRowBytes};
+          return StridedRows{blocks[column] + step * kTileSide * kTileRowBytes, kTileRowBytes};
         },
         ahead);
   }
@@ -124,7 +124,7 @@ class TilePairAttention {
         out.stride * 4};
     product.run(
         [&](int64_t step, int column) {
-          return TileRows16{steps.at[step].first + column * kTileRowBytes, steps.at[step].stride};
+          return StridedRows{steps.at[step].first + column * kTileRowBytes, steps.at[step].stride};
         },
         ahead);
   }

@@ -33,28 +33,21 @@ inline void tile_dot_pairs() {
 class AttentionTiles {
  public:
   AttentionTiles(int64_t rows, int64_t value_bytes) {
-    Shapes shapes;
-    const auto of_rows = static_cast<uint8_t>(at_most(rows, kTileSide));
-    for (int i = 0; i < 8; ++i) shapes.row_bytes[i] = kTileRowBytes, shapes.rows[i] = of_rows;
-    shapes.rows[5] = kTileSide;
-    shapes.row_bytes[6] = static_cast<uint16_t>(value_bytes);
-    shapes.rows[7] = static_cast<uint8_t>(value_bytes / 4);
-    asm volatile("ldtilecfg %0" ::"m"(shapes));
+    TileConfig tiles;
+    const int64_t of_rows = at_most(rows, kTileSide);
+    for (int i = 0; i < 5; ++i) tiles.shape(i, of_rows, kTileRowBytes);
+    tiles.shape(5, kTileSide, kTileRowBytes);
+    tiles.shape(6, of_rows, value_bytes);
+    tiles.shape(7, value_bytes / 4, kTileRowBytes);
+    asm volatile("ldtilecfg %0" ::"m"(tiles));
   }
   ~AttentionTiles() { asm volatile("tilerelease"); }
   AttentionTiles(const AttentionTiles&) = delete;
   AttentionTiles& operator=(const AttentionTiles&) = delete;
-
- private:
-  struct alignas(64) Shapes {
-    uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {};
-    uint8_t rows[16] = {};
-  };
 };
 
 // Rows that are `stride` bytes apart.
-struct TileRows16 {
+struct StridedRows {
   const std::byte* first;
   int64_t stride;
 };
@@ -68,12 +61,12 @@ constexpr int64_t kColumnWork = 16;
 // for each other.
 template <TileDots kDots, TileUse kUse, int kColumns>
 struct ColumnProduct {
-  TileRows16 x;  // a step of K is the next x_step bytes
+  StridedRows x;  // a step of K is the next x_step bytes
   int64_t x_step, steps;
   std::byte* sums;  // [rows][columns] of 4 bytes
   int64_t sums_stride;
 
-  // at(step, column): TileRows16 of words.
+  // at(step, column): StridedRows of words.
   template <class At>
   void run(At at, Ahead& ahead) const {
     constexpr int kRows = static_cast<int>(kUse), kWords = kRows + 1;
@@ -81,7 +74,7 @@ struct ColumnProduct {
     for (int64_t step = 0; step < steps; ++step) {
       tile_load<kRows>(x.first + step * x_step, x.stride);
       for_parts<kColumns>([&]<int kColumn>(Part<kColumn>) __attribute__((always_inline)) {
-        const TileRows16 words = at(step, kColumn);
+        const StridedRows words = at(step, kColumn);
         ahead.touch(kColumnWork);
         tile_load<kWords>(words.first, words.stride);
         if constexpr (kDots == TileDots::bytes) {

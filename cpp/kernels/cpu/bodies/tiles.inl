@@ -5,13 +5,21 @@ constexpr int kTileSide = 16;      // rows of a tile, and its columns of 4 bytes
 constexpr int kTileRowBytes = 64;  // at most
 static_assert(kTileWidth == 2 * kTileSide && kLanes == kTileSide);
 
-// Tiles 0 to 3: sums of two by two; 4, 5: inputs; 6, 7: weights. A step of K takes `step_bytes` of
-// every input row.
-struct alignas(64) TileShapes {
+// As the processor takes them.
+struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
   uint16_t row_bytes[16] = {};
   uint8_t rows[16] = {};
 
+  void shape(int tile, int64_t tile_rows, int64_t bytes) {
+    rows[tile] = static_cast<uint8_t>(tile_rows);
+    row_bytes[tile] = static_cast<uint16_t>(tile_rows > 0 ? bytes : 0);
+  }
+};
+
+// Tiles 0 to 3: sums of two by two; 4, 5: inputs; 6, 7: weights. A step of K takes `step_bytes` of
+// every input row.
+struct TileShapes : TileConfig {
   TileShapes(int64_t group, int step_bytes) {
     const int upper = static_cast<int>(at_most(group, kTileSide));
     const int lower = static_cast<int>(group) - upper;
@@ -20,12 +28,6 @@ struct alignas(64) TileShapes {
     shape(5, lower, step_bytes);
     shape(6, step_bytes / 4, kTileRowBytes);
     shape(7, step_bytes / 4, kTileRowBytes);
-  }
-
- private:
-  void shape(int tile, int tile_rows, int bytes) {
-    rows[tile] = static_cast<uint8_t>(tile_rows);
-    row_bytes[tile] = static_cast<uint16_t>(tile_rows > 0 ? bytes : 0);
   }
 };
 
