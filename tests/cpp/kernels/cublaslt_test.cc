@@ -1,7 +1,6 @@
 // Products by cuBLASLt: through a stand-in library, which checks what the library is told and not
 // what a GPU's does, and the emulator for all around it. The library that
 // PENSTOCK_TEST_CUBLASLT names is asked for its descriptors too, which need no GPU.
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -9,7 +8,7 @@
 #include "base/error.h"
 #include "kernels/cublaslt/products.h"
 #include "kernels/gemm_cases.h"
-#include "support/cublaslt/control.h"
+#include "support/cublaslt/open_standin.h"
 
 namespace penstock {
 namespace {
@@ -28,14 +27,6 @@ PreparedLayout half_layout(const Weight& weight) {
 
 class Cublaslt : public testing::Test {
  protected:
-  Cublaslt() : opened_(cublaslt::open_library(PENSTOCK_CUBLASLT_STANDIN)) {
-    void* loaded = dlopen(PENSTOCK_CUBLASLT_STANDIN, RTLD_NOW | RTLD_NOLOAD);
-    check(loaded != nullptr, "the stand-in is loaded");
-    const auto told =
-        reinterpret_cast<test::StandinControl* (*)()>(dlsym(loaded, "standin_control"));
-    control_ = told();
-    *control_ = {};
-  }
   std::unique_ptr<cublaslt::DenseProducts> products() {
     return std::make_unique<cublaslt::DenseProducts>(opened_.loaded);
   }
@@ -45,8 +36,9 @@ class Cublaslt : public testing::Test {
     return {test::emulated_cuda_table(), half_layout(weight), x, context_};
   }
 
-  cublaslt::Opened opened_;
-  test::StandinControl* control_ = nullptr;
+  test::OpenStandin standin_;
+  const cublaslt::Opened& opened_ = standin_.opened;
+  test::StandinControl* control_ = standin_.control;
   TestContext context_{1};
 };
 

@@ -1,7 +1,6 @@
 // Weight-only products of many rows that need not have bits of their own: weights that become bf16
 // in the workspace, by the stand-in for cuBLASLt. What it is told is compared with what the same
 // weights, kept as bf16, are multiplied like.
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,7 +10,7 @@
 #include "base/error.h"
 #include "kernels/cuda/gemm_dequantised.h"
 #include "kernels/gemm_cases.h"
-#include "support/cublaslt/control.h"
+#include "support/cublaslt/open_standin.h"
 
 namespace penstock {
 namespace {
@@ -107,13 +106,6 @@ class Dequantised : public testing::Test {
  protected:
   static constexpr size_t kWorkspace = size_t{192} << 10;
 
-  Dequantised() : opened_(cublaslt::open_library(PENSTOCK_CUBLASLT_STANDIN)) {
-    void* loaded = dlopen(PENSTOCK_CUBLASLT_STANDIN, RTLD_NOW | RTLD_NOLOAD);
-    check(loaded != nullptr, "the stand-in is loaded");
-    control_ = reinterpret_cast<test::StandinControl* (*)()>(dlsym(loaded, "standin_control"))();
-    *control_ = {};
-    dense_ = std::make_unique<cublaslt::DenseProducts>(opened_.loaded);
-  }
   Inputs prepared(const Weight& weight, const std::vector<float>& x) const {
     const auto layout = prepared_layout_for(format(weight.id()), weight.k(), Compute::weight_only);
     return {test::emulated_cuda_table(), layout, x, context_};
@@ -140,9 +132,10 @@ class Dequantised : public testing::Test {
     return y;
   }
 
-  cublaslt::Opened opened_;
-  test::StandinControl* control_ = nullptr;
-  std::unique_ptr<cublaslt::DenseProducts> dense_;
+  test::OpenStandin standin_;
+  test::StandinControl* control_ = standin_.control;
+  std::unique_ptr<cublaslt::DenseProducts> dense_ =
+      std::make_unique<cublaslt::DenseProducts>(standin_.opened.loaded);
   TestContext context_{1};
 };
 
