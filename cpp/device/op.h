@@ -10,6 +10,6 @@ namespace penstock {
 
 using Op =
     std::variant<EmbedParams, NormParams, PrepareParams, GemmParams, GatedParams, RotaryParams,
-                 KvAppendParams, AttentionParams, GatherRowsParams, ScoreParams>;
+                 KvAppendParams, AttentionParams, GatherRowsParams, ScoreParams, SampleParams>;
 
 }  // namespace penstock

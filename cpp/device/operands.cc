@@ -111,6 +111,17 @@ class Lister {
          .access = p.column_begin == 0 ? Access::write : Access::update});
   }
 
+  // From the first row to the last one, also those between that it leaves out.
+  void operator()(const SampleParams& p) {
+    if (p.m == 0) return;
+    const int64_t first = p.rows[0].row, count = p.rows[p.m - 1].row - first + 1;
+    matrix({"logits", p.logits + first * p.stride}, count, p.columns, p.stride);
+    add({.name = "tokens",
+         .data = at(p.tokens + first),
+         .row_bytes = size(count) * sizeof(int32_t),
+         .access = Access::update});
+  }
+
  private:
   static size_t size(int64_t count) { return static_cast<size_t>(std::max<int64_t>(count, 0)); }
   static const std::byte* at(const void* data) { return static_cast<const std::byte*>(data); }
@@ -237,7 +248,7 @@ DecodeAttention decode_attention(const Op& op) {
 const char* op_name(const Op& op) {
   static constexpr const char* kNames[] = {"embed",       "norm",   "prepare",   "gemm",
                                            "gated",       "rotary", "kv_append", "attention",
-                                           "gather_rows", "score"};
+                                           "gather_rows", "score",  "sample"};
   static_assert(std::size(kNames) == std::variant_size_v<Op>);
   return kNames[op.index()];
 }

@@ -225,4 +225,23 @@ struct ScoreParams {
   ScoreState* states = nullptr;      // [m]
 };
 
+// A token for each of some rows of logits: the best one, the lowest of equals, or one drawn among
+// those with (logit - best) * scale >= floor, of them the top_k best, of them the best that hold
+// top_p of the mass. Weights are whole numbers (sample_weight.h): every device draws the same.
+struct SampleRow {
+  int64_t row = 0;   // of logits and tokens
+  double scale = 0;  // 1 / temperature; 0: the best one
+  double floor = -__builtin_inf();
+  double top_p = 1;
+  double uniform = 0;  // in [0, 1): of the mass that lies before what is drawn, in order of index
+  int32_t top_k = 0;   // 0: all
+};
+struct SampleParams {
+  const float* logits = nullptr;  // [rows, columns]; a NaN is never chosen
+  int64_t stride = 0, columns = 0;
+  const SampleRow* rows = nullptr;  // ascending
+  int64_t m = 0;
+  int32_t* tokens = nullptr;  // [rows]; -1 where no logit is above -infinity
+};
+
 }  // namespace penstock

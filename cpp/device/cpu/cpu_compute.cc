@@ -17,6 +17,7 @@ struct Dispatch {
   void operator()(const AttentionParams& params) const { table.attention(params, context); }
   void operator()(const GatherRowsParams& params) const { table.gather_rows(params, context); }
   void operator()(const ScoreParams& params) const { table.score(params, context); }
+  void operator()(const SampleParams& params) const { table.sample(params, context); }
 };
 
 }  // namespace

@@ -35,6 +35,7 @@ struct KernelTable {
   void (*attention)(const AttentionParams&, const KernelContext&);
   void (*gather_rows)(const GatherRowsParams&, const KernelContext&);
   void (*score)(const ScoreParams&, const KernelContext&);
+  void (*sample)(const SampleParams&, const KernelContext&);
 };
 
 // Each replaces entries of the table. Those of x86 do nothing where the build has no x86

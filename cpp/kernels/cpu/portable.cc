@@ -1,6 +1,7 @@
 // Kernels for every processor.
 #include "kernels/attention_state.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/sample.h"
 #include "kernels/views.h"
 
 namespace penstock {
@@ -14,6 +15,9 @@ namespace {
 }  // namespace
 }  // namespace portable_kernels
 
-void overlay_portable(KernelTable& table) { portable_kernels::overlay(table); }
+void overlay_portable(KernelTable& table) {
+  portable_kernels::overlay(table);
+  table.sample = sample_rows;
+}
 
 }  // namespace penstock

@@ -28,6 +28,8 @@ struct DeviceThread {
     return value;
   }
 
+  __device__ void add_shared(uint32_t* at, uint32_t value) const { atomicAdd(at, value); }
+
   __device__ void multiply_s8(Fragment<int32_t>& sums, const FragmentA& a,
                               const FragmentB& b) const {
     int32_t (&d)[4] = sums.sums;

@@ -85,5 +85,6 @@ void run_on_gpu(GpuLauncher& launcher, const KvAppendParams& params);
 void run_on_gpu(GpuLauncher& launcher, const AttentionParams& params);
 void run_on_gpu(GpuLauncher& launcher, const GatherRowsParams& params);
 void run_on_gpu(GpuLauncher& launcher, const ScoreParams& params);
+void run_on_gpu(GpuLauncher& launcher, const SampleParams& params);
 
 }  // namespace penstock::cuda

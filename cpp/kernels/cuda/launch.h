@@ -17,6 +17,7 @@
 #include "kernels/cuda/launch_shape.h"
 #include "kernels/cuda/launch_spans.h"
 #include "kernels/cuda/rows.h"
+#include "kernels/cuda/sample.h"
 
 namespace penstock::cuda {
 
@@ -63,6 +64,12 @@ template <class Launcher>
 void run(Launcher& launcher, ScoreParams p) {
   p.targets = launcher.upload(p.targets, p.m);
   launcher.template launch<ScoreKernel>({p.m, ScoreKernel::kThreads, kRowShared}, p);
+}
+
+template <class Launcher>
+void run(Launcher& launcher, SampleParams p) {
+  p.rows = launcher.upload(p.rows, p.m);
+  launcher.template launch<SampleKernel>({p.m, SampleKernel::kThreads, sizeof(SampleRoom)}, p);
 }
 
 }  // namespace penstock::cuda

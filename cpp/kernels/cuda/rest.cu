@@ -10,5 +10,6 @@ void run_on_gpu(GpuLauncher& launcher, const GatedParams& params) { run(launcher
 void run_on_gpu(GpuLauncher& launcher, const RotaryParams& params) { run(launcher, params); }
 void run_on_gpu(GpuLauncher& launcher, const GatherRowsParams& params) { run(launcher, params); }
 void run_on_gpu(GpuLauncher& launcher, const ScoreParams& params) { run(launcher, params); }
+void run_on_gpu(GpuLauncher& launcher, const SampleParams& params) { run(launcher, params); }
 
 }  // namespace penstock::cuda

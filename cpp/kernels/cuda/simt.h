@@ -10,6 +10,7 @@
 //   T over_warp(T value, Join join)            of 4 bytes; values of a warp joined two by two, of
 //                                              lanes 16, 8, 4, 2 and 1 apart: the same bits in all
 //                                              if the join does not see which of two is first
+//   void add_shared(uint32_t* at, uint32_t v)  to a number in shared(); threads may meet there
 //   void multiply_s8(sums, a, b)               16 x 8 int32 sums += 16 x 32 int8 by 32 x 8 int8
 //   void multiply_bf16(sums, a, b)             16 x 8 fp32 sums += 16 x 16 bf16 by 16 x 8 bf16
 //   void multiply_f16(sums, a, b)              the same of fp16

@@ -44,6 +44,7 @@ class OpChain {
     logits_ = take_floats(kRows * kColumns);
     states_ = take(kRows * sizeof(ScoreState));
     for (int64_t i = 0; i < kRows; ++i) put(states_ + i * sizeof(ScoreState), ScoreState{});
+    tokens_ = take(kRows * sizeof(int32_t));
     input_ = prepared_layout_for(format(weight_format(formats.weight)), kDim, Compute::fast);
     prepared_ = take(kRows * input_.stride_bytes);
     for (size_t& panel : panels_) panel = take_weight();
@@ -76,6 +77,9 @@ class OpChain {
         GatherRowsParams{at(attended_), kDim, rows_.data(), 3, kDim, at(gathered_), kDim});
     list.push_back(ScoreParams{at(logits_), kColumns, kRows, 256, kColumns, targets_.data(),
                                reinterpret_cast<ScoreState*>(base + states_)});
+    list.push_back(SampleParams{at(logits_), kColumns, kColumns, samples_.data(),
+                                static_cast<int64_t>(samples_.size()),
+                                reinterpret_cast<int32_t*>(base + tokens_)});
     return list;
   }
 
@@ -197,7 +201,7 @@ class OpChain {
   std::byte* base_ = nullptr;
   size_t embedding_, norm_weight_, bias_, inv_freq_, hidden_, kv_, attended_, projected_, gathered_,
       logits_;
-  size_t states_, prepared_;
+  size_t states_, tokens_, prepared_;
   std::array<size_t, 2> panels_;
   std::array<size_t, 3> pages_;
 
@@ -207,6 +211,9 @@ class OpChain {
   const std::array<int32_t, kRows> positions_{30, 31, 32, 0, 1, 2, 3},
       targets_{256, 300, 400, 555, 257, 12, 511};
   const std::array<int32_t, 3> rows_{6, 0, 2};
+  const std::array<SampleRow, 3> samples_{
+      SampleRow{.row = 1}, SampleRow{.row = 2, .scale = 1.0, .uniform = 0.6},
+      SampleRow{.row = 5, .scale = 0.5, .top_p = 0.8, .uniform = 0.3, .top_k = 40}};
 };
 
 }  // namespace penstock

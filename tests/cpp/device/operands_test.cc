@@ -20,12 +20,14 @@ TEST(Operands, EveryOpHasItsName) {
   EXPECT_STREQ(op_name(EmbedParams{}), "embed");
   EXPECT_STREQ(op_name(KvAppendParams{}), "kv_append");
   EXPECT_STREQ(op_name(ScoreParams{}), "score");
+  EXPECT_STREQ(op_name(SampleParams{}), "sample");
 }
 
 TEST(Operands, EmptyOpsTouchNothing) {
-  for (const Op& op : {Op(EmbedParams{}), Op(NormParams{}), Op(PrepareParams{}), Op(GemmParams{}),
-                       Op(GatedParams{}), Op(RotaryParams{}), Op(KvAppendParams{}),
-                       Op(AttentionParams{}), Op(GatherRowsParams{}), Op(ScoreParams{})}) {
+  for (const Op& op :
+       {Op(EmbedParams{}), Op(NormParams{}), Op(PrepareParams{}), Op(GemmParams{}),
+        Op(GatedParams{}), Op(RotaryParams{}), Op(KvAppendParams{}), Op(AttentionParams{}),
+        Op(GatherRowsParams{}), Op(ScoreParams{}), Op(SampleParams{})}) {
     EXPECT_TRUE(operands(op).empty()) << op_name(op);
     EXPECT_EQ(op_flops(op), 0) << op_name(op);
   }

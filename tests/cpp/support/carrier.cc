@@ -135,6 +135,10 @@ class Translation {
     move("logits", p.logits), move("states", p.states);
     return p;
   }
+  Op operator()(SampleParams p) {
+    move("logits", p.logits), move("tokens", p.tokens);
+    return p;
+  }
 
  private:
   // A pointer from which no operand is reached becomes null.

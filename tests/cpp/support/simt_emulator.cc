@@ -403,6 +403,7 @@ const KernelTable& emulated_cuda_table() {
       .attention = run_emulated<AttentionParams>,
       .gather_rows = run_emulated<GatherRowsParams>,
       .score = run_emulated<ScoreParams>,
+      .sample = run_emulated<SampleParams>,
   };
   return table;
 }

@@ -39,6 +39,7 @@ class EmulatedThread {
     };
     return std::bit_cast<T>(reduce(std::bit_cast<uint32_t>(value), joined));
   }
+  void add_shared(uint32_t* at, uint32_t value) const { *at += value; }
   void multiply_s8(cuda::Fragment<int32_t>& sums, const cuda::FragmentA& a,
                    const cuda::FragmentB& b) const;
   void multiply_bf16(cuda::Fragment<float>& sums, const cuda::FragmentA& a,

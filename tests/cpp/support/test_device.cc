@@ -65,6 +65,7 @@ const KernelTable& carried_kernel_table(const std::string& spec) {
       .attention = carry<AttentionParams>,
       .gather_rows = carry<GatherRowsParams>,
       .score = carry<ScoreParams>,
+      .sample = carry<SampleParams>,
   };
   if (carrier() == nullptr || carrier()->spec() != spec) {
     delete carrier();
