@@ -206,6 +206,17 @@ def compare(pair: Pair, job: Job, arguments: argparse.Namespace) -> dict[str, An
     return told
 
 
+def result_of(job: Job, told: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The result file of the pairs measured so far, by peer."""
+    pairs = [pair for pair in PAIRS if pair.theirs in told]
+    criteria = [one for pair in pairs for one in criteria_of(pair, told[pair.theirs])]
+    return {
+        "job": vars(job),
+        "pairs": [told[pair.theirs] for pair in pairs],
+        "criteria": [one.to_json() for one in criteria],
+    }
+
+
 def criteria_of(pair: Pair, told: dict[str, Any]) -> list[Criterion]:
     return [
         Criterion(
@@ -244,20 +255,9 @@ def main() -> None:
         if not arguments.only or pair.theirs in arguments.only:
             own_job = replace(job, device=pair.device or job.device)
             kept[pair.theirs] = compare(pair, own_job, arguments)
-    pairs = [kept[pair.theirs] for pair in PAIRS if pair.theirs in kept]
-    criteria = [
-        one.to_json()
-        for pair in PAIRS
-        if pair.theirs in kept
-        for one in criteria_of(pair, kept[pair.theirs])
-    ]
-    result = {
-        "job": vars(job),
-        "pairs": pairs,
-        "criteria": criteria,
-    }
-    Results().write(arguments.name, result)
-    for one in criteria:
+            # What is measured is kept if the next one fails.
+            Results().write(arguments.name, result_of(job, kept))
+    for one in result_of(job, kept)["criteria"]:
         print(f"{one['what']}: {one['value']:.3g} ({limit_text(one)})", file=sys.stderr)
 
 
