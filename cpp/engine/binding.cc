@@ -7,6 +7,19 @@
 
 namespace penstock {
 
+namespace {
+
+void add_range(std::vector<RowRange>& ranges, int64_t begin, int64_t count) {
+  if (count <= 0) return;
+  if (!ranges.empty() && ranges.back().end == begin) {
+    ranges.back().end += count;
+  } else {
+    ranges.push_back({begin, begin + count});
+  }
+}
+
+}  // namespace
+
 void SweepBinding::bind(const SweepPlan& sweep) {
   batches_.clear();
   int64_t head_rows = 0, logits = 0, scores = 0;
@@ -70,10 +83,7 @@ void SweepBinding::bind_span(BatchBinding& binding, size_t index, int32_t row) c
 void SweepBinding::bind_head(const BatchPlan& plan, BatchBinding& binding) const {
   int32_t row = 0;
   for (const SpanPlan& span : plan.spans) {
-    if (span.want == Want::last) binding.head_rows.push_back(row + span.count() - 1);
-    if (span.want == Want::all) {
-      for (int32_t i = 0; i < span.count(); ++i) binding.head_rows.push_back(row + i);
-    }
+    bind_logits(span, row, binding);
     row += span.count();
   }
   row = 0;
@@ -84,6 +94,20 @@ void SweepBinding::bind_head(const BatchPlan& plan, BatchBinding& binding) const
     }
     row += span.count();
   }
+}
+
+// `row`: the span's first one.
+void SweepBinding::bind_logits(const SpanPlan& span, int32_t row, BatchBinding& binding) const {
+  const int64_t rows = span.logits_rows();
+  const auto first = static_cast<int64_t>(binding.head_rows.size());
+  for (int64_t i = span.count() - rows; i < span.count(); ++i) {
+    binding.head_rows.push_back(row + static_cast<int32_t>(i));
+  }
+  const bool token = span.want == Want::token;
+  add_range(token ? binding.tokens_down : binding.logits_down, first, rows);
+  if (!token) return;
+  binding.samples.push_back(span.sample);
+  binding.samples.back().row = first;
 }
 
 template <class F>
@@ -262,19 +286,6 @@ std::vector<CopyParams> SweepBinding::page_uploads(int batch, int layer, const s
   });
   return copies;
 }
-
-namespace {
-
-void add_range(std::vector<RowRange>& ranges, int64_t begin, int64_t count) {
-  if (count <= 0) return;
-  if (!ranges.empty() && ranges.back().end == begin) {
-    ranges.back().end += count;
-  } else {
-    ranges.push_back({begin, begin + count});
-  }
-}
-
-}  // namespace
 
 std::vector<RowRange> SweepBinding::stored_rows(int batch) const {
   const BatchBinding& binding = batches_.at(batch);

@@ -21,6 +21,11 @@ struct LayerSpans {
   std::vector<SpanView> host_append, host_attend;  // beside an accelerator
 };
 
+// Rows [begin, end) of a micro-batch.
+struct RowRange {
+  int64_t begin = 0, end = 0;
+};
+
 struct BatchBinding {
   const BatchPlan* plan = nullptr;
   std::vector<int32_t> token_ids, positions;  // [tokens]
@@ -30,12 +35,10 @@ struct BatchBinding {
   std::vector<std::vector<std::byte*>> host_tables, device_tables;
   std::vector<int32_t> head_rows;  // rows of the micro-batch: logits rows, then score rows
   std::vector<int32_t> targets;    // [score rows]
+  std::vector<SampleRow> samples;  // among its logits rows
+  // Runs of logits rows by what crosses to the host: the logits, or the tokens chosen of them.
+  std::vector<RowRange> logits_down, tokens_down;
   int64_t first_head_row = 0, first_logits = 0, first_score = 0;
-};
-
-// Rows [begin, end) of a micro-batch.
-struct RowRange {
-  int64_t begin = 0, end = 0;
 };
 
 class SweepBinding {
@@ -70,6 +73,7 @@ class SweepBinding {
   void bind_batch(const BatchPlan& plan, BatchBinding& binding) const;
   void bind_span(BatchBinding& binding, size_t index, int32_t row) const;
   void bind_head(const BatchPlan& plan, BatchBinding& binding) const;
+  void bind_logits(const SpanPlan& span, int32_t row, BatchBinding& binding) const;
   // Calls f(span index, its part of the slot) for every span with pages on disk, or brought up.
   template <class F>
   void each_disk_span(const BatchBinding& binding, std::byte* slot, F f) const;

@@ -13,14 +13,15 @@ namespace {
 
 constexpr double kSweepSeconds = 1e-3;  // planning and building one
 constexpr double kWakeSeconds = 40e-6;  // from a step's end to the lane that waits for it
-constexpr double kSampledValuesPerSecond = 1.5e9;       // logits that the sampler looks at
+constexpr double kSampledValuesPerSecond = 1.5e9;       // logits that a processor looks at
+constexpr double kSampleReads = 8;                      // of a logit by a GPU, about
 constexpr double kSteadyBegin = 0.3, kSteadyEnd = 0.7;  // of the rows: between them nothing changes
 
 class Reckoner final : public SweepRunner {
  public:
   Reckoner(const DryRunInput& input, uint64_t tokens)
       : cost_(*input.plan, *input.policy, input.memory->weights),
-        vocab_(input.plan->spec->vocab),
+        input_(input),
         middle_(tokens / 2),
         simulator_(kWakeSeconds, input.policy->sweeps()) {}
 
@@ -28,8 +29,7 @@ class Reckoner final : public SweepRunner {
     const auto seconds = [&](const Step& step) { return cost_.seconds(step, sweep.shapes); };
     const double begin = now_;
     Timeline timeline = simulator_.run(sweep.schedule, seconds, begin);
-    const double sampling =
-        static_cast<double>(sweep.plan.logits_rows * vocab_) / kSampledValuesPerSecond;
+    const double sampling = sampling_seconds(sweep.plan);
     const double results = results_at(sweep.schedule, timeline, begin);
     flights_.push_back({results, kSweepSeconds + sampling});
     for (const auto& [lane, busy] : timeline.busy) done_.lane_seconds[lane] += busy;
@@ -52,6 +52,7 @@ class Reckoner final : public SweepRunner {
     now_ = std::max(now_, flight.results) + flight.after;
   }
   const float* logits(int64_t) const override { return nullptr; }
+  int32_t token(int64_t) const override { return 0; }
   const ScoreState* score(int64_t) const override { return nullptr; }
 
   double now() const { return now_; }
@@ -72,8 +73,18 @@ class Reckoner final : public SweepRunner {
     return end;
   }
 
+  // An accelerator reads the logits of the rows it chooses for; all others are the processor's.
+  double sampling_seconds(const SweepPlan& plan) const {
+    const auto vocab = static_cast<double>(input_.plan->spec->vocab);
+    const int64_t there = input_.plan->accelerator ? plan.token_rows : 0;
+    const double rate = input_.plan->machine.attention_rate(format(input_.plan->kv).name);
+    const double values = static_cast<double>(plan.logits_rows - there) * vocab;
+    const double bytes = static_cast<double>(there) * vocab * kSampleReads * sizeof(float);
+    return values / kSampledValuesPerSecond + bytes / rate;
+  }
+
   StepCost cost_;
-  int64_t vocab_;
+  const DryRunInput& input_;
   uint64_t middle_, tokens_ = 0;
   Simulator simulator_;
   double now_ = 0;
@@ -91,6 +102,7 @@ Request request_of(const RowLength& row, int64_t number, int vocab) {
   }
   request.sampling.max_tokens = static_cast<int>(std::max<int64_t>(1, row.fresh));
   request.sampling.ignore_eos = true;
+  if (row.logits) request.sampling.logprobs = 0;
   request.score = row.fresh == 0;
   return request;
 }
@@ -235,7 +247,7 @@ std::vector<RowLength> typical_rows(const PlanInput& input, const ResolvedPolicy
   const int64_t rows = input.workload.rows > 0 ? input.workload.rows : many;
   const int64_t fresh = std::max<int64_t>(1, lengths.mean - lengths.prompt);
   return std::vector<RowLength>(static_cast<size_t>(rows),
-                                {std::min(lengths.prompt, lengths.mean - fresh), fresh, {}});
+                                {std::min(lengths.prompt, lengths.mean - fresh), fresh, {}, false});
 }
 
 }  // namespace penstock

@@ -15,6 +15,7 @@ namespace penstock {
 struct RowLength {
   int64_t prompt = 1, fresh = 1;  // tokens read; generated, 0: the row is scored
   std::vector<int32_t> tokens;    // the prompt; empty: it begins like no other
+  bool logits = false;            // they come to the host: not samples_plainly()
 };
 
 struct Prediction {

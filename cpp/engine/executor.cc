@@ -437,24 +437,32 @@ Ticket Executor::download_logits(const Step& step) {
   const auto id = static_cast<int64_t>(step.id);
   std::vector<Ticket> after = tickets_of(step);
   Ticket ticket;
-  if (batch.plan->logits_rows > 0) {
-    const int64_t offset = batch.first_logits * parts_.spec->vocab;
-    const size_t bytes = batch.plan->logits_rows * parts_.spec->vocab * sizeof(float);
-    ticket = from.copy(
-        {head.host_logits + offset, head.memory.logits + offset, bytes, CopyDirection::d2h}, after,
-        id);
+  const auto bring = [&](auto* to, const auto* source, RowRange range) {
+    const size_t bytes = static_cast<size_t>(range.end - range.begin) * sizeof(*to);
+    ticket =
+        from.copy({to + range.begin, source + range.begin, bytes, CopyDirection::d2h}, after, id);
+  };
+  const int64_t vocab = parts_.spec->vocab, first = batch.first_logits;
+  for (const RowRange& rows : batch.logits_down) {
+    bring(head.host_logits, head.memory.logits,
+          {(first + rows.begin) * vocab, (first + rows.end) * vocab});
+  }
+  for (const RowRange& rows : batch.tokens_down) {
+    bring(head.host_tokens, head.memory.tokens, {first + rows.begin, first + rows.end});
   }
   if (batch.plan->score_rows > 0) {
-    const size_t bytes = batch.plan->score_rows * sizeof(ScoreState);
-    ticket = from.copy({head.host_states + batch.first_score,
-                        head.memory.states + batch.first_score, bytes, CopyDirection::d2h},
-                       after, id);
+    bring(head.host_states, head.memory.states,
+          {batch.first_score, batch.first_score + batch.plan->score_rows});
   }
   return ticket;
 }
 
 const float* Executor::logits(int64_t row) const {
   return staging_.head(landed().number).host_logits + row * parts_.spec->vocab;
+}
+
+int32_t Executor::token(int64_t row) const {
+  return staging_.head(landed().number).host_tokens[row];
 }
 
 const ScoreState* Executor::score(int64_t index) const {

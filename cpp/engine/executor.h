@@ -42,6 +42,7 @@ class Executor final : public SweepRunner {
   void start(const SweepWork& sweep) override;
   void finish() override;
   const float* logits(int64_t row) const override;
+  int32_t token(int64_t row) const override;
   const ScoreState* score(int64_t index) const override;
 
  private:

@@ -370,7 +370,7 @@ std::vector<Event> Generator::collect(const Flight& flight) {
     Event event;
     event.request = row.id;
     if (row.request.all_logits) collect_logits(row, span, logits_row);
-    if (span.want == Want::last) add_token(row, std::move(choices.at(next_choice++)), event);
+    if (span.generates()) add_token(row, std::move(choices.at(next_choice++)), event);
     score += static_cast<int64_t>(span.targets.size());
     const bool read = row.cached >= row.prompt_tokens;
     if (read && row.scores() && !row.prompt_logprobs.empty()) {
@@ -411,11 +411,21 @@ std::span<const int32_t> Generator::eos(const Row& row) const {
   return parts_.spec->eos;
 }
 
-// Of the rows that want one, in their order.
+// Of the rows that want one, in their order: those that the device has chosen, and the others from
+// their logits.
 std::vector<TokenChoice> Generator::choose_tokens(const std::vector<Ride>& rides) {
+  std::vector<TokenChoice> choices;
   std::vector<RowLogits> wanted;
+  std::vector<size_t> places;
   for (const auto& [row, span, logits_row] : rides) {
-    if (span->want != Want::last) continue;
+    if (!span->generates()) continue;
+    TokenChoice& choice = choices.emplace_back();
+    if (span->want == Want::token) {
+      choice.token = parts_.runner->token(logits_row);
+      check_chosen(choice.token);
+      continue;
+    }
+    places.push_back(choices.size() - 1);
     const std::span<const int32_t> all = row->tokens;
     RowLogits one{parts_.runner->logits(logits_row), {}};
     one.input.sampling = &row->request.sampling;
@@ -425,7 +435,9 @@ std::vector<TokenChoice> Generator::choose_tokens(const std::vector<Ride>& rides
     one.input.eos = eos(*row);
     wanted.push_back(one);
   }
-  return sampler_.choose(wanted);
+  std::vector<TokenChoice> chosen = sampler_.choose(wanted);
+  for (size_t i = 0; i < places.size(); ++i) choices[places[i]] = std::move(chosen[i]);
+  return choices;
 }
 
 void Generator::add_token(Row& row, TokenChoice choice, Event& event) {

@@ -173,7 +173,9 @@ nlohmann::json predict(const PlanInput& input, const Chosen& chosen,
   job.policy = &chosen.policy;
   job.memory = &chosen.memory;
   job.most_rows = options.most_rows;
-  for (const RowTokens& row : rows) job.rows.push_back({row.prompt, row.fresh, row.tokens});
+  for (const RowTokens& row : rows) {
+    job.rows.push_back({row.prompt, row.fresh, row.tokens, row.logits});
+  }
   if (rows.empty()) job.rows = typical_rows(input, chosen.policy);
   return prediction_json(job, dry_run(job), options.with_sweep);
 }

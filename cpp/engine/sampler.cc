@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "kernels/sample.h"
+#include "kernels/sample_weight.h"
 
 namespace penstock {
 
@@ -26,37 +28,6 @@ void require_token(int32_t token, const char* field, int vocab) {
               {.field = field,
                .found = std::to_string(token),
                .allowed = "0 to " + std::to_string(vocab - 1)});
-}
-
-constexpr int kBlock = 16;  // numbers that are compared together
-
-// The largest number, -infinity when there is none.
-float largest(const float* values, int count) {
-  float lanes[kBlock];
-  std::fill_n(lanes, kBlock, kNever);
-  int i = 0;
-  for (; i + kBlock <= count; i += kBlock) {
-    for (int j = 0; j < kBlock; ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
-  }
-  for (; i < count; ++i) lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
-  return *std::max_element(lanes, lanes + kBlock);
-}
-
-// f(i) for every number above threshold(), ascending; f may raise it.
-template <class Threshold, class F>
-void for_above(const float* values, int count, Threshold threshold, F f) {
-  int i = 0;
-  for (; i + kBlock <= count; i += kBlock) {
-    const float bar = threshold();
-    int above = 0;
-    for (int j = 0; j < kBlock; ++j) above |= values[i + j] > bar ? 1 : 0;
-    for (int j = 0; above != 0 && j < kBlock; ++j) {
-      if (values[i + j] > threshold()) f(i + j);
-    }
-  }
-  for (; i < count; ++i) {
-    if (values[i] > threshold()) f(i);
-  }
 }
 
 // The order of a list of ids: descending scores, ascending ids among equals.
@@ -103,16 +74,38 @@ double log_sum_exp(const float* logits, int vocab) {
   return max + std::log(sum);
 }
 
+bool samples_plainly(const Sampling& sampling, size_t generated, int vocab) {
+  return sampling.logprobs < 0 && vocab <= kMostSampled && !changes_scores(sampling, generated);
+}
+
+SampleRow sample_row(const Sampling& sampling, size_t generated) {
+  constexpr double kMostScale = 1e300;
+  SampleRow how;
+  if (sampling.temperature > 0) how.scale = std::min(1.0 / sampling.temperature, kMostScale);
+  if (sampling.min_p > 0) how.floor = std::log(sampling.min_p);
+  how.top_k = sampling.top_k;
+  how.top_p = sampling.top_p;
+  how.uniform = uniform(sampling.seed, generated);
+  return how;
+}
+
+void check_chosen(int32_t token) {
+  check(token >= 0, "no token can be chosen: every logit is masked or not a number");
+}
+
 TokenChoice Sampler::choose(const float* logits, const SamplerInput& input) {
-  scores_ = logits;
+  const float* scores = logits;
   if (changes_scores(*input.sampling, input.generated.size())) {
     changed_.assign(logits, logits + vocab_);
     adjust(input);
     penalise(input);
-    scores_ = changed_.data();
+    scores = changed_.data();
   }
+  ids_.resize(static_cast<size_t>(vocab_));
   TokenChoice choice;
-  choice.token = input.sampling->temperature == 0 ? greedy() : draw(input);
+  const SampleRow how = sample_row(*input.sampling, input.generated.size());
+  choice.token = sample_token(scores, vocab_, how, ids_.data());
+  check_chosen(choice.token);
   if (input.sampling->logprobs >= 0) add_logprobs(logits, input.sampling->logprobs, choice);
   return choice;
 }
@@ -151,61 +144,6 @@ void Sampler::penalise(const SamplerInput& input) {
   for (const auto& [token, count] : counts) {
     changed_[token] -= static_cast<float>(s.presence_penalty + s.frequency_penalty * count);
   }
-}
-
-int32_t Sampler::greedy() const {
-  const float top = largest(scores_, vocab_);
-  check(top != kNever, "no token can be chosen: every logit is masked or not a number");
-  return static_cast<int32_t>(std::find(scores_, scores_ + vocab_, top) - scores_);
-}
-
-// What may be drawn when `top` is the best score: ids above min_p's floor, the top_k best of them;
-// in any order.
-void Sampler::gather(const Sampling& s, double top) {
-  const double scale = 1.0 / s.temperature;
-  const double floor = s.min_p > 0 ? std::log(s.min_p) : -std::numeric_limits<double>::infinity();
-  const Better better{scores_};
-  order_.clear();
-  const auto full = [&] { return s.top_k > 0 && order_.size() == static_cast<size_t>(s.top_k); };
-  // A heap whose front is the worst that is kept; of equals the lower id, which came first.
-  for_above(
-      scores_, vocab_, [&] { return full() ? scores_[order_.front()] : kNever; },
-      [&](int32_t i) {
-        if ((scores_[i] - top) * scale < floor) return;
-        if (full()) {
-          std::pop_heap(order_.begin(), order_.end(), better);
-          order_.pop_back();
-        }
-        order_.push_back(i);
-        if (s.top_k > 0) std::push_heap(order_.begin(), order_.end(), better);
-      });
-}
-
-int32_t Sampler::draw(const SamplerInput& input) {
-  const Sampling& s = *input.sampling;
-  const int32_t best = greedy();
-  const double top = scores_[best], scale = 1.0 / s.temperature;
-  if (!std::isfinite(top)) return best;
-  gather(s, top);
-  double total = 0;
-  std::sort(order_.begin(), order_.end());  // sums run in ascending id, whatever the selection did
-  for (const int32_t i : order_) total += std::exp((scores_[i] - top) * scale);
-  double kept = total;
-  if (s.top_p < 1) {
-    std::sort(order_.begin(), order_.end(), Better{scores_});
-    kept = 0;
-    size_t count = 0;
-    while (count < order_.size() && kept < s.top_p * total) {
-      kept += std::exp((scores_[order_[count++]] - top) * scale);
-    }
-    order_.resize(count);
-  }
-  double left = uniform(s.seed, input.generated.size()) * kept;
-  for (const int32_t i : order_) {
-    left -= std::exp((scores_[i] - top) * scale);
-    if (left < 0) return i;
-  }
-  return order_.back();
 }
 
 void Sampler::add_logprobs(const float* logits, int count, TokenChoice& choice) const {

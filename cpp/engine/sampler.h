@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/params.h"
 #include "penstock/engine.h"
 
 namespace penstock {
@@ -28,17 +29,20 @@ class Sampler {
  private:
   void adjust(const SamplerInput& input);
   void penalise(const SamplerInput& input);
-  int32_t greedy() const;
-  int32_t draw(const SamplerInput& input);
   void add_logprobs(const float* logits, int count, TokenChoice& choice) const;
 
-  void gather(const Sampling& s, double top);
-
   int vocab_;
-  const float* scores_ = nullptr;  // the logits, or what was made of them
   std::vector<float> changed_;
-  std::vector<int32_t> order_;
+  std::vector<int32_t> ids_;
 };
+
+// Whether a row that has generated so many tokens wants nothing of its logits but a token of the
+// model's own distribution: then the device chooses it.
+bool samples_plainly(const Sampling& sampling, size_t generated, int vocab);
+// How the next token is drawn once the logits are what they should be; row 0.
+SampleRow sample_row(const Sampling& sampling, size_t generated);
+// The error of a row of which no token can be chosen.
+void check_chosen(int32_t token);
 
 // Throws Error(invalid_argument) naming the field, what was found and what is allowed.
 void check_sampling(const Sampling& sampling, int vocab);

@@ -81,8 +81,8 @@ void Staging::allocate_heads(const Parts& parts) {
   for (int sweep = 0; sweep < sweeps; ++sweep) heads_.push_back(head_at(parts, sweep));
 }
 
-// The part of a sweep of the head block: picked, projected, score tile, score states; then its
-// logits.
+// The part of a sweep of the head block: picked, projected, score tile, score states, tokens; then
+// its logits.
 Staging::Head Staging::head_at(const Parts& parts, int sweep) const {
   const int64_t rows = memory_.head_rows, score_rows = parts.policy->micro_batch_tokens;
   const size_t bytes = head_block_.bytes() / parts.policy->sweeps() / 64 * 64;
@@ -102,16 +102,21 @@ Staging::Head Staging::head_at(const Parts& parts, int sweep) const {
   memory.columns = memory_.head_columns;
   memory.tile = floats(take(score_rows * memory.columns * 4));
   memory.states = reinterpret_cast<ScoreState*>(take(rows * sizeof(ScoreState)));
+  memory.tokens = reinterpret_cast<int32_t*>(take(memory_.logit_rows * sizeof(int32_t)));
   check(next <= end, "head buffers are planned");
   if (!context_.accelerator()) {
     head.host_logits = memory.logits = floats(logits_.data());
     head.host_states = memory.states;
+    head.host_tokens = memory.tokens;
     return head;
   }
-  const size_t host_bytes = logits + round_up(rows * sizeof(ScoreState), 64);
   memory.logits = floats(device_logits_.data() + sweep * logits);
-  head.host_logits = floats(logits_.data() + sweep * host_bytes);
-  head.host_states = reinterpret_cast<ScoreState*>(logits_.data() + sweep * host_bytes + logits);
+  const size_t states = round_up(rows * sizeof(ScoreState), 64);
+  const size_t host_bytes = logits + states + round_up(memory_.logit_rows * sizeof(int32_t), 64);
+  std::byte* host = logits_.data() + sweep * host_bytes;
+  head.host_logits = floats(host);
+  head.host_states = reinterpret_cast<ScoreState*>(host + logits);
+  head.host_tokens = reinterpret_cast<int32_t*>(host + logits + states);
   return head;
 }
 

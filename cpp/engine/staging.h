@@ -38,6 +38,7 @@ class Staging {
   struct Head {
     HeadMemory memory;
     float* host_logits = nullptr;
+    int32_t* host_tokens = nullptr;
     ScoreState* host_states = nullptr;
   };
   const Head& head(int sweep) const { return heads_.at(sweep); }

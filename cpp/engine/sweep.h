@@ -13,7 +13,8 @@ namespace penstock {
 // What is wanted of a span's positions.
 enum class Want : uint8_t {
   nothing,  // a chunk in the middle of a prompt
-  last,     // logits of the last position: it is sampled from
+  token,    // the token after the last position, which the device chooses
+  last,     // logits of the last position: the host samples from them
   all,      // logits of every position
 };
 
@@ -22,11 +23,13 @@ struct SpanPlan {
   int32_t position = 0;         // absolute, of the first token
   std::vector<int32_t> tokens;  // to be read in this sweep
   Want want = Want::nothing;
+  SampleRow sample;  // of Want::token; its row is left open
   std::vector<int32_t>
       targets;  // scoring: the token after each of the first targets.size() positions
 
   int32_t count() const { return static_cast<int32_t>(tokens.size()); }
-  int64_t logits_rows() const { return want == Want::all ? count() : want == Want::last ? 1 : 0; }
+  int64_t logits_rows() const { return want == Want::all ? count() : generates() ? 1 : 0; }
+  bool generates() const { return want == Want::token || want == Want::last; }
 };
 
 // Where the residual stream of a micro-batch is between visits: where the device computes, in host
@@ -37,6 +40,7 @@ struct BatchPlan {
   std::vector<SpanPlan> spans;
   int64_t tokens = 0;
   int64_t logits_rows = 0, score_rows = 0;
+  int64_t token_rows = 0;  // logits rows that do not leave the device
   HiddenHome hidden = HiddenHome::here;
   int64_t first_token = 0;      // row of the residual stream in that memory
   int64_t activation_unit = 0;  // on disk: its unit
@@ -45,7 +49,7 @@ struct BatchPlan {
 
 struct SweepPlan {
   std::vector<BatchPlan> batches;
-  int64_t logits_rows = 0, score_rows = 0, head_rows = 0;
+  int64_t logits_rows = 0, score_rows = 0, head_rows = 0, token_rows = 0;
 };
 
 }  // namespace penstock

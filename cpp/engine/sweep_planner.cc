@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/sampler.h"
+
 namespace penstock {
 
 struct SweepPlanner::Open {
@@ -15,7 +17,7 @@ struct SweepPlanner::Open {
 
 namespace {
 
-SpanPlan make_span(Row& row, int64_t count) {
+SpanPlan make_span(Row& row, int64_t count, int vocab) {
   SpanPlan span;
   span.kv = &row.kv;
   span.position = static_cast<int32_t>(row.cached);
@@ -24,7 +26,10 @@ SpanPlan make_span(Row& row, int64_t count) {
   if (row.request.all_logits) {
     span.want = Want::all;
   } else if (row.generates() && complete) {
-    span.want = Want::last;
+    const auto generated = static_cast<size_t>(row.generated());
+    const bool plainly = samples_plainly(row.request.sampling, generated, vocab);
+    span.want = plainly ? Want::token : Want::last;
+    span.sample = sample_row(row.request.sampling, generated);
   }
   if (!row.scores()) return span;
   const int64_t last = std::min(row.cached + count, row.prompt_tokens - 1);
@@ -94,7 +99,7 @@ bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
       if (!start_batch(open)) return false;
     }
     BatchPlan& batch = open.batch();
-    batch.spans.push_back(make_span(row, tokens));
+    batch.spans.push_back(make_span(row, tokens, shaper_.vocab()));
     if (row.home.below_pages > 0 && !shaper_.fits_slots(batch)) {
       batch.spans.pop_back();
       if (batch.spans.empty()) return false;
@@ -103,10 +108,13 @@ bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
     const SpanPlan& span = batch.spans.back();
     const auto scores = static_cast<int64_t>(span.targets.size());
     batch.tokens += tokens;
+    const int64_t chosen = span.want == Want::token ? 1 : 0;
     batch.logits_rows += span.logits_rows();
+    batch.token_rows += chosen;
     batch.score_rows += scores;
     open.tokens += tokens;
     open.sweep.logits_rows += span.logits_rows();
+    open.sweep.token_rows += chosen;
     open.sweep.score_rows += scores;
     open.sweep.head_rows += span.logits_rows() + scores;
     return true;

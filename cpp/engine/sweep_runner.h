@@ -27,6 +27,7 @@ class SweepRunner {
   // Of the sweep that was finished last: logits [vocab] of a row; null when nothing was computed:
   // any token will do.
   virtual const float* logits(int64_t row) const = 0;
+  virtual int32_t token(int64_t row) const = 0;  // of a row whose span wants one; -1: there is none
   virtual const ScoreState* score(int64_t index) const = 0;
 };
 

@@ -65,8 +65,10 @@ BatchShape SweepShaper::shape(const BatchPlan& plan) const {
   if (!parts_.accelerator) return shape;
   shape.gather_upload_bytes = plan.tokens * row_bytes(token_table_);
   if (position_table_ >= 0) shape.gather_upload_bytes += plan.tokens * row_bytes(position_table_);
-  shape.logits_bytes =
-      plan.logits_rows * parts_.spec->vocab * sizeof(float) + plan.score_rows * sizeof(ScoreState);
+  const int64_t logits_row = vocab() * static_cast<int64_t>(sizeof(float));
+  shape.logits_bytes = plan.token_rows * sizeof(int32_t) +
+                       (plan.logits_rows - plan.token_rows) * logits_row +
+                       plan.score_rows * sizeof(ScoreState);
   return shape;
 }
 

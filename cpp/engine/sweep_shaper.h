@@ -29,6 +29,7 @@ class SweepShaper {
   // Whether a micro-batch's pages fit into its staging slots.
   bool fits_slots(const BatchPlan& plan) const;
   const PageRules& rules() const { return rules_; }
+  int vocab() const { return parts_.spec->vocab; }
 
  private:
   BatchShape shape(const BatchPlan& plan) const;

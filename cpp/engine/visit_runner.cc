@@ -218,6 +218,7 @@ void VisitRunner::head(Call& call, GemmParams params) {
     part.y = memory.logits + batch.first_logits * parts_.spec->vocab;
     part.y_stride = parts_.spec->vocab;
     submit(call, part);
+    if (visit.last_chunk) sample(call, part);
   }
   if (score_rows == 0) return;
   params.x += logits_rows * params.input.stride_bytes;
@@ -229,6 +230,15 @@ void VisitRunner::head(Call& call, GemmParams params) {
   submit(call, ScoreParams{memory.tile, memory.columns, score_rows, visit.row_begin,
                            visit.row_end - visit.row_begin, batch.targets.data(),
                            memory.states + batch.first_score});
+}
+
+// Chooses the tokens of the rows that want nothing else; `gemm` is that of their logits.
+void VisitRunner::sample(Call& call, const GemmParams& gemm) {
+  const BatchBinding& batch = call.batch();
+  if (batch.samples.empty()) return;
+  submit(call, SampleParams{gemm.y, gemm.y_stride, parts_.spec->vocab, batch.samples.data(),
+                            static_cast<int64_t>(batch.samples.size()),
+                            call.binding.head->tokens + batch.first_logits});
 }
 
 void VisitRunner::rotary(Call& call, const ProgramOp& op) {

@@ -20,6 +20,7 @@ struct HeadMemory {
   float* picked = nullptr;     // [head rows of the sweep, hidden]
   float* projected = nullptr;  // [head rows of the sweep, embed_dim]; null without project_out
   float* logits = nullptr;     // [logits rows of the sweep, vocab], compute memory
+  int32_t* tokens = nullptr;   // [logits rows of the sweep], compute memory
   float* tile = nullptr;       // [score rows of a batch, columns]
   int64_t columns = 0;
   ScoreState* states = nullptr;  // [score rows of the sweep], compute memory
@@ -74,6 +75,7 @@ class VisitRunner {
   void norm(Call& call, const ProgramOp& op);
   void gemm(Call& call, const ProgramOp& op);
   void head(Call& call, GemmParams gemm);
+  void sample(Call& call, const GemmParams& gemm);
   void rotary(Call& call, const ProgramOp& op);
   void append(Call& call);
   void attend(Call& call, const std::vector<SpanView>& spans);

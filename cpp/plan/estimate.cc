@@ -59,8 +59,7 @@ void Estimator::add_below(const ResolvedPolicy& policy, const MemoryPlan& sizes,
   load->exchange_up_bytes = static_cast<uint64_t>(hosted * decoding * q_row);
   load->host_attention_bytes = static_cast<uint64_t>(hosted * mix.decode_keys * key_bytes);
   load->decode_keys = static_cast<int64_t>((1 - hosted) * mix.decode_keys);
-  const auto vocab = static_cast<double>(input_.spec->vocab);
-  load->logits_bytes = static_cast<uint64_t>(mix.head_rows * vocab * 4);
+  load->logits_bytes = static_cast<uint64_t>(mix.head_rows * 4);  // a token each
   load->gather_upload_bytes = static_cast<uint64_t>(mix.tokens * input_.spec->embed_dim * 2);
 }
 

@@ -260,13 +260,14 @@ class Layout {
     const bool projects = input_.weights->find(Role::project_out) >= 0;
     int64_t head = lines(rows * spec().hidden * 4);
     if (projects) head += lines(rows * spec().embed_dim * 4);
-    head += lines(batch_rows() * plan_.head_columns * 4) + lines(rows * kScoreStateBytes);
+    const int64_t results = lines(rows * kScoreStateBytes) + lines(plan_.logit_rows * 4);
+    head += lines(batch_rows() * plan_.head_columns * 4) + results;
     const int64_t sweeps = policy_.sweeps();
     add(compute_, "head", sweeps * head, split_.last());
     const int64_t logits = plan_.logit_rows * spec().vocab * 4;
     if (compute_ == Tier::device) {
       add(Tier::device, "logits", sweeps * logits, split_.last());
-      add(Tier::host, "logits", sweeps * (logits + lines(rows * kScoreStateBytes)));
+      add(Tier::host, "logits", sweeps * (logits + results));
     } else {
       add(Tier::host, "logits", logits);
     }

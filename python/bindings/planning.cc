@@ -15,10 +15,9 @@ void register_planning(nb::module_& m) {
   nb::class_<RowTokens>(m, "RowTokens", "A row of a job, for predictions.")
       .def(
           "__init__",
-          [](RowTokens* row, int64_t prompt, int64_t fresh, std::vector<int32_t> tokens) {
-            new (row) RowTokens{prompt, fresh, std::move(tokens)};
-          },
-          "prompt"_a, "fresh"_a, "tokens"_a = std::vector<int32_t>{});
+          [](RowTokens* row, int64_t prompt, int64_t fresh, std::vector<int32_t> tokens,
+             bool logits) { new (row) RowTokens{prompt, fresh, std::move(tokens), logits}; },
+          "prompt"_a, "fresh"_a, "tokens"_a = std::vector<int32_t>{}, "logits"_a = false);
   nb::class_<Planning>(m, "Planning", "Sizes, costs and dry runs of policies; texts are JSON.")
       .def(nb::init<const EngineOptions&>(), "options"_a, Release())
       .def("facts", &Planning::facts, Release())

@@ -245,7 +245,7 @@ stage_test() {
   finish_all
 }
 
-SMALL_KERNELS="Embed.*:Norm.*:Gated.KeepsNan*:GatherRows.*:Rotary.*:Prepare.*:Score.*"
+SMALL_KERNELS="Embed.*:Norm.*:Gated.KeepsNan*:GatherRows.*:Rotary.*:Prepare.*:Score.*:Sample.*"
 SMALL_KERNELS+=":Gemm.EveryActivation:Gemm.Quantised*:Gemm.ResidualMay*:Gemm.ANan*"
 SMALL_KERNELS+=":Attention.TokensOutside*:KvAppend*.*:AttentionParts.RowsWithout*"
 SMALL_KERNELS+=":AttentionParts.SpansOfOneBatch*:AttentionHalf.SmallElements*"

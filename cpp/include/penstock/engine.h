@@ -113,6 +113,9 @@ struct RowTokens {
   int64_t prompt = 1;
   int64_t fresh = 1;            // to be generated; 0: the row is scored
   std::vector<int32_t> tokens;  // the prompt, for what rows share; empty: they share nothing
+  // It wants more of its logits than a token drawn from them (log-probabilities, penalties, a bias,
+  // allowed tokens), so they cross from an accelerator to the host.
+  bool logits = false;
 };
 
 class Engine {

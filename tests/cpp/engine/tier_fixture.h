@@ -53,7 +53,7 @@ inline std::vector<Request> requests() {
     request.sampling.temperature = i % 2 == 0 ? 0.0 : 0.8;
     request.sampling.seed = static_cast<uint64_t>(i);
     request.sampling.ignore_eos = true;
-    request.sampling.logprobs = 2;
+    if (i % 3 != 1) request.sampling.logprobs = 2;  // their logits come to the host
     request.score = i == 7;
   }
   return requests;
@@ -97,7 +97,8 @@ class TierFixture : public ::testing::TestWithParam<TierFormat> {
     std::vector<RowTokens> rows;
     for (const Request& request : requests()) {
       rows.push_back({static_cast<int64_t>(request.tokens.size()),
-                      request.score ? 0 : request.sampling.max_tokens, request.tokens});
+                      request.score ? 0 : request.sampling.max_tokens, request.tokens,
+                      request.sampling.logprobs >= 0});
     }
     return rows;
   }
