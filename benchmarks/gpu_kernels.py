@@ -48,6 +48,7 @@ class Sizes:
     keys: tuple[int, ...] = (1024, 4096, 16384)
     rotated: int = 768 << 20
     copied: int = 1 << 30
+    sampled: tuple[int, int] = (64, 128256)  # rows, vocabulary
 
     def row_list(self, name: str = "") -> str:
         """Of a format: variant products differ from the others in many rows alone."""
@@ -56,7 +57,7 @@ class Sizes:
         return ",".join(map(str, self.rows + (self.many_rows if WEIGHT_ONLY in name else ())))
 
 
-SMALL = Sizes((256,), (1, 16), (2048,), (300,), 1 << 20, 1 << 20)
+SMALL = Sizes((256,), (1, 16), (2048,), (300,), 1 << 20, 1 << 20, (3, 1000))
 
 
 class Bench:
@@ -109,6 +110,11 @@ def attention(bench: Bench, heads: int, kv_heads: int) -> list[Told]:
     return bench.run("attention", formats="bf16,fp16,int8,int4", **given)
 
 
+def sampling(bench: Bench) -> list[Told]:
+    rows, columns = bench.sizes.sampled
+    return bench.run("sample", rows=rows, columns=columns)
+
+
 def steps(bench: Bench) -> Iterator[tuple[str, Any]]:
     """Names and calls, in the order of what is wanted first; a copy is always the first."""
     yield "copies", lambda: bench.run("copy", bytes=bench.sizes.copied)
@@ -119,6 +125,7 @@ def steps(bench: Bench) -> Iterator[tuple[str, Any]]:
         if side == bench.sizes.sides[0]:
             yield "attention 64/8", lambda: attention(bench, 64, 8)
             yield "attention 32/32", lambda: attention(bench, 32, 32)
+            yield "sampling", lambda: sampling(bench)
 
 
 def figures(measured: dict[str, list[Told]]) -> dict[str, list[Told]]:
@@ -146,6 +153,11 @@ def figures(measured: dict[str, list[Told]]) -> dict[str, list[Told]]:
             for name, lines in good.items()
             if name.startswith("attention")
             for told in lines
+        ],
+        "sampling": [
+            {"way": told["way"], "rows": told["rows"], "columns": told["columns"]}
+            | {"seconds": of_kernel(told), "through_device": told["seconds"]}
+            for told in good.get("sampling", [])
         ],
     }
 
@@ -197,6 +209,15 @@ def table(found: dict[str, list[Told]]) -> str:
         cells += [str(int(one["keys"])), str(int(one["sequences"]))]
         cells += [f"{one['seconds'] * 1e6:.1f}", f"{one['through_device'] * 1e6:.1f}"]
         cells += [shown(one["of_copy"]), shown(one["of_bf16"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "| sampling | rows | vocabulary | us | through device |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for one in found["sampling"]:
+        cells = [one["way"], str(int(one["rows"])), str(int(one["columns"]))]
+        cells += [f"{one['seconds'] * 1e6:.1f}", f"{one['through_device'] * 1e6:.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 //                  [rotated=BYTES] [cublaslt=FILE|off]
 // bench_gpu attention 1 [device=D] [formats=F,F,...] [keys=K,K,...] [heads=H] [kv_heads=G]
 //                       [rotated=BYTES]
+// bench_gpu sample 1 [device=D] [rows=M] [columns=VOCABULARY]
 // Each prints a JSON object a line; D is cuda:0 unless given, and may be virtual.
 #include "kernels/gpu_bench.h"
 
@@ -119,8 +120,9 @@ void run_copies(const Arguments& arguments, GpuBench& bench) {
 int main(int count, char** values) {
   using namespace penstock;
   const std::string_view what = count > 2 ? values[1] : "";
-  if (what != "copy" && what != "gemm" && what != "attention") {
-    std::fprintf(stderr, "usage: %s copy|gemm|attention THREADS [NAME=VALUE ...]\n", values[0]);
+  if (what != "copy" && what != "gemm" && what != "attention" && what != "sample") {
+    std::fprintf(stderr, "usage: %s copy|gemm|attention|sample THREADS [NAME=VALUE ...]\n",
+                 values[0]);
     return 2;
   }
   try {
@@ -129,6 +131,7 @@ int main(int count, char** values) {
     if (what == "copy") bench::run_copies(arguments, opened);
     if (what == "gemm") bench::run_gpu_gemm(arguments, opened);
     if (what == "attention") bench::run_gpu_attention(arguments, opened);
+    if (what == "sample") bench::run_gpu_sample(arguments, opened);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -55,5 +55,6 @@ std::vector<int64_t> numbers(const std::string& list);
 
 void run_gpu_gemm(const Arguments& arguments, GpuBench& bench);
 void run_gpu_attention(const Arguments& arguments, GpuBench& bench);
+void run_gpu_sample(const Arguments& arguments, GpuBench& bench);
 
 }  // namespace penstock::bench
