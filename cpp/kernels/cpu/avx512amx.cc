@@ -33,6 +33,7 @@ namespace {
 #include "kernels/cpu/bodies/gemm_int_tiles.inl"
 #include "kernels/cpu/bodies/kv_places.inl"
 #include "kernels/cpu/bodies/attention_driver.inl"
+#include "kernels/cpu/bodies/attention_tasks.inl"
 #include "kernels/cpu/bodies/attention_pairs.inl"
 #include "kernels/cpu/bodies/attention_codes.inl"
 #include "kernels/cpu/bodies/attention_tiles.inl"

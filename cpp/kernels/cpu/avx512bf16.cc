@@ -32,6 +32,7 @@ namespace {
 // clang-format off: each file uses the ones above it
 #include "kernels/cpu/bodies/kv_places.inl"
 #include "kernels/cpu/bodies/attention_driver.inl"
+#include "kernels/cpu/bodies/attention_tasks.inl"
 #include "kernels/cpu/bodies/attention_pairs.inl"
 // clang-format on
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -166,6 +167,27 @@ TEST(AttentionParts, EveryCutGivesTheBitsOfTheWhole) {
         in_parts(on, data, pieces, {256, 768}).same_as(expected);
         in_parts(on, data, pieces, {256, 512, 512, 768}).same_as(expected);
       });
+    }
+  }
+}
+
+// With more workers than heads, sequences are cut between them: few rows and many, windows, keys in
+// parts, and outputs so wide that there is no room for the results of segments.
+TEST(AttentionParts, WorkersThatShareALongSequenceGiveTheBitsOfOne) {
+  const TestContext one(1), two(2), many(9);
+  const std::vector<Piece> pieces = {{0, 2999, 1}, {1, 50, 1}, {0, 2900, 40}, {2, 1600, 3}};
+  for (const std::string_view format : kFormats) {
+    for (const auto& [heads, dim, window] : {std::array{4, 64, 0}, {1, 96, 1500}, {12, 520, 0}}) {
+      SCOPED_TRACE(testing::Message() << format << " head_dim " << dim << " window " << window);
+      const Data data({format, heads, 1, dim, 32, window, {3000, 51, 1700}});
+      for (const std::string_view isa : supported_isas()) {
+        SCOPED_TRACE(std::string(isa));
+        const KernelTable& table = kernel_table(isa);
+        const Batch expected = whole({table, one}, data, pieces);
+        whole({table, two}, data, pieces).same_as(expected);
+        whole({table, many}, data, pieces).same_as(expected);
+        in_parts({table, many}, data, pieces, {1536}).same_as(expected);
+      }
     }
   }
 }

@@ -17,6 +17,7 @@
 #include "kernels/cpu/bodies/kv.inl"
 #include "kernels/cpu/bodies/kv_readers.inl"
 #include "kernels/cpu/bodies/attention_driver.inl"
+#include "kernels/cpu/bodies/attention_tasks.inl"
 #include "kernels/cpu/bodies/attention_few.inl"
 #include "kernels/cpu/bodies/attention_floats.inl"
 #include "kernels/cpu/bodies/attention_codes.inl"

@@ -215,6 +215,8 @@ inline Ahead ahead_of_values(const PairTile& t, const Segment& segment) {
   return ahead;
 }
 
+// A segment by itself: outputs of the pairs that see any of it to scratch.partial, and their
+// states.
 template <class K>
 void attend_segment(const K& kernel, const PairTile& t, const Segment& segment,
                     AttentionState* states) {
@@ -222,58 +224,60 @@ void attend_segment(const K& kernel, const PairTile& t, const Segment& segment,
   Ahead ahead = ahead_of_keys(t, segment);
   ahead.spread(kernel.score_work(segment) + t.count() * (segment.count() / kLanes) * kExpWork);
   kernel.scores(segment, ahead);
-  AttentionState next[kMostPairs];
   for (int64_t i = 0; i < t.count(); ++i) {
     const KeyRange own = overlap(segment.keys, t.keys(i));
     if (own.begin >= own.end) continue;
-    next[i] = softmax_segment(s.scores + i * kScoreStride, t.p.scale,
-                              {own.begin - segment.first, own.end - segment.first}, ahead);
+    states[i] = softmax_segment(s.scores + i * kScoreStride, t.p.scale,
+                                {own.begin - segment.first, own.end - segment.first}, ahead);
   }
   ahead = ahead_of_values(t, segment);
   ahead.spread(kernel.value_work(segment));
   kernel.values(segment, ahead);
+}
+
+void fold_segment(const PairTile& t, KeyRange keys, const AttentionState* next,
+                  AttentionState* states) {
   for (int64_t i = 0; i < t.count(); ++i) {
-    const KeyRange own = overlap(segment.keys, t.keys(i));
-    if (own.begin < own.end) fold_pair(s, i, states[i], next[i]);
+    const KeyRange own = overlap(keys, t.keys(i));
+    if (own.begin < own.end) fold_pair(t.scratch, i, states[i], next[i]);
   }
+}
+
+// Segments of a sequence, by number.
+struct SegmentRange {
+  int64_t begin, end;
+
+  explicit SegmentRange(KeyRange keys)
+      : begin(keys.begin / kAttentionSegment),
+        end(keys.begin < keys.end ? blocks_of(keys.end, kAttentionSegment) : begin) {}
+  SegmentRange(int64_t first, int64_t last) : begin(first), end(last) {}
+  int64_t count() const { return end - begin; }
+  // One of `parts` parts.
+  SegmentRange part(int64_t index, int64_t parts) const {
+    return {begin + count() * index / parts, begin + count() * (index + 1) / parts};
+  }
+};
+
+inline KeyRange keys_of_segment(const PairTile& t, int64_t number) {
+  const int64_t first = number * kAttentionSegment;
+  return overlap(t.all_keys(), {first, first + kAttentionSegment});
+}
+inline Segment segment_of(const PairTile& t, const SegmentRange& range, int64_t number) {
+  const KeyRange after = number + 1 < range.end ? keys_of_segment(t, number + 1) : KeyRange{};
+  return {number * kAttentionSegment, keys_of_segment(t, number), number == range.begin, after};
 }
 
 template <class K>
 void attend(const PairTile& t) {
-  AttentionState states[kMostPairs];
+  AttentionState states[kMostPairs], next[kMostPairs];
   const K kernel{t};
   kernel.load_queries();
   begin_fold(t, states);
-  const KeyRange all = t.all_keys();
-  const int64_t begin = all.begin / kAttentionSegment * kAttentionSegment;
-  for (int64_t first = begin; all.begin < all.end && first < all.end; first += kAttentionSegment) {
-    const int64_t next = first + kAttentionSegment;
-    const Segment segment{first, overlap(all, {first, next}), first == begin,
-                          overlap(all, {next, next + kAttentionSegment})};
-    attend_segment(kernel, t, segment, states);
+  const SegmentRange range{t.all_keys()};
+  for (int64_t number = range.begin; number < range.end; ++number) {
+    const Segment segment = segment_of(t, range, number);
+    attend_segment(kernel, t, segment, next);
+    fold_segment(t, segment.keys, next, states);
   }
   for (int64_t i = 0; i < t.count(); ++i) end_fold(t, i, states[i]);
-}
-
-template <class K>
-void run_attention(const AttentionParams& p, const KernelContext& context) {
-  const KvView view = kv_view(p.layout);
-  const int64_t group = p.heads / view.kv_heads;
-  const int64_t width = blocks_of(view.head_dim, kTileWidth) * kTileWidth;
-  const int64_t pairs = pairs_per_task(width);
-  int64_t tiles = 0;
-  for (int32_t i = 0; i < p.span_count; ++i) tiles += blocks_of(p.spans[i].count * group, pairs);
-  context.parallel.for_each(tiles * view.kv_heads, [&](int64_t task, int worker) {
-    int64_t tile = task / view.kv_heads;
-    int32_t i = 0;
-    for (;; ++i) {
-      const int64_t here = blocks_of(p.spans[i].count * group, pairs);
-      if (tile < here) break;
-      tile -= here;
-    }
-    const SpanView& span = p.spans[i];
-    attend<K>({p, view, span, task % view.kv_heads, group, tile * pairs,
-               at_most(span.count * group, (tile + 1) * pairs),
-               attention_scratch(context, worker, width)});
-  });
 }
