@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <chrono>
@@ -23,6 +24,17 @@ constexpr uint32_t kOpen = 1u << 15;
 constexpr uint32_t kRun = 1u << 16;
 constexpr uint32_t run_of(uint32_t gate) { return gate / kRun; }
 
+// Those that this thread may use.
+std::vector<int> usable_processors() {
+  cpu_set_t set;
+  std::vector<int> found;
+  if (pthread_getaffinity_np(pthread_self(), sizeof set, &set) != 0) return found;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &set)) found.push_back(i);
+  }
+  return found;
+}
+
 // True as soon as `ready` is, false after a short spin.
 template <class Ready>
 bool spin_until(Ready ready) {
@@ -41,6 +53,8 @@ bool spin_until(Ready ready) {
 struct ThreadPool::State {
   int threads = 1;
   std::vector<std::thread> workers;
+  std::vector<int> processors;  // to keep workers on; empty: the system may move them
+  std::thread::id pinned_caller;
 
   Parallel::Body body = nullptr;  // written by the caller while the gate is closed and empty
   void* arg = nullptr;
@@ -50,6 +64,21 @@ struct ThreadPool::State {
   alignas(64) std::atomic<uint32_t> gate{0};
   alignas(64) std::atomic<uint32_t> emptied{0};  // counts the times the closed gate became empty
   std::atomic<bool> stop{false};
+
+  // This thread, to its processor; one that was taken from the process meanwhile is let be.
+  void pin(int worker) const {
+    if (processors.empty()) return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processors[static_cast<size_t>(worker) % processors.size()], &set);
+    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+  }
+
+  void pin_caller() {
+    if (processors.empty() || pinned_caller == std::this_thread::get_id()) return;
+    pinned_caller = std::this_thread::get_id();
+    pin(0);
+  }
 
   void work_through(int worker) {
     for (;;) {
@@ -80,6 +109,7 @@ struct ThreadPool::State {
 
   void serve(int worker) {
     pthread_setname_np(pthread_self(), ("compute-" + std::to_string(worker)).c_str());
+    pin(worker);
     uint32_t last_run = 0;
     while (!stop.load(std::memory_order_relaxed)) {
       if (join_run(&last_run)) {
@@ -122,6 +152,7 @@ struct ThreadPool::State {
   }
 
   void run(int64_t count, Parallel::Body run_body, void* run_arg) {
+    pin_caller();
     if (workers.empty() || count <= 1) {
       for (int64_t task = 0; task < count; ++task) run_body(run_arg, task, 0);
       return;
@@ -143,13 +174,14 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+ThreadPool::ThreadPool(int threads, bool pinned) : state_(std::make_unique<State>()) {
   if (threads < 1 || threads > 1024) {
     throw Error(
         ErrorCode::invalid_argument, "number of threads is out of range",
         {.file = {}, .field = "threads", .found = std::to_string(threads), .allowed = "1 to 1024"});
   }
   state_->threads = threads;
+  if (pinned) state_->processors = usable_processors();
   State* state = state_.get();
   try {
     state->workers.reserve(threads - 1);

@@ -1,6 +1,9 @@
 // A fixed set of compute threads. The caller of run() works too, so `threads` = 1 starts no thread
 // at all. Tasks are claimed one by one from a shared counter. Idle workers spin for a few
-// microseconds, then sleep. Only one run() at a time: the pool belongs to one compute lane.
+// microseconds, then sleep. Only one run() at a time: the pool belongs to one compute lane. A
+// pinned pool keeps each worker on one processor of those that the thread which makes the pool may
+// use, the caller of run() on the first; they are shared when there are more workers than
+// processors.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +15,8 @@ namespace penstock {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // throws Error(invalid_argument) unless 1 <= threads <= 1024
+  // Throws Error(invalid_argument) unless 1 <= threads <= 1024.
+  explicit ThreadPool(int threads, bool pinned = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

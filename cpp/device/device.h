@@ -82,6 +82,7 @@ struct DeviceOptions {
   Compute compute = Compute::fast;  // what it must be able to do
   Budget* memory = nullptr;         // of an accelerator's memory: its own needs are charged there
   int threads = 1;
+  bool pin_threads = false;
   uint64_t device_memory = uint64_t{1} << 30;  // virtual: capacity in bytes
   uint64_t delay_seed = 0;                     // virtual: seeded delays on every lane
   // virtual: modelled rates, 0: as fast as it goes. Of the copy lanes; of matrix products and

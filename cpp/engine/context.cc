@@ -9,7 +9,8 @@ Context::Context(const ContextOptions& options)
       bounce_(host.reserve(AsyncIo::bounce_bytes(AsyncIo::default_workers()), "io")),
       io(AsyncIo::default_workers()),
       host_compute{.delay_seed = options.device.delay_seed,
-                   .bytes_per_second = options.host_attention_bytes_per_second} {
+                   .bytes_per_second = options.host_attention_bytes_per_second},
+      pin_threads(options.device.pin_threads) {
   const uint64_t seed = options.device.delay_seed;
   lanes.open({LaneKind::disk_read, 0}, {.depth = options.read_depth,
                                         .delay_seed = seed,

@@ -38,6 +38,7 @@ class Context {
   AsyncIo io;
   std::vector<std::unique_ptr<Device>> devices;
   const LaneOptions host_compute;  // of the lane that attention beside an accelerator opens
+  const bool pin_threads;
 
   Device& device(int ordinal = 0) const { return *devices.at(ordinal); }
   bool accelerator() const { return device().info().memory == Tier::device; }

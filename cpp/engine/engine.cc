@@ -38,6 +38,7 @@ ContextOptions context_options(const EngineOptions& options, int threads, Comput
   context.reserved_host_bytes = options.reserved_host_memory;
   context.device.spec = options.device;
   context.device.threads = threads;
+  context.device.pin_threads = options.pin_threads;
   context.device.compute = compute;
   context.device.cublaslt = options.cublaslt;
   context.device.delay_seed = options.delay_seed;

@@ -40,10 +40,10 @@ Executor::Executor(const ExecutorParts& parts) : parts_(parts), staging_(staging
   }
   if (parts_.memory->exchange_slots == 0) return;
   Context& context = *parts_.context;
-  host_attention_ = std::make_unique<HostAttention>(
-      HostAttention::Parts{&context.lanes, parts_.spec, parts_.memory->kv, parts_.compute,
-                           parts_.memory->exchange, context.device().info().host_isa,
-                           parts_.policy->threads, &context.host, context.host_compute});
+  host_attention_ = std::make_unique<HostAttention>(HostAttention::Parts{
+      &context.lanes, parts_.spec, parts_.memory->kv, parts_.compute, parts_.memory->exchange,
+      context.device().info().host_isa, parts_.policy->threads, context.pin_threads, &context.host,
+      context.host_compute});
 }
 
 Executor::~Executor() { parts_.context->lanes.recover(); }

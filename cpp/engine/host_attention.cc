@@ -13,7 +13,7 @@ float* floats(std::byte* data) { return reinterpret_cast<float*>(data); }
 }  // namespace
 
 HostAttention::HostAttention(const Parts& parts)
-    : parts_(parts), compute_(parts.isa, parts.threads, *parts.host) {
+    : parts_(parts), compute_(parts.isa, parts.threads, *parts.host, parts.pin_threads) {
   if (!parts_.lanes->is_open(kLane)) parts_.lanes->open(kLane, parts.lane);
 }
 

@@ -24,6 +24,7 @@ class HostAttention {
     ExchangeLayout exchange;
     std::string_view isa;
     int threads;
+    bool pin_threads;
     Budget* host;
     LaneOptions lane;
   };

@@ -57,6 +57,7 @@ void register_options(nb::module_& m) {
       .def_rw("cache", &EngineOptions::cache)
       .def_rw("cublaslt", &EngineOptions::cublaslt)
       .def_rw("threads", &EngineOptions::threads)
+      .def_rw("pin_threads", &EngineOptions::pin_threads)
       .def_rw("max_context", &EngineOptions::max_context)
       .def_rw("reserved_host_memory", &EngineOptions::reserved_host_memory)
       .def_rw("expected_rows", &EngineOptions::expected_rows)

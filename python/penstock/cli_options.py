@@ -76,6 +76,9 @@ class EngineArgs:
     ] = ""
     cache: Annotated[str, _option("Folder for packed weights. Default: in MODEL.", _MEMORY)] = ""
     threads: Annotated[int, _option("0: one per core.", _NUMBERS)] = 0
+    pin_threads: Annotated[
+        bool, _option("Each compute thread stays on one core.", _NUMBERS, "--pin-threads")
+    ] = False
     max_context: Annotated[
         int, _option("Tokens a row may have; 0: the model's limit.", _MEMORY)
     ] = 0

@@ -123,6 +123,7 @@ class Workload:
 _COPIED = (
     *("model", "device", "host_memory", "device_memory", "disk", "disk_memory", "weights", "kv"),
     *("compute", "invariant", "policy", "machine", "throttle", "cache", "threads", "max_context"),
+    "pin_threads",
 )
 
 

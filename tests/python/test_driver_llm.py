@@ -168,6 +168,7 @@ def test_options_are_checked_by_name(fake_model):
         ({"weights": 4}, "weights"),
         ({"special_tokens": 1}, "special_tokens"),
         ({"invariant": "no"}, "invariant"),
+        ({"pin_threads": 1}, "pin_threads"),
         ({"tensor_parallel_size": 2}, "tensor_parallel_size"),
         ({"policy": "no-such-file"}, "policy"),
     ):

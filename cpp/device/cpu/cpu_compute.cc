@@ -22,9 +22,9 @@ struct Dispatch {
 
 }  // namespace
 
-CpuCompute::CpuCompute(std::string_view isa, int threads, Budget& host)
+CpuCompute::CpuCompute(std::string_view isa, int threads, Budget& host, bool pinned)
     : table_(kernel_table(isa)),
-      pool_(threads),
+      pool_(threads, pinned),
       scratch_(allocate_host(kScratchBytesPerWorker * static_cast<size_t>(threads), host,
                              "kernel scratch")),
       context_{pool_.parallel(), scratch_.data()} {}

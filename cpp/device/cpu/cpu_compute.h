@@ -15,7 +15,7 @@ class CpuCompute {
  public:
   // Throws Error(unsupported) for an ISA this processor lacks, Error(invalid_argument) for the
   // threads, Error(budget).
-  CpuCompute(std::string_view isa, int threads, Budget& host);
+  CpuCompute(std::string_view isa, int threads, Budget& host, bool pinned = false);
 
   void run(const Op& op) const;
   std::string_view isa() const { return table_.isa; }

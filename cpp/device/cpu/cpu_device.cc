@@ -15,7 +15,7 @@ constexpr LaneId kLane{LaneKind::compute, 0};
 
 CpuDevice::CpuDevice(std::string_view isa, const DeviceOptions& options, LaneSet& lanes,
                      Budget& host)
-    : lanes_(lanes), compute_(isa, options.threads, host) {
+    : lanes_(lanes), compute_(isa, options.threads, host, options.pin_threads) {
   info_.name = "cpu";
   info_.isa = compute_.isa();
   info_.memory = Tier::host;

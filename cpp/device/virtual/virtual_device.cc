@@ -19,7 +19,7 @@ VirtualDevice::VirtualDevice(std::string_view isa, const DeviceOptions& options,
                              Budget& host)
     : lanes_(lanes),
       own_(options.ordinal),
-      compute_(isa, options.threads, host),
+      compute_(isa, options.threads, host, options.pin_threads),
       memory_(options.device_memory, options.guard_pages),
       flops_per_second_(options.flops_per_second),
       attention_bytes_per_second_(options.attention_bytes_per_second) {

@@ -42,6 +42,7 @@ struct EngineOptions {
   std::string cublaslt;          // GPUs: path of libcublasLt for dense 16-bit products; empty: as
                                  // the loader finds it, if at all; "off": our own kernels
   int threads = 0;               // 0: one per core
+  bool pin_threads = false;      // each compute thread stays on one of the process's cores
   int max_context = 0;           // tokens a row may have; 0: the model's own limit
   uint64_t reserved_host_memory = 0;  // part of host_memory used by the caller (tokenizer)
   // What is coming, for the policy; zeros: unknown.

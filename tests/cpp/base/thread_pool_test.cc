@@ -1,6 +1,8 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <cstdint>
@@ -95,6 +97,40 @@ TEST(ThreadPool, RefusesSillyCounts) {
       EXPECT_NE(std::string(error.what()).find(std::to_string(threads)), std::string::npos);
     }
   }
+}
+
+// The processors that this thread may use.
+std::vector<int> allowed() {
+  cpu_set_t set;
+  std::vector<int> found;
+  EXPECT_EQ(pthread_getaffinity_np(pthread_self(), sizeof set, &set), 0);
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &set)) found.push_back(i);
+  }
+  return found;
+}
+
+TEST(ThreadPool, PinnedWorkersStayOnProcessorsOfTheMaker) {
+  const std::vector<int> own = allowed();
+  ThreadPool pinned(3, true), free(3);
+  const auto seen_in = [](ThreadPool& pool) {
+    std::vector<std::vector<int>> seen(3);
+    std::thread caller([&] {  // another thread: this one stays as it is
+      std::atomic<int> inside{0};
+      pool.parallel().for_each(3, [&](int64_t, int worker) {
+        seen[worker] = allowed();
+        for (++inside; inside < 3;) std::this_thread::yield();  // so that each worker has one
+      });
+    });
+    caller.join();
+    return seen;
+  };
+  const auto seen = seen_in(pinned);
+  for (size_t worker = 0; worker < 3; ++worker) {
+    EXPECT_EQ(seen[worker], std::vector<int>{own[worker % own.size()]}) << worker;
+  }
+  for (const std::vector<int>& processors : seen_in(free)) EXPECT_EQ(processors, own);
+  EXPECT_EQ(allowed(), own);
 }
 
 }  // namespace
