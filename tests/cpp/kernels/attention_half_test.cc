@@ -204,7 +204,7 @@ TEST_F(AttentionHalf, TuringHasTheSameBits) {
     table.attention(p, context_);
     p.exact = false;
     p.out = out.data();
-    test::emulate_turing(p);
+    test::emulated_turing_table().attention(p, context_);
     EXPECT_EQ(out, expected) << c.head_dim;
   }
 }

@@ -250,7 +250,7 @@ TEST_F(GemmHalf, TuringHasTheSameBits) {
       GemmParams p = test::gemm_params(weight, inputs, aligned.panels, {});
       p.y = y.data();
       p.y_stride = shape.n;
-      test::emulate_turing(p);
+      test::emulated_turing_table().gemm(p, context_);
       EXPECT_EQ(y, expected);
     }
   }

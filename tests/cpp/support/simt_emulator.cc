@@ -342,13 +342,44 @@ struct EmulatedLauncher {
   void* stream() const { return nullptr; }
 };
 
-template <class Params>
-void run_emulated(const Params& params, const KernelContext&) {
-  EmulatedLauncher launcher;
-  cuda::run(launcher, params);
-}
+template <bool kTiles>
+struct Emulated {
+  template <class Params>
+  static void run(const Params& params, const KernelContext&) {
+    EmulatedLauncher launcher;
+    launcher.tiles = kTiles;
+    cuda::run(launcher, params);
+  }
+  static KernelTable table() {
+    return {
+        .isa = kTiles ? "cuda" : "cuda75",
+        .weight_only = true,
+        .raw_inputs = {InputKind::f16, kTiles ? InputKind::bf16 : InputKind::f16},
+        .embed = run<EmbedParams>,
+        .norm = run<NormParams>,
+        .prepare = run<PrepareParams>,
+        .gemm = run<GemmParams>,
+        .gated = run<GatedParams>,
+        .rotary = run<RotaryParams>,
+        .kv_append = run<KvAppendParams>,
+        .attention = run<AttentionParams>,
+        .gather_rows = run<GatherRowsParams>,
+        .score = run<ScoreParams>,
+        .sample = run<SampleParams>,
+    };
+  }
+};
 
 }  // namespace
+
+const KernelTable& emulated_cuda_table() {
+  static const KernelTable table = Emulated<true>::table();
+  return table;
+}
+const KernelTable& emulated_turing_table() {
+  static const KernelTable table = Emulated<false>::table();
+  return table;
+}
 
 void emulate_dense(const GemmParams& params, cublaslt::DenseProducts* dense) {
   EmulatedLauncher launcher;
@@ -369,15 +400,6 @@ void emulate_dequantise(const cuda::DequantiseArgs& args) {
   cuda::launch_dequantise(launcher, args);
 }
 
-template <class Params>
-void emulate_turing(const Params& params) {
-  EmulatedLauncher launcher;
-  launcher.tiles = false;
-  cuda::run(launcher, params);
-}
-template void emulate_turing(const GemmParams&);
-template void emulate_turing(const AttentionParams&);
-
 void emulate_weight_only(const GemmParams& params, const WeightView& view) {
   EmulatedLauncher launcher;
   cuda::run_weight_only(launcher, params, view);
@@ -386,26 +408,6 @@ void emulate_weight_only(const GemmParams& params, const WeightView& view) {
 void emulate_codes(const GemmParams& params, const WeightView& view, cuda::CodesPlan plan) {
   EmulatedLauncher launcher;
   cuda::run_codes(launcher, params, view, plan);
-}
-
-const KernelTable& emulated_cuda_table() {
-  static const KernelTable table = {
-      .isa = "cuda",
-      .weight_only = true,
-      .raw_inputs = {InputKind::f16, InputKind::bf16},
-      .embed = run_emulated<EmbedParams>,
-      .norm = run_emulated<NormParams>,
-      .prepare = run_emulated<PrepareParams>,
-      .gemm = run_emulated<GemmParams>,
-      .gated = run_emulated<GatedParams>,
-      .rotary = run_emulated<RotaryParams>,
-      .kv_append = run_emulated<KvAppendParams>,
-      .attention = run_emulated<AttentionParams>,
-      .gather_rows = run_emulated<GatherRowsParams>,
-      .score = run_emulated<ScoreParams>,
-      .sample = run_emulated<SampleParams>,
-  };
-  return table;
 }
 
 }  // namespace penstock::test

@@ -70,9 +70,8 @@ void emulate(const cuda::LaunchShape& shape, uint64_t seed, const EmulatedBody& 
 
 // The CUDA kernels as a kernel table, by the emulator.
 const KernelTable& emulated_cuda_table();
-// A product or attention as GPUs without bf16 tensor cores and asynchronous copies launch it.
-template <class Params>
-void emulate_turing(const Params& params);
+// As GPUs without bf16 tensor cores and asynchronous copies launch them.
+const KernelTable& emulated_turing_table();
 // A product that `dense` does where it takes it, in the workspace of the emulator.
 void emulate_dense(const GemmParams& params, cublaslt::DenseProducts* dense);
 // Quantised weights that become bf16 for `dense`, whatever the input rows; false where it does not
