@@ -35,7 +35,9 @@ def kernel_name(mangled: str) -> str:
     if arguments is not None:
         values = re.findall(r"L(i|NS\w*?DTypeE|S\d*_)(\d+)E", arguments[1])
         return f"{name[1]}<{', '.join(v if kind == 'i' else TYPES[v] for kind, v in values)}>"
-    reader = re.search(r"(Raw|Code|Pair)(?:Reader|Cache)IL(?:NS\w*?DTypeE|i)(\d+)E", rest)
+    if "Bf16AsF16" in rest:
+        return f"{name[1]}<bf16 as fp16>"
+    reader = re.search(r"(Raw|Code|Pair)(?:s|Reader|Cache)IL(?:NS\w*?DTypeE|i)(\d+)E", rest)
     if reader is None:
         return name[1]
     return f"{name[1]}<{TYPES[reader[2]] if reader[1] != 'Code' else 'int' + reader[2]}>"

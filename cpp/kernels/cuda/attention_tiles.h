@@ -13,7 +13,7 @@ inline constexpr int kQueryTiles = kTileQueries / 8;              // of a block
 inline constexpr int kKeyBlocks = kAttentionSegment / kKeyBlock;  // of a segment
 inline constexpr int kScoreStride = kAttentionSegment + 4;        // floats: no bank conflicts
 // Whether fragments fit a head, and what is staged of 32 queries the shared memory of every GPU
-// that has bf16 tiles (99 KiB). The same for few queries, so that the bits are.
+// but Turing (99 KiB).
 constexpr bool tiles_fit(int64_t head_dim) { return head_dim % 16 == 0 && head_dim <= 256; }
 
 // Tiles of 8 that hold the queries of the largest block.
@@ -36,21 +36,6 @@ struct SeenKeys {
   }
 };
 
-// Two neighbours a word, as multiply_bf16 takes them.
-PENSTOCK_DEVICE inline uint32_t pair_of(uint16_t low, uint16_t high) {
-  return low | static_cast<uint32_t>(high) << 16;
-}
-
-// B from rows of bf16, a row a column.
-PENSTOCK_DEVICE inline FragmentB staged_b(const std::byte* first, int64_t stride, int lane) {
-  FragmentB b;
-  for (int i = 0; i < 2; ++i) {
-    const PlaceB place = place_b(lane, i);
-    b.words[i] = load_word(first + place.column * stride + place.word * 4);
-  }
-  return b;
-}
-
 // Where codes and params of a key of the segment, or of its value, are.
 struct TilePlace {
   const std::byte *codes, *params;
@@ -65,7 +50,7 @@ struct TilePlace {
   }
 };
 
-// Scores of a block of keys, scaled.
+// Scores of a block of keys.
 PENSTOCK_DEVICE inline void store_scores(const AttentionArgs& args, const QuerySums& sums,
                                          int64_t key_block, int lane, float* scores) {
   PENSTOCK_UNROLL
@@ -74,7 +59,7 @@ PENSTOCK_DEVICE inline void store_scores(const AttentionArgs& args, const QueryS
     for (int i = 0; i < 4; ++i) {
       const PlaceSum place = place_sum(lane, i);
       scores[(tile * 8 + place.column) * kScoreStride + key_block * kKeyBlock + place.row] =
-          sums[tile].sums[i] * args.params.scale;
+          sums[tile].sums[i];
     }
   }
 }
@@ -106,9 +91,6 @@ struct TileSums {
   Fragment<float>& sums;
 };
 
-// Bytes of a staged query of bf16: no bank conflicts.
-constexpr int64_t query_bytes(int64_t head_dim) { return head_dim * 2 + 16; }
-
 // A tile of a product over the keys of a block: which keys, which 16 elements of head_dim.
 struct ValuesAt {
   int64_t key_block, d_tile;
@@ -117,18 +99,20 @@ struct ValuesAt {
 
 // The course of a block. Cache says how pages are read:
 //   Room(shared, args)                               shared memory, with `tiles`
-//   shared_bytes(args)
+//   shared_bytes(queries, head_dim)
 //   stage(on, args, block, room)                     queries and what else is wanted of all keys
-//   score_keys(on, args, block, room, key_block)     scaled scores of 16 keys
+//   score_keys(on, args, block, room, key_block)     scores of 16 keys
 //   weigh(on, args, block, room, query)              scores become softmax weights
-//   values(args, block, at)                          A of 16 values
+//   values(args, block, room, at)                    A of 16 values
 //   add(on, room, at, tile, {a, sums})               sums += A times the weights of 8 queries
 //   output(room, query, d_tile, sum)                 of a product's sum
 //   element(row)                                     of d_tile, in a row of A
 template <class Cache>
 struct AttentionTilesKernel {
   static constexpr int kThreads = kAttentionWarps * kWarp;
-  static size_t shared_bytes(const AttentionArgs& args) { return Cache::shared_bytes(args); }
+  static size_t shared_bytes(const AttentionArgs& args) {
+    return Cache::shared_bytes(query_tiles(args) * 8, args.view.head_dim);
+  }
 
   template <class Thread>
   PENSTOCK_DEVICE void operator()(const Thread& on, const AttentionArgs& args) const {
@@ -163,7 +147,7 @@ struct AttentionTilesKernel {
     for (int64_t key_block = 0; key_block < kKeyBlocks; ++key_block) {
       if (!keys.has_block(key_block)) continue;
       const ValuesAt at{key_block, d_tile, lane};
-      const FragmentA a = Cache::values(args, block, at);
+      const FragmentA a = Cache::values(args, block, room, at);
       PENSTOCK_UNROLL
       for (int tile = 0; tile < kQueryTiles; ++tile) {
         if (tile < room.tiles) Cache::add(on, room, at, tile, {a, sums[tile]});

@@ -119,24 +119,24 @@ void launch_tiles(Launcher& launcher, const AttentionArgs& args, int64_t blocks)
   launcher.template launch<Kernel>({blocks, Kernel::kThreads, Kernel::shared_bytes(args)}, args);
 }
 
-// Partial attention on tensor cores, where there are such as the cache wants. Whether does not
-// follow from the queries, so that the bits do not. False: nothing is launched.
+// Partial attention on tensor cores, where a block has room for it. Whether does not follow from
+// the queries, so that the bits do not. False: nothing is launched.
 template <class Launcher>
 bool launch_on_tiles(Launcher& launcher, const AttentionArgs& args, int64_t blocks) {
   const KvView& view = args.view;
   if (args.params.exact || !tiles_fit(view.head_dim)) return false;
   const auto launch = [&]<class Cache>(Cache) {
+    const size_t most = Cache::shared_bytes(kTileQueries, view.head_dim);
+    if (most > static_cast<size_t>(launcher.shared_room().block)) return false;
     launch_tiles<AttentionTilesKernel<Cache>>(launcher, args, blocks);
     return true;
   };
-  if (!view.quantised && view.raw == DType::f16) {
-    using Cache = PairCache<DType::f16>;
-    const size_t most = Cache::shared_bytes(kTileQueries, view.head_dim);
-    return most <= static_cast<size_t>(launcher.shared_room().block) && launch(Cache{});
+  if (view.quantised) {
+    return view.bits == 8 ? launch(CodeCache<Codes<8>>{}) : launch(CodeCache<Codes<4>>{});
   }
-  if (!launcher.bf16_tiles()) return false;
-  if (view.quantised) return view.bits == 8 ? launch(CodeCache<8>{}) : launch(CodeCache<4>{});
-  return view.raw == DType::bf16 && launch(PairCache<DType::bf16>{});
+  if (view.raw == DType::f32) return false;
+  if (view.raw == DType::f16) return launch(PairCache<DType::f16>{});
+  return launcher.bf16_tiles() ? launch(PairCache<DType::bf16>{}) : launch(CodeCache<Bf16AsF16>{});
 }
 
 template <class Launcher>

@@ -70,9 +70,26 @@ PENSTOCK_DEVICE inline float high_bf16(uint32_t word) {
   return std::bit_cast<float>(word & 0xffff0000u);
 }
 
+PENSTOCK_DEVICE inline float low_f16(uint32_t word) {
+#if defined(__CUDA_ARCH__)
+  float value;
+  asm("{ .reg .b16 low, high; mov.b32 {low, high}, %1; cvt.f32.f16 %0, low; }"
+      : "=f"(value)
+      : "r"(word));
+  return value;
+#else
+  return float_from_f16(static_cast<uint16_t>(word));
+#endif
+}
+PENSTOCK_DEVICE inline float high_f16(uint32_t word) { return low_f16(word >> 16); }
+
 // Two fp16 numbers, to nearest, the first one in the low half.
 PENSTOCK_DEVICE inline uint32_t f16_pair(float low, float high) {
-#if defined(__CUDA_ARCH__)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  uint32_t pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#elif defined(__CUDA_ARCH__)
   uint32_t pair;
   asm("{ .reg .b16 low, high; cvt.rn.f16.f32 low, %1; cvt.rn.f16.f32 high, %2; "
       "mov.b32 %0, {low, high}; }"
@@ -91,6 +108,16 @@ PENSTOCK_DEVICE inline uint32_t bf16_pair(float low, float high) {
   return pair;
 #else
   return bf16_from_float(low) | static_cast<uint32_t>(bf16_from_float(high)) << 16;
+#endif
+}
+// Two sums of two pairs of fp16 whole numbers, exact.
+PENSTOCK_DEVICE inline uint32_t add_whole_f16(uint32_t a, uint32_t b) {
+#if defined(__CUDA_ARCH__)
+  uint32_t sum;
+  asm("add.rn.f16x2 %0, %1, %2;" : "=r"(sum) : "r"(a), "r"(b));
+  return sum;
+#else
+  return f16_pair(low_f16(a) + low_f16(b), high_f16(a) + high_f16(b));
 #endif
 }
 // Two bf16 numbers as fp16 ones, to nearest. Those beyond the largest fp16 number, infinity too,
@@ -116,6 +143,11 @@ PENSTOCK_DEVICE inline float raw_at(const std::byte* data, DType dtype, int64_t 
 // 2^n for n of a normal number.
 PENSTOCK_DEVICE inline float power_of_two(int n) {
   return std::bit_cast<float>(static_cast<uint32_t>(n + 127) << 23);
+}
+
+// Of a power of two from 2^-126 to 2^126.
+PENSTOCK_DEVICE inline float inverse_power(float power) {
+  return std::bit_cast<float>(0x7f000000u - std::bit_cast<uint32_t>(power));
 }
 
 PENSTOCK_DEVICE inline int32_t magnitude_bits(float x) {

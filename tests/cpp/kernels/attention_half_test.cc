@@ -1,5 +1,6 @@
-// fp16 caches on tensor cores, emulated or on the GPU that is the test device: queries of any
-// magnitude, numbers at both ends of the format, rows beside others, Turing.
+// Attention on fp16 tensor cores, emulated or on the GPU that is the test device: fp16 and
+// quantised caches, and on Turing, emulated, bf16 ones. Queries of any magnitude, numbers at both
+// ends of the format, rows beside others, Turing.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,6 +26,12 @@ double tolerance() {
 
 class AttentionHalf : public testing::Test {
  protected:
+  static constexpr std::string_view kFormats[] = {"fp16", "bf16", "int8", "int4"};
+
+  const KernelTable& table(std::string_view format) const {
+    return format == "bf16" ? test::emulated_turing_table() : test::cuda_kernel_table();
+  }
+
   struct Attended {
     std::vector<float> out;
     double worst;  // error
@@ -34,14 +41,15 @@ class AttentionHalf : public testing::Test {
   Attended attend(const Data& data, float scale = 1) const {
     const Pages pages(data.layout, 1, data.c.lengths[0]);
     const SpanView span{0, 0, data.c.lengths[0], pages.of(0)};
-    on_.table.kv_append(
-        {data.layout, &span, 1, data.k.data(), data.kv_width(), data.v.data(), data.kv_width()},
-        context_);
+    table(data.c.format)
+        .kv_append(
+            {data.layout, &span, 1, data.k.data(), data.kv_width(), data.v.data(), data.kv_width()},
+            context_);
     Attended attended{std::vector<float>(data.q.size(), NAN), 0};
     AttentionParams p = params(data, span);
     p.scale *= scale;
     p.out = attended.out.data();
-    on_.table.attention(p, context_);
+    table(data.c.format).attention(p, context_);
     attended.worst = worst(data, p);
     return attended;
   }
@@ -76,39 +84,45 @@ class AttentionHalf : public testing::Test {
   }
 
   TestContext context_{1};
-  const test::Kernels on_{test::cuda_kernel_table(), context_};
 };
 
 TEST_F(AttentionHalf, QueriesHaveAnyMagnitude) {
-  for (const float magnitude : {1e-37f, 1e-30f, 1e-6f, 1.0f, 1e5f, 1e9f, 1e30f, 3e37f}) {
-    SCOPED_TRACE(magnitude);
-    Data data({"fp16", 4, 2, 80, 32, 0, {300}});
-    scale(data.q, magnitude);
-    EXPECT_LE(attend(data, 1 / magnitude).worst, tolerance());
+  for (const std::string_view format : kFormats) {
+    for (const float magnitude : {1e-37f, 1e-30f, 1e-6f, 1.0f, 1e5f, 1e9f, 1e30f, 3e37f}) {
+      SCOPED_TRACE(testing::Message() << format << " " << magnitude);
+      Data data({format, 4, 2, 80, 32, 0, {format == "fp16" ? 300 : 60}});
+      scale(data.q, magnitude);
+      EXPECT_LE(attend(data, 1 / magnitude).worst, tolerance());
+    }
   }
 }
 
 // Every row one of its own, beside the others.
 TEST_F(AttentionHalf, RowsHaveScalesOfTheirOwn) {
-  const Data plain({"fp16", 4, 2, 64, 32, 0, {40}});
-  const Attended expected = attend(plain);
-  Data data = plain;
-  for (int64_t i = 0; i < static_cast<int64_t>(data.q.size()); ++i) {
-    if (i / data.q_width() % 2 != 0) data.q[static_cast<size_t>(i)] *= 0x1p60f;
-  }
-  const Attended found = attend(data);
-  for (int64_t row = 0; row < 40; row += 2) {
-    test::expect_same_bits(found.out.data() + row * data.q_width(),
-                           expected.out.data() + row * data.q_width(), data.q_width(), "row");
+  for (const std::string_view format : kFormats) {
+    SCOPED_TRACE(std::string(format));
+    const Data plain({format, 4, 2, 64, 32, 0, {40}});
+    const Attended expected = attend(plain);
+    Data data = plain;
+    for (int64_t i = 0; i < static_cast<int64_t>(data.q.size()); ++i) {
+      if (i / data.q_width() % 2 != 0) data.q[static_cast<size_t>(i)] *= 0x1p60f;
+    }
+    const Attended found = attend(data);
+    for (int64_t row = 0; row < 40; row += 2) {
+      test::expect_same_bits(found.out.data() + row * data.q_width(),
+                             expected.out.data() + row * data.q_width(), data.q_width(), "row");
+    }
   }
 }
 
 // 2^20 times larger, where keys are zeros.
 TEST_F(AttentionHalf, SmallElementsCountBesideALargeOne) {
-  Data data({"fp16", 2, 2, 64, 32, 0, {70}});
-  for (size_t i = 0; i < data.k.size(); i += 64) data.k[i] = 0;
-  for (size_t i = 0; i < data.q.size(); i += 64) data.q[i] = 0x1p20f;
-  EXPECT_LE(attend(data).worst, 2 * tolerance());
+  for (const std::string_view format : {"fp16", "bf16", "int8"}) {
+    Data data({format, 2, 2, 64, 32, 0, {70}});
+    for (size_t i = 0; i < data.k.size(); i += 64) data.k[i] = 0;
+    for (size_t i = 0; i < data.q.size(); i += 64) data.q[i] = 0x1p20f;
+    EXPECT_LE(attend(data).worst, 2 * tolerance()) << format;
+  }
 }
 
 TEST_F(AttentionHalf, KeysAndValuesReachTheEndsOfTheFormat) {
@@ -126,70 +140,122 @@ TEST_F(AttentionHalf, KeysAndValuesReachTheEndsOfTheFormat) {
   }
 }
 
+// Powers of two come out as they went in: keys and values have a wide range but in fp16.
+TEST_F(AttentionHalf, KeysAndValuesHaveAnyMagnitude) {
+  for (const std::string_view format : {"bf16", "int8", "int4"}) {
+    const Data plain({format, 4, 2, 80, 32, 0, {70}});
+    const std::vector<float> expected = attend(plain).out;
+    for (const float power : {0x1p-60f, 0x1p-20f, 0x1p20f, 0x1p100f}) {
+      SCOPED_TRACE(testing::Message() << format << " " << power);
+      Data data = plain;
+      scale(data.k, power);
+      scale(data.v, power);
+      std::vector<float> out = attend(data, 1 / power).out;
+      scale(out, 1 / power);
+      test::expect_same_bits(out.data(), expected.data(), static_cast<int64_t>(out.size()), "out");
+    }
+  }
+}
+
+// Of a token's elements one may be much larger, and tokens beside each other.
+TEST_F(AttentionHalf, TokensOfBf16HaveScalesOfTheirOwn) {
+  const Data plain({"bf16", 4, 2, 64, 32, 0, {70}});
+  Data data = plain;
+  for (size_t i = 0; i < data.q.size(); i += 64) data.q[i] = 0;
+  for (size_t i = 0; i < data.k.size(); i += 64) data.k[i] *= 0x1p18f;
+  EXPECT_LE(attend(data).worst, tolerance());
+  data = plain;
+  for (size_t i = 0; i < data.v.size(); i += 64) data.v[i] = 0x1p18f;  // the sum too
+  EXPECT_LE(attend(data).worst, tolerance() * 0x1p18f);
+  const std::vector<float> out = attend(data).out, expected = attend(plain).out;
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (i % 64 == 0) continue;
+    ASSERT_NEAR(out[i], expected[i], tolerance()) << i;
+  }
+  data = plain;
+  for (size_t i = 0; i < data.v.size(); ++i) data.v[i] *= i / 128 % 3 == 0 ? 0x1p-30f : 1.0f;
+  EXPECT_LE(attend(data).worst, tolerance());
+}
+
 // Weights of e^-12, which fp16 alone would have in too few bits.
 TEST_F(AttentionHalf, SmallWeightsOfManyKeysCount) {
-  Data data({"fp16", 1, 1, 16, 32, 0, {200}});
-  data.q.assign(data.q.size(), 0.0f);
-  data.k.assign(data.k.size(), 0.0f);
-  data.v.assign(data.v.size(), 60000.0f);
-  for (size_t i = 0; i < data.q.size(); i += 16) data.q[i] = 1;
-  data.k[0] = 48;  // a score of 12
-  std::fill_n(data.v.begin(), 16, 0.0f);
-  const Attended attended = attend(data);
-  EXPECT_LE(attended.worst, attended.out.back() * tolerance());
+  for (const std::string_view format : kFormats) {
+    Data data({format, 1, 1, 16, 32, 0, {200}});
+    data.q.assign(data.q.size(), 0.0f);
+    data.k.assign(data.k.size(), 0.0f);
+    data.v.assign(data.v.size(), 60000.0f);
+    for (size_t i = 0; i < data.q.size(); i += 16) data.q[i] = 1;
+    data.k[0] = 48;  // a score of 12
+    std::fill_n(data.v.begin(), 16, 0.0f);
+    const Attended attended = attend(data);
+    EXPECT_LE(attended.worst, attended.out.back() * 2 * tolerance()) << format;
+  }
 }
 
 TEST_F(AttentionHalf, ASpoiltQueryOrKeySpoilsWhatSeesIt) {
-  const Data plain({"fp16", 4, 2, 48, 32, 0, {70}});
-  const int64_t width = plain.q_width();
-  const std::vector<float> expected = attend(plain).out;
-  for (const float bad : {INFINITY, -INFINITY, NAN}) {
-    Data query = plain;
-    query.q[static_cast<size_t>(20 * width + 48 + 5)] = bad;  // of row 20, head 1
-    const std::vector<float> out = attend(query).out;
-    for (int64_t i = 0; i < 70 * width; ++i) {
-      const float told = out[static_cast<size_t>(i)];
-      if (i / 48 == 20 * 4 + 1) {
-        EXPECT_TRUE(std::isnan(told));
-      } else {
-        ASSERT_EQ(told, expected[static_cast<size_t>(i)]) << i;
+  for (const std::string_view format : kFormats) {
+    SCOPED_TRACE(std::string(format));
+    const Data plain({format, 4, 2, 48, 32, 0, {70}});
+    const int64_t width = plain.q_width();
+    const std::vector<float> expected = attend(plain).out;
+    for (const float bad : {INFINITY, -INFINITY, NAN}) {
+      Data query = plain;
+      query.q[static_cast<size_t>(20 * width + 48 + 5)] = bad;  // of row 20, head 1
+      const std::vector<float> out = attend(query).out;
+      for (int64_t i = 0; i < 70 * width; ++i) {
+        const float told = out[static_cast<size_t>(i)];
+        if (i / 48 == 20 * 4 + 1) {
+          EXPECT_TRUE(std::isnan(told));
+        } else {
+          ASSERT_EQ(told, expected[static_cast<size_t>(i)]) << i;
+        }
+      }
+    }
+    for (const float bad : {format == "fp16" ? 70000.0f : INFINITY, NAN}) {  // beyond the format
+      Data key = plain;
+      for (int64_t d = 0; d < 48; ++d) key.k[static_cast<size_t>(20 * plain.kv_width() + d)] = bad;
+      const std::vector<float> out = attend(key).out;
+      test::expect_same_bits(out.data(), expected.data(), 20 * width, "before");
+      for (int64_t row = 20; row < 70; ++row) {
+        EXPECT_FALSE(std::isfinite(out[static_cast<size_t>(row * width)])) << row;
+        test::expect_same_bits(out.data() + row * width + 2 * 48,
+                               expected.data() + row * width + 2 * 48, 2 * 48, "other KV head");
       }
     }
   }
-  for (const float bad : {70000.0f, NAN}) {  // beyond fp16: infinity
-    Data key = plain;
-    for (int64_t d = 0; d < 48; ++d) key.k[static_cast<size_t>(20 * plain.kv_width() + d)] = bad;
-    const std::vector<float> out = attend(key).out;
-    test::expect_same_bits(out.data(), expected.data(), 20 * width, "before");
-    for (int64_t row = 20; row < 70; ++row) {
-      EXPECT_FALSE(std::isfinite(out[static_cast<size_t>(row * width)])) << row;
-      test::expect_same_bits(out.data() + row * width + 2 * 48,
-                             expected.data() + row * width + 2 * 48, 2 * 48, "other KV head");
+}
+
+// Rows that do not see it either, if they share its tile of 16. Beside codes not those, but the
+// whole group of elements.
+TEST_F(AttentionHalf, ASpoiltValueStaysInItsTiles) {
+  for (const std::string_view format : kFormats) {
+    SCOPED_TRACE(std::string(format));
+    const bool codes = format.starts_with("int");
+    const Data plain({format, 4, 2, 80, 32, 0, {70}});
+    const int64_t width = plain.q_width();
+    const std::vector<float> expected = attend(plain).out;
+    for (const float bad : {INFINITY, NAN}) {
+      Data value = plain;
+      value.v[static_cast<size_t>(40 * plain.kv_width() + 7)] = bad;
+      const std::vector<float> out = attend(value).out;
+      test::expect_same_bits(out.data(), expected.data(), (codes ? 40 : 32) * width, "before");
+      for (int64_t row = 40; row < 70; ++row) {
+        const int64_t first = row * width, other = first + (codes ? 64 : 8);
+        EXPECT_FALSE(std::isfinite(out[static_cast<size_t>(first + 7)]));
+        EXPECT_EQ(out[static_cast<size_t>(other)], expected[static_cast<size_t>(other)]);
+      }
     }
   }
 }
 
-// Rows that do not see it either, if they share its tile of 16.
-TEST_F(AttentionHalf, ASpoiltValueStaysInItsTiles) {
-  const Data plain({"fp16", 4, 2, 48, 32, 0, {70}});
-  const int64_t width = plain.q_width();
-  const std::vector<float> expected = attend(plain).out;
-  Data value = plain;
-  value.v[static_cast<size_t>(40 * plain.kv_width() + 7)] = INFINITY;
-  const std::vector<float> out = attend(value).out;
-  test::expect_same_bits(out.data(), expected.data(), 32 * width, "tiles before");
-  for (int64_t row = 40; row < 70; ++row) {
-    EXPECT_FALSE(std::isfinite(out[static_cast<size_t>(row * width + 7)]));
-    EXPECT_EQ(out[static_cast<size_t>(row * width + 8)],
-              expected[static_cast<size_t>(row * width + 8)]);
-  }
-}
-
-// In the emulator. 256 elements of a head do not fit it: those go through fp32.
+// In the emulator. bf16 has other bits there; heads that do not fit go through fp32.
 TEST_F(AttentionHalf, TuringHasTheSameBits) {
   for (const Case& c : {Case{"fp16", 6, 2, 64, 32, 0, {300}},
                         {"fp16", 4, 1, 128, 16, 70, {150}},
-                        {"fp16", 2, 1, 256, 32, 0, {40}}}) {
+                        {"fp16", 2, 1, 256, 32, 0, {40}},
+                        {"int8", 6, 2, 64, 32, 0, {300}},
+                        {"int4", 4, 1, 128, 16, 70, {150}},
+                        {"int4", 2, 1, 256, 32, 0, {40}}}) {
     const Data data(c);
     const Pages pages(data.layout, 1, c.lengths[0]);
     const SpanView span{0, 0, c.lengths[0], pages.of(0)};
@@ -205,7 +271,7 @@ TEST_F(AttentionHalf, TuringHasTheSameBits) {
     p.exact = false;
     p.out = out.data();
     test::emulated_turing_table().attention(p, context_);
-    EXPECT_EQ(out, expected) << c.head_dim;
+    EXPECT_EQ(out, expected) << c.format << " " << c.head_dim;
   }
 }
 

@@ -144,61 +144,72 @@ std::type_index kernel_of(const char* format, int head_dim, bool exact, bool til
 
 using Fp16Cache = cuda::PairCache<DType::f16>;
 using Bf16Cache = cuda::PairCache<DType::bf16>;
+using TuringBf16Cache = cuda::CodeCache<cuda::Bf16AsF16>;
+template <int kBits>
+using QuantisedCache = cuda::CodeCache<cuda::Codes<kBits>>;
+template <class Cache>
+const std::type_info& on_tiles() {
+  return typeid(cuda::AttentionTilesKernel<Cache>);
+}
+template <class Reader>
+const std::type_info& in_fp32() {
+  return typeid(cuda::AttentionKernel<Reader>);
+}
+template <class Cache>
+bool fits(int head_dim, int kib) {
+  return Cache::shared_bytes(cuda::kTileQueries, head_dim) <= size_t{1024} * kib;
+}
 
 TEST(CudaAttentionKernels, WhatIsStagedFitsEveryGpu) {
-  constexpr size_t kLeastShared = size_t{99} << 10;  // of compute capabilities 8.6 and 12.0
   for (int head_dim = 16; cuda::tiles_fit(head_dim); head_dim += 16) {
-    for (const char* format : {"fp16", "bf16", "int8", "int4"}) {
-      AttentionParams p{.layout = {kv_format(format), 1, head_dim, 32}};
-      p.heads = cuda::kTileQueries;
-      const AttentionArgs args{
-          .params = p, .view = kv_view(p.layout), .heads = HeadCut(p.heads, 1), .tile_rows = 1};
-      EXPECT_LE(Fp16Cache::shared_bytes(args), kLeastShared);
-      EXPECT_LE(Bf16Cache::shared_bytes(args), kLeastShared);
-      EXPECT_LE(cuda::CodeCache<4>::shared_bytes(args), kLeastShared);
-      EXPECT_LE(cuda::CodeCache<8>::shared_bytes(args), kLeastShared);
-    }
+    constexpr int kLeastShared = 99;  // of compute capabilities 8.6 and 12.0
+    EXPECT_TRUE(fits<Fp16Cache>(head_dim, kLeastShared));
+    EXPECT_TRUE(fits<Bf16Cache>(head_dim, kLeastShared));
+    EXPECT_TRUE(fits<QuantisedCache<4>>(head_dim, kLeastShared));
+    EXPECT_TRUE(fits<QuantisedCache<8>>(head_dim, kLeastShared));
   }
 }
 
 TEST(CudaAttentionKernels, TensorCoresTakeWhatFitsThem) {
-  using cuda::CodeReader;
-  EXPECT_EQ(kernel_of("bf16", 128, false), typeid(cuda::AttentionTilesKernel<Bf16Cache>));
-  EXPECT_EQ(kernel_of("fp16", 256, false), typeid(cuda::AttentionTilesKernel<Fp16Cache>));
-  EXPECT_EQ(kernel_of("int8", 80, false), typeid(cuda::AttentionTilesKernel<cuda::CodeCache<8>>));
-  EXPECT_EQ(kernel_of("int4", 96, false), typeid(cuda::AttentionTilesKernel<cuda::CodeCache<4>>));
-  EXPECT_EQ(kernel_of("int8", 512, false), typeid(cuda::AttentionKernel<CodeReader<8>>));
-  EXPECT_EQ(kernel_of("int4", 96, true), typeid(cuda::AttentionKernel<CodeReader<4>>));
-  EXPECT_EQ(kernel_of("int8", 20, false), typeid(cuda::AttentionKernel<CodeReader<8>>));
-  EXPECT_EQ(kernel_of("bf16", 64, false, false),
-            typeid(cuda::AttentionKernel<cuda::RawReader<DType::bf16>>));
-  EXPECT_EQ(kernel_of("fp16", 64, true),
-            typeid(cuda::AttentionKernel<cuda::RawReader<DType::f16>>));
-  EXPECT_EQ(kernel_of("fp32", 64, false),
-            typeid(cuda::AttentionKernel<cuda::RawReader<DType::f32>>));
+  using cuda::CodeReader, cuda::RawReader;
+  EXPECT_EQ(kernel_of("bf16", 128, false), on_tiles<Bf16Cache>());
+  EXPECT_EQ(kernel_of("fp16", 256, false), on_tiles<Fp16Cache>());
+  EXPECT_EQ(kernel_of("int8", 80, false), on_tiles<QuantisedCache<8>>());
+  EXPECT_EQ(kernel_of("int4", 96, false), on_tiles<QuantisedCache<4>>());
+  EXPECT_EQ(kernel_of("int8", 512, false), in_fp32<CodeReader<8>>());
+  EXPECT_EQ(kernel_of("int4", 96, true), in_fp32<CodeReader<4>>());
+  EXPECT_EQ(kernel_of("int8", 20, false), in_fp32<CodeReader<8>>());
+  EXPECT_EQ(kernel_of("bf16", 64, true, false), in_fp32<RawReader<DType::bf16>>());
+  EXPECT_EQ(kernel_of("fp16", 64, true), in_fp32<RawReader<DType::f16>>());
+  EXPECT_EQ(kernel_of("fp16", 40, false), in_fp32<RawReader<DType::f16>>());
+  EXPECT_EQ(kernel_of("fp32", 64, false), in_fp32<RawReader<DType::f32>>());
 }
 
-// Its blocks have 64 KiB of shared memory: however few the queries, so that the bits are the same.
-TEST(CudaAttentionKernels, TuringTakesFp16CachesThatFitIt) {
+template <class Cache>
+void expect_on_turing(const char* format, int largest_head_dim) {
   for (int head_dim = 16; head_dim <= 256; head_dim += 16) {
-    const bool fits = head_dim <= 240;
-    EXPECT_EQ(Fp16Cache::shared_bytes(cuda::kTileQueries, head_dim) <= size_t{64} << 10, fits);
-    EXPECT_EQ(
-        kernel_of("fp16", head_dim, false, false) == typeid(cuda::AttentionTilesKernel<Fp16Cache>),
-        fits);
+    const bool taken = head_dim <= largest_head_dim;
+    EXPECT_EQ(fits<Cache>(head_dim, 64), taken) << format << " " << head_dim;
+    EXPECT_EQ(kernel_of(format, head_dim, false, false) == on_tiles<Cache>(), taken);
   }
-  EXPECT_EQ(kernel_of("fp16", 40, false),
-            typeid(cuda::AttentionKernel<cuda::RawReader<DType::f16>>));
+}
+// Its blocks have 64 KiB of shared memory: however few the queries, so that the bits are the same.
+TEST(CudaAttentionKernels, TuringTakesHeadsThatFitIt) {
+  expect_on_turing<Fp16Cache>("fp16", 240);
+  expect_on_turing<TuringBf16Cache>("bf16", 224);
+  expect_on_turing<QuantisedCache<8>>("int8", 192);
+  expect_on_turing<QuantisedCache<4>>("int4", 192);
 }
 
 // Lanes of half a warp read 8 bytes each.
 TEST(CudaAttentionKernels, StagedQueriesOfFp16HaveNoBankConflicts) {
   for (int head_dim = 16; cuda::tiles_fit(head_dim); head_dim += 16) {
+    const int64_t stride = cuda::StagedQueries<DType::f16>::row_bytes(head_dim);
     for (int half = 0; half < 32; half += 16) {
       std::set<int64_t> banks;
       for (int lane = half; lane < half + 16; ++lane) {
         const cuda::PlaceB place = cuda::place_b(lane, 0);
-        banks.insert((place.column * Fp16Cache::query_stride(head_dim) + place.word * 8) / 8 % 16);
+        banks.insert((place.column * stride + place.word * 8) / 8 % 16);
       }
       EXPECT_EQ(banks.size(), 16u);
     }
