@@ -30,6 +30,7 @@ struct Format {
   const char *weights, *kv, *compute;
   double most_apart;  // of logits, to the CPU's
   bool same_tokens;
+  const char* isa = "cuda";
 };
 
 class EmulatedCuda : public ::testing::TestWithParam<Format> {
@@ -37,6 +38,7 @@ class EmulatedCuda : public ::testing::TestWithParam<Format> {
   static void SetUpTestSuite() {
     static const bool added = [] {
       add_kernel_table(test::emulated_cuda_table());
+      add_kernel_table(test::emulated_turing_table());
       return true;
     }();
     ASSERT_TRUE(added);
@@ -99,7 +101,7 @@ TEST_P(EmulatedCuda, TokensAreThoseOfTheCpuUnderAnyPolicy) {
   const Outcome cpu = run(exact);
   testing::PolicyMaker maker(5);
   EngineOptions cuda = options_;
-  cuda.device = "virtual:cuda";
+  cuda.device = std::string("virtual:") + GetParam().isa;
   const Outcome plain = run(cuda);
   ASSERT_EQ(plain.logits.size(), cpu.logits.size());
   double apart = 0;
@@ -111,23 +113,24 @@ TEST_P(EmulatedCuda, TokensAreThoseOfTheCpuUnderAnyPolicy) {
     EXPECT_EQ(plain.tokens, cpu.tokens);
   }
   for (int i = 0; i < 3; ++i) {
-    EngineOptions options = maker.options(options_, "virtual:cuda");
+    EngineOptions options = maker.options(options_, cuda.device);
     options.invariant = i != 1;  // nothing here goes another way
-    if (i == 2) options.device = "virtual:cuda,virtual:cuda";
+    if (i == 2) options.device = cuda.device + "," + cuda.device;
     ASSERT_TRUE(run(options).same(plain)) << options.policy;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, EmulatedCuda,
-                         ::testing::Values(Format{true, "auto", "fp32", "fast", 1e-4, true},
-                                           Format{true, "int4", "int8", "fast", 0.2, false},
-                                           Format{true, "auto", "bf16", "fast", 6e-2, true},
-                                           Format{true, "auto", "fp16", "fast", 1e-2, true},
-                                           Format{false, "auto", "fp16", "fast", 2e-2, true},
-                                           Format{false, "int8", "int4", "fast", 0.8, false},
-                                           Format{true, "int4", "fp32", "weight_only", 6e-2, true},
-                                           Format{false, "int8", "fp32", "weight_only", 0.15,
-                                                  true}));
+INSTANTIATE_TEST_SUITE_P(
+    Formats, EmulatedCuda,
+    ::testing::Values(Format{true, "auto", "fp32", "fast", 1e-4, true},
+                      Format{true, "int4", "int8", "fast", 0.2, false},
+                      Format{true, "auto", "bf16", "fast", 6e-2, true},
+                      Format{true, "auto", "bf16", "fast", 6e-2, true, "cuda75"},
+                      Format{true, "auto", "fp16", "fast", 1e-2, true},
+                      Format{false, "auto", "fp16", "fast", 2e-2, true},
+                      Format{false, "int8", "int4", "fast", 0.8, false},
+                      Format{true, "int4", "fp32", "weight_only", 6e-2, true},
+                      Format{false, "int8", "fp32", "weight_only", 0.15, true}));
 
 std::set<bool> noted_invariant;
 void note_gemm(const GemmParams& params, const KernelContext& context) {
