@@ -3,8 +3,7 @@
 // wait in memory and are folded in order afterwards: the bits are those of one worker.
 
 constexpr int64_t kUnitsPerWorker = 4;
-constexpr int64_t kLeastSegments = 4;   // of a part: queries are loaded for each
-constexpr int64_t kPairsTogether = 16;  // whose outputs some kernels write in one go
+constexpr int64_t kLeastSegments = 4;  // of a part: queries are loaded for each
 
 // Results of segments, in the scratch that attention leaves of every worker's.
 struct SegmentRoom {
@@ -26,6 +25,11 @@ struct SegmentRoom {
   }
   AttentionState* states(int64_t index) const {
     return static_cast<AttentionState*>(static_cast<void*>(output(index) + pairs * width));
+  }
+  void keep(int64_t index, const PairTile& t, const AttentionState* found) const {
+    __builtin_memcpy(output(index), t.scratch.partial,
+                     static_cast<size_t>(t.count() * width) * sizeof(float));
+    __builtin_memcpy(states(index), found, static_cast<size_t>(t.count()) * sizeof(AttentionState));
   }
 };
 
@@ -54,7 +58,6 @@ class AttentionTasks {
       if (parts(span) > 1)
         room_.pairs = at_least(room_.pairs, at_most(pairs_, span.count * group_));
     });
-    room_.pairs = blocks_of(room_.pairs, kPairsTogether) * kPairsTogether;
     int64_t results = 0;
     for_spans([&](const SpanView& span) { results += results_of(span); });
     if (room_.pairs == 0 || results > room_.count()) each_ = kNoParts;
@@ -132,14 +135,14 @@ class AttentionTasks {
 
 // Leaves the results of a part's segments.
 template <class K>
-void attend_part(PairTile t, const AttentionTasks::Unit& unit, const SegmentRoom& room) {
+void attend_part(const PairTile& t, const AttentionTasks::Unit& unit, const SegmentRoom& room) {
   const SegmentRange all{t.all_keys()}, range = all.part(unit.part, unit.parts);
+  AttentionState states[kMostPairs];
   const K kernel{t};
   kernel.load_queries();
   for (int64_t number = range.begin; number < range.end; ++number) {
-    const int64_t result = unit.first_result + number - all.begin;
-    t.scratch.partial = room.output(result);
-    attend_segment(kernel, t, segment_of(t, range, number), room.states(result));
+    attend_segment(kernel, t, segment_of(t, range, number), states);
+    room.keep(unit.first_result + number - all.begin, t, states);
   }
 }
 
