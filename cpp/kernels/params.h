@@ -169,10 +169,10 @@ struct KvAppendParams {
 // out[row, head] = softmax(scale * q . K) V over keys max(0, t - window + 1) .. t of the row's own
 // sequence, t its position. Keys and values are read as stored. With bf16 ones, queries and softmax
 // weights may be rounded to bf16 (where the ISA has dot products of bf16); with fp16 ones, on GPUs,
-// to 22 bits and to 2^-39 of their largest; with quantised ones they are rounded to 2 * 16319 + 1
-// steps of their largest: a query by group of kKvGroup, weights times the values' scales by
-// segment. Per row and head: one state (max, sum, output) per absolute segment of 256 keys, folded
-// left to right by fold_state (attention_state.h).
+// to 22 bits and to 2^-39 of their largest, and so with quantised ones; those, on processors, round
+// them to 2 * 16319 + 1 steps of their largest: a query by group of kKvGroup, weights times the
+// values' scales by segment. Per row and head: one state (max, sum, output) per absolute segment
+// of 256 keys, folded left to right by fold_state (attention_state.h).
 //
 // A span with a key range folds the segments in that range. Calls over ascending ranges, all but
 // the last one partial and all but the first one resumed, give the bits of one call over all keys:
