@@ -50,6 +50,7 @@ class AttentionTasks {
         width_(blocks_of(view.head_dim, kTileWidth) * kTileWidth),
         pairs_(pairs_per_task(width_)),
         room_{context, width_, 0} {
+    if (context.parallel.workers == 1) return;
     int64_t segments = 0;
     for_spans([&](const SpanView& span) { segments += tasks(span) * most_segments(span); });
     const int64_t units = kUnitsPerWorker * context.parallel.workers;
