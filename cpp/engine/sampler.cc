@@ -104,7 +104,7 @@ TokenChoice Sampler::choose(const float* logits, const SamplerInput& input) {
   ids_.resize(static_cast<size_t>(vocab_));
   TokenChoice choice;
   const SampleRow how = sample_row(*input.sampling, input.generated.size());
-  choice.token = sample_token(scores, vocab_, how, ids_.data());
+  choice.token = sample_token(scores, vocab_, how, {weigh_samples, ids_.data()});
   check_chosen(choice.token);
   if (input.sampling->logprobs >= 0) add_logprobs(logits, input.sampling->logprobs, choice);
   return choice;

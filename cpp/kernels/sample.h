@@ -1,13 +1,25 @@
-// Tokens from logits on the host; the same for every instruction set.
+// Tokens from logits on the host. What takes time, weighing many logits, is compiled for every
+// instruction set (bodies/sample.inl); the rest is the same for all.
 #pragma once
 
 #include "kernels/cpu/isa.h"
+#include "kernels/sample_weight.h"
 
 namespace penstock {
 
-// SampleParams for one row, scores [columns], columns <= kMostSampled. `ids` has room for as many.
-int32_t sample_token(const float* scores, int64_t columns, const SampleRow& how, int32_t* ids);
+// weigh_samples() of some instruction set: kWeighed logits at a time.
+using WeighSamples = void (*)(const float* scores, const SampleScale& by, uint64_t* weights);
 
-void sample_rows(const SampleParams& params, const KernelContext& context);
+struct SampleTools {
+  WeighSamples weigh = nullptr;
+  int32_t* ids = nullptr;  // room for as many as there are logits
+};
+
+// SampleParams for one row, scores [columns].
+int32_t sample_token(const float* scores, int64_t columns, const SampleRow& how,
+                     const SampleTools& tools);
+
+// columns <= kMostSampled.
+void sample_rows(const SampleParams& params, const KernelContext& context, WeighSamples weigh);
 
 }  // namespace penstock

@@ -3,6 +3,7 @@
 
 #include "kernels/attention_state.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/sample.h"
 #include "kernels/views.h"
 
 namespace penstock {

@@ -15,9 +15,6 @@ namespace {
 }  // namespace
 }  // namespace portable_kernels
 
-void overlay_portable(KernelTable& table) {
-  portable_kernels::overlay(table);
-  table.sample = sample_rows;
-}
+void overlay_portable(KernelTable& table) { portable_kernels::overlay(table); }
 
 }  // namespace penstock

@@ -8,7 +8,6 @@
 namespace penstock::cuda {
 
 inline constexpr int kSampleThreads = 512, kSamplePieces = kSampleThreads / kWarp;
-inline constexpr int kSampleBins = 256;
 
 struct alignas(16) SampleRoom {
   // Sums of amounts by bin, 13 bits of each at a time: kMostSampled of them do not overflow.
@@ -33,7 +32,8 @@ class TokenDraw {
         room_(*static_cast<SampleRoom*>(static_cast<void*>(on.shared()))),
         scores_(p.logits + how.row * p.stride),
         columns_(static_cast<int32_t>(p.columns)),
-        how_(how) {}
+        how_(how),
+        rate_(sample_bin_rate(how.scale)) {}
 
   PENSTOCK_DEVICE int32_t token() {
     const int32_t best = find_best();
@@ -69,8 +69,7 @@ class TokenDraw {
   }
 
   PENSTOCK_DEVICE uint64_t weight_of(float score) const {
-    const double x = (static_cast<double>(score) - static_cast<double>(top_)) * how_.scale;
-    return x < how_.floor || !(score > -INFINITY) ? 0 : sample_weight(x);
+    return sample_weight(score, SampleScale{top_, how_.scale, how_.floor});
   }
   PENSTOCK_DEVICE uint64_t weight(int32_t i) const { return weight_of(scores_[i]); }
 
@@ -136,15 +135,7 @@ class TokenDraw {
     last_equal_ = last;
   }
 
-  PENSTOCK_DEVICE int32_t bin(float score) const {
-    const float distance = (top_ - score) * rate();
-    return distance < kSampleBins - 1 ? static_cast<int32_t>(distance) : kSampleBins - 1;
-  }
-  // Six bins a power of two.
-  PENSTOCK_DEVICE float rate() const {
-    const double wanted = how_.scale * 8.65;
-    return wanted < 1e30 ? static_cast<float>(wanted) : 1e30f;
-  }
+  PENSTOCK_DEVICE int32_t bin(float score) const { return sample_bin(score, top_, rate_); }
 
   // The bins' sums of amounts of the logits that are here.
   template <class Here, class Bin, class Amount>
@@ -247,6 +238,7 @@ class TokenDraw {
   const float* scores_;
   int32_t columns_;
   const SampleRow& how_;
+  float rate_;
   float top_ = 0;
   // What may be drawn: larger keys, and these of equal key.
   uint32_t least_key_ = 0;

@@ -5,6 +5,7 @@
 #include "kernels/cpu/bodies/norm.inl"
 #include "kernels/cpu/bodies/prepare.inl"
 #include "kernels/cpu/bodies/score.inl"
+#include "kernels/cpu/bodies/sample.inl"
 #include "kernels/cpu/bodies/gemm_driver.inl"
 #include "kernels/cpu/bodies/ahead.inl"
 #include "kernels/cpu/bodies/multiply.inl"
@@ -35,4 +36,5 @@ void overlay(KernelTable& table) {
   table.attention = attention;
   table.gather_rows = gather_rows;
   table.score = score;
+  table.sample = sample;
 }
