@@ -30,14 +30,6 @@ void require_token(int32_t token, const char* field, int vocab) {
                .allowed = "0 to " + std::to_string(vocab - 1)});
 }
 
-// The order of a list of ids: descending scores, ascending ids among equals.
-struct Better {
-  const float* scores;
-  bool operator()(int32_t a, int32_t b) const {
-    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-  }
-};
-
 bool changes_scores(const Sampling& s, size_t generated) {
   return !s.allowed_token_ids.empty() || !s.logit_bias.empty() ||
          generated < static_cast<size_t>(s.min_tokens) || s.repetition_penalty != 1.0 ||
@@ -153,7 +145,7 @@ void Sampler::add_logprobs(const float* logits, int count, TokenChoice& choice) 
   std::vector<int32_t> ids(vocab_);
   for (int32_t i = 0; i < vocab_; ++i) ids[i] = i;
   const int keep = std::min(count, vocab_);
-  std::partial_sort(ids.begin(), ids.begin() + keep, ids.end(), Better{logits});
+  std::partial_sort(ids.begin(), ids.begin() + keep, ids.end(), BetterScore{logits});
   for (int i = 0; i < keep; ++i) {
     choice.top.emplace_back(ids[i], static_cast<float>(logits[ids[i]] - norm));
   }

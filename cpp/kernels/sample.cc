@@ -39,14 +39,6 @@ void for_above(const float* values, int64_t count, Threshold threshold, F f) {
   }
 }
 
-// The order of a list of ids: descending scores, ascending ids among equals.
-struct Better {
-  const float* scores;
-  bool operator()(int32_t a, int32_t b) const {
-    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-  }
-};
-
 class Draw {
  public:
   Draw(const float* scores, int64_t columns, const SampleRow& how, float top)
@@ -82,7 +74,7 @@ class Draw {
   // The ids of the top_k best that weigh something, and of them as many as hold top_p of the mass;
   // returns how many.
   int64_t best_by_number(int32_t* ids) const {
-    const Better better{scores_};
+    const BetterScore better{scores_};
     int64_t count = 0;
     // A heap whose front is the worst that is kept; of equals the lower id, which came first.
     const auto threshold = [&] { return count == how_.top_k ? scores_[ids[0]] : kNever; };
@@ -131,7 +123,7 @@ class Draw {
   };
   // The best ids come first, as many as hold `wanted`; returns how many.
   int64_t kept_of(Ids ids, uint64_t wanted) const {
-    std::sort(ids.first, ids.first + ids.count, Better{scores_});
+    std::sort(ids.first, ids.first + ids.count, BetterScore{scores_});
     int64_t kept = 0;
     for (uint64_t mass = 0; mass < wanted; ++kept) mass += weight(ids.first[kept]);
     return kept;

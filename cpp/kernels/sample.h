@@ -7,6 +7,14 @@
 
 namespace penstock {
 
+// The order of a list of ids: descending scores, ascending ids among equals.
+struct BetterScore {
+  const float* scores;
+  bool operator()(int32_t a, int32_t b) const {
+    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+  }
+};
+
 // weigh_samples() of some instruction set: kWeighed logits at a time.
 using WeighSamples = void (*)(const float* scores, const SampleScale& by, uint64_t* weights);
 
