@@ -24,17 +24,6 @@ constexpr uint32_t kOpen = 1u << 15;
 constexpr uint32_t kRun = 1u << 16;
 constexpr uint32_t run_of(uint32_t gate) { return gate / kRun; }
 
-// Those that this thread may use.
-std::vector<int> usable_processors() {
-  cpu_set_t set;
-  std::vector<int> found;
-  if (pthread_getaffinity_np(pthread_self(), sizeof set, &set) != 0) return found;
-  for (int i = 0; i < CPU_SETSIZE; ++i) {
-    if (CPU_ISSET(i, &set)) found.push_back(i);
-  }
-  return found;
-}
-
 // True as soon as `ready` is, false after a short spin.
 template <class Ready>
 bool spin_until(Ready ready) {
@@ -47,6 +36,16 @@ bool spin_until(Ready ready) {
 }
 
 }  // namespace
+
+std::vector<int> usable_processors() {
+  cpu_set_t set;
+  std::vector<int> found;
+  if (pthread_getaffinity_np(pthread_self(), sizeof set, &set) != 0) return found;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &set)) found.push_back(i);
+  }
+  return found;
+}
 
 // A worker joins a run only through the open gate, and the caller leaves a run only when the closed
 // gate is empty: a worker that wakes too late finds the gate closed and nobody waited for it.

@@ -8,10 +8,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/parallel.h"
 
 namespace penstock {
+
+// The numbers of the processors that this thread may use; none where the system does not tell.
+std::vector<int> usable_processors();
 
 class ThreadPool {
  public:

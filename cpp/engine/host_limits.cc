@@ -1,6 +1,5 @@
 #include "engine/host_limits.h"
 
-#include <sched.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/thread_pool.h"
 
 namespace penstock {
 
@@ -47,10 +47,6 @@ uint64_t free_disk_bytes(const std::string& folder) {
   return static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
 }
 
-int usable_cores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
-}
+int usable_cores() { return std::max(1, static_cast<int>(usable_processors().size())); }
 
 }  // namespace penstock
