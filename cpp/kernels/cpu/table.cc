@@ -10,32 +10,37 @@ namespace penstock {
 namespace {
 
 struct Isa {
-  KernelTable table;
-  bool supported;
+  std::string_view name;
+  bool (*runs)();
+  void (*overlay)(KernelTable&);
 };
 
 // From the plainest to the widest; each takes over what the one before has.
-constexpr size_t kIsas = 5;
-std::array<Isa, kIsas> make_isas() {
-  std::array<Isa, kIsas> isas{};
+constexpr std::array kIsas = {
+    Isa{"portable", [] { return true; }, overlay_portable},
+    Isa{"avx2", runs_avx2, overlay_avx2},
+    Isa{"avx512", runs_avx512, overlay_avx512},
+    Isa{"avx512bf16", runs_avx512bf16, overlay_avx512bf16},
+    Isa{"avx512amx", runs_avx512amx, overlay_avx512amx},
+};
+
+// The tables that this processor runs. Overlays are compiled for their instruction sets, so none is
+// called before the processor was asked.
+std::vector<KernelTable> make_tables() {
+  std::vector<KernelTable> tables;
   KernelTable table{};
-  const auto put = [&](int i, std::string_view name, bool supported,
-                       void (*overlay)(KernelTable&)) {
-    overlay(table);
-    table.isa = name;
-    isas[static_cast<size_t>(i)] = {table, supported};
-  };
-  put(0, "portable", true, overlay_portable);
-  put(1, "avx2", runs_avx2(), overlay_avx2);
-  put(2, "avx512", runs_avx512(), overlay_avx512);
-  put(3, "avx512bf16", runs_avx512bf16(), overlay_avx512bf16);
-  put(4, "avx512amx", runs_avx512amx(), overlay_avx512amx);
-  return isas;
+  for (const Isa& isa : kIsas) {
+    if (!isa.runs()) continue;
+    isa.overlay(table);
+    table.isa = isa.name;
+    tables.push_back(table);
+  }
+  return tables;
 }
 
-const std::array<Isa, kIsas>& isas() {
-  static const std::array<Isa, kIsas> table = make_isas();
-  return table;
+const std::vector<KernelTable>& tables() {
+  static const std::vector<KernelTable> tables = make_tables();
+  return tables;
 }
 
 std::vector<const KernelTable*>& added_tables() {
@@ -49,8 +54,8 @@ void add_kernel_table(const KernelTable& table) { added_tables().push_back(&tabl
 
 std::vector<std::string_view> supported_isas() {
   std::vector<std::string_view> names;
-  for (auto isa = isas().rbegin(); isa != isas().rend(); ++isa) {
-    if (isa->supported) names.push_back(isa->table.isa);
+  for (auto table = tables().rbegin(); table != tables().rend(); ++table) {
+    names.push_back(table->isa);
   }
   const auto dot = std::find(names.begin(), names.end(), "avx512bf16");
   if (dot != names.end() && !prefers_bf16_dot()) std::iter_swap(dot, dot + 1);
@@ -63,8 +68,8 @@ const KernelTable& kernel_table(std::string_view isa) {
   const std::string_view wanted = isa.empty() || isa == "auto" ? names.front() : isa;
   std::string allowed = "auto";
   for (const std::string_view name : names) allowed += ", " + std::string(name);
-  for (const Isa& row : isas()) {
-    if (row.supported && row.table.isa == wanted) return row.table;
+  for (const KernelTable& table : tables()) {
+    if (table.isa == wanted) return table;
   }
   for (const KernelTable* added : added_tables()) {
     if (added->isa == wanted) return *added;
