@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cstdlib>
 
-#include "kernels/cpu/isa.h"
+#include "kernels/cpu/x86.h"
 
 namespace penstock {
 namespace {

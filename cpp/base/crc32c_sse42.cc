@@ -58,8 +58,6 @@ inline uint64_t load(const unsigned char* data) {
 
 }  // namespace
 
-bool crc32c_sse42_usable() { return __builtin_cpu_supports("sse4.2"); }
-
 uint32_t crc32c_sse42(uint32_t state, const unsigned char* data, size_t bytes) {
   uint64_t a = state;
   for (; bytes >= 3 * kStretch; data += 3 * kStretch, bytes -= 3 * kStretch) {
