@@ -58,8 +58,7 @@ def instructions(machine: Json) -> str:
 
 def where(machine: Json, result: Json) -> Cells:
     """The last cells of a row."""
-    named = processor(machine) if machine else "not recorded"
-    return [named, result.get("date", "not recorded")[:10]]
+    return [processor(machine), str(result["date"])[:10]]
 
 
 _WHERE = ["processor", "measured"]
@@ -455,8 +454,8 @@ def perplexity(results: list[Json]) -> Table:
                 exact = told["asked"]["compute"] == "exact"
                 activations = "fp32" if exact else told["weights"].replace("int4-g64", "int8")
                 shown = [name, told["weights"], activations, told["kv"]]
-                shown += [f"{told['perplexity']:.3f}", f"{told['change']:+.2%}"]
-                rows.append([*shown, *where(one.get("machine", {}), one)])
+                shown += [f"{told['perplexity']:.3f}", f"{round(told['change'], 4) + 0.0:+.2%}"]
+                rows.append([*shown, *where(one["machine"], one)])
     headings = ["model", "weights", "activations", "KV", "#perplexity", "#change"]
     return Table([*headings, *_WHERE], rows)
 
