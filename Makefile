@@ -7,6 +7,8 @@
 #   make lint     formatting, ruff, mypy
 #   make format   rewrites the files so that lint passes; `make format FOLDER=memory` one folder
 #   make cuda-check  compiles the CUDA device for three GPU generations and runs what needs no GPU
+#   make aarch64  cross-compiles everything for 64-bit ARM and runs the tests of kernels and engine
+#                 under emulation (tests/aarch64/run.sh)
 #   make asan     the C++ tests under the address and undefined-behaviour sanitizers (FOLDER= too)
 #   make tsan     the C++ tests under the thread sanitizer (FOLDER= too)
 #   make wheel    a wheel in dist/
@@ -40,7 +42,7 @@ TORCH := $(shell sed -n 's/.*"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export CMAKE_GENERATOR := Ninja
 
-.PHONY: demo test cpp cuda-check rules lint format asan tsan wheel install clean
+.PHONY: demo test cpp aarch64 cuda-check rules lint format asan tsan wheel install clean
 .NOTPARALLEL:
 
 demo: install
@@ -124,6 +126,9 @@ cuda-check: $(GTEST_STAMP)
 	cmake --build build/cuda --target test_device test_kernels bench_gpu && \
 	build/cuda/tests/cpp/test_device --gtest_brief=1 --gtest_filter='Cuda.*' && \
 	build/cuda/tests/cpp/test_kernels --gtest_brief=1 --gtest_filter='Cuda*:Simt*'
+
+aarch64: $(BUILD_STAMP)
+	tests/aarch64/run.sh
 
 comma := ,
 
