@@ -9,6 +9,8 @@
 #   make format   rewrites the files so that lint passes; `make format FOLDER=memory` one folder
 #   make processors  the built code on older processors: in an emulator and by disassembly
 #   make cuda-check  compiles the CUDA device for three GPU generations and runs what needs no GPU
+#   make aarch64  cross-compiles everything for 64-bit ARM and runs the tests of kernels and engine
+#                 under emulation (tests/aarch64/run.sh)
 #   make asan     the C++ tests under the address and undefined-behaviour sanitizers (FOLDER= too)
 #   make tsan     the C++ tests under the thread sanitizer (FOLDER= too)
 #   make wheel    a wheel in dist/
@@ -130,6 +132,9 @@ cuda-check: $(GTEST_STAMP)
 	  -DPython_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python && \
 	$(call narrate,cuda-build,CUDA: build) cmake --build build/cuda --target test_device bench_gpu && \
 	build/cuda/tests/cpp/test_device --gtest_brief=1 --gtest_filter='Cuda.*'
+
+aarch64: $(BUILD_STAMP)
+	tests/aarch64/run.sh
 
 comma := ,
 

@@ -49,6 +49,15 @@ penstock_isa(x86_64 FILES kernels/cpu/avx512.cc FLAGS ${avx512})
 penstock_isa(x86_64 FILES kernels/cpu/avx512bf16.cc FLAGS ${avx512bf16})
 penstock_isa(x86_64 FILES kernels/cpu/avx512amx.cc FLAGS ${avx512amx})
 
+set(dotprod -march=armv8.2-a+dotprod)
+set(bf16 -march=armv8.2-a+dotprod+bf16)
+
+penstock_isa(aarch64 FILES kernels/cpu/isas_arm.cc kernels/cpu/arm_probe.cc base/crc32c_arm.cc)
+penstock_isa(aarch64 FILES kernels/cpu/neon.cc)
+penstock_isa(aarch64 FILES base/crc32c_armv8.cc FLAGS -march=armv8-a+crc)
+penstock_isa(aarch64 FILES kernels/cpu/neon_dotprod.cc FLAGS ${dotprod})
+penstock_isa(aarch64 FILES kernels/cpu/neon_bf16.cc FLAGS ${bf16})
+
 penstock_isa(other FILES kernels/cpu/isas_other.cc base/crc32c_other.cc)
 
 if(PENSTOCK_ISA_FLAGS)

@@ -154,6 +154,7 @@ inline Codes vload_codes(const void* p) {
 inline void vstore_codes(void* p, Codes codes) {
   _mm256_storeu_si256(static_cast<__m256i*>(p), codes);
 }
+constexpr int32_t kCodeOffset = 128;
 // 8-bit codes do not fit maddubs' 16-bit sums: even and odd k as 16-bit values instead.
 struct Weights8 {
   vi even, odd;

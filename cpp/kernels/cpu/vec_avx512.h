@@ -135,6 +135,8 @@ typedef int Dots __attribute__((vector_size(64)));
 using Codes = vi;
 inline Codes vload_codes(const void* p) { return _mm512_loadu_si512(p); }
 inline void vstore_codes(void* p, Codes codes) { _mm512_storeu_si512(p, codes); }
+// Stored 8-bit codes are 128 larger than their values; by this much they still are when multiplied.
+constexpr int32_t kCodeOffset = 128;
 using Weights8 = vi;
 using Inputs8 = vi;
 using Inputs4 = vi;

@@ -169,6 +169,7 @@ inline Codes vload_codes(const void* p) {
   return x;
 }
 inline void vstore_codes(void* p, Codes codes) { __builtin_memcpy(p, &codes, sizeof codes); }
+constexpr int32_t kCodeOffset = 128;
 // Even and odd k as 16-bit values: a product of a code and an activation fits into 16 bits.
 struct Weights8 {
   vshort even, odd;

@@ -203,7 +203,7 @@ inline void scale_dots(const WeightBlock& w, const InputBlock& x, const RowDots<
     const vf scale = vset(x.scale(i));
     vf code_sum, base;
     if constexpr (kBits == 8) {
-      base = vfrom_bits(vset_i(kDotsBits + x.code_sum(i) * 128));
+      base = vfrom_bits(vset_i(kDotsBits + x.code_sum(i) * kCodeOffset));
     } else {
       code_sum = vto_float(vset_i(x.code_sum(i)));
     }
