@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock import LLM
-from penstock.evaluate import Windows, perplexity
+from penstock.cli.evaluate import Windows, perplexity
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("penstock-opt-5m", "penstock-llama-5m")
