@@ -4,7 +4,8 @@ import time
 import pytest
 from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError, PenstockError
 from penstock.text import chat
-from penstock.text.chat import ChatTemplate, check_messages
+from penstock.text.chat import ChatTemplate
+from penstock.text.checks import check_messages
 from penstock.text.prompts import PromptEncoder
 
 HELLO = [{"role": "user", "content": "Hello"}]
