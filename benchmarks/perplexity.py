@@ -12,7 +12,7 @@ from typing import Any
 
 import machine
 from penstock import LLM
-from penstock.evaluate import Windows, perplexity
+from penstock.cli.evaluate import Windows, perplexity
 from results import RESULTS, Criterion, Results
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rules import cxx, exceptions
 
-CONFIG_READER = "python/penstock/config.py"
+CONFIG_READER = "python/penstock/util/config.py"
 
 # A function that an ISA file inlines from a header may be kept by the linker for every caller, wide
 # instructions included. So these files see only headers without such functions.
