@@ -116,6 +116,15 @@ std::string escape_for_message(std::string_view text, size_t limit) {
   return out;
 }
 
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = decode_utf8(text).length;
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 std::string quote_for_message(std::string_view text, size_t limit) {
   std::string quoted(1, '\'');
   quoted += escape_for_message(text, limit);
