@@ -53,8 +53,6 @@ class Error : public std::runtime_error {
 // a terminal.
 std::string escape_for_message(std::string_view text, size_t limit = 120);
 
-bool is_utf8(std::string_view text);
-
 // The escaped text between single quotes.
 std::string quote_for_message(std::string_view text, size_t limit = 120);
 

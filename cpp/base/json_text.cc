@@ -1,5 +1,6 @@
 // The text of a JSON value.
 #include "base/json.h"
+#include "base/utf8.h"
 
 namespace penstock {
 namespace {
