@@ -53,8 +53,8 @@ test: lint rules cpp $(TEST_STAMP) install
 # ---- set-up ------------------------------------------------------------------------------------
 
 $(BUILD_STAMP): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
-	  echo "Penstock needs Python 3.10 to 3.13: run make PYTHON=<a Python of that version>"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2])' || { \
+	  echo "Penstock needs Python 3.10 or later: run make PYTHON=<a Python of that version>"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) cannot make virtual" \
 	  "environments: install its venv package (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -145,8 +145,10 @@ format: $(DEV_STAMP)
 	ruff check --fix $(RUFF_PATHS)
 	ruff format $(RUFF_PATHS)
 
+# From Python 3.12 on one wheel serves all later Pythons: make wheel PYTHON=python3.12 on a fresh clone.
 wheel: $(BUILD_STAMP)
-	$(VENV)/bin/python -m pip --disable-pip-version-check wheel -q --no-build-isolation --no-deps -w dist .
+	$(PIP) --group wheel
+	$(VENV)/bin/python tools/build_wheel.py -C cmake.define.PENSTOCK_CUDA=OFF
 
 clean:
 	rm -rf build dist $(INSTALL_STAMP)
