@@ -17,7 +17,7 @@ constexpr size_t kProbes =
 AdmissionRule::Course AdmissionRule::course(const Row& row) const {
   const int64_t chunk = std::max(1, policy_.prefill_chunk);
   const int64_t sweeps = std::max<int64_t>(1, ceil_div(row.pending(), chunk));
-  const int64_t left = row.final_length() - static_cast<int64_t>(row.tokens.size());
+  const int64_t left = row.likely_length() - static_cast<int64_t>(row.tokens.size());
   return {sweeps, static_cast<int64_t>(row.tokens.size()), sweeps + std::max<int64_t>(left, 1) - 1};
 }
 

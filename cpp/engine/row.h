@@ -1,6 +1,7 @@
 // A request on its way through the engine.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -33,6 +34,13 @@ struct Row {
   int64_t generated() const { return static_cast<int64_t>(tokens.size()) - prompt_tokens; }
   int64_t final_length() const {
     return prompt_tokens + (generates() ? request.sampling.max_tokens : 0);
+  }
+  // As far as one can tell: what is expected, and twice that as often as the row has outgrown it.
+  int64_t likely_length() const {
+    if (!generates() || request.expected_new <= 0) return final_length();
+    int64_t fresh = request.expected_new;
+    while (fresh <= generated()) fresh *= 2;
+    return std::min(prompt_tokens + fresh, final_length());
   }
   // Tokens stored once the planned sweep has run.
   int64_t stored() const { return waits() ? 0 : cached + riding; }

@@ -1,4 +1,4 @@
-"""The command line: ``penstock run``, ``plan``, ``probe``, ``quantize``, ``bench``, ``eval``."""
+"""The command line: ``penstock run``, ``plan``, ``probe``, ``doctor`` and the other commands."""
 
 from __future__ import annotations
 
@@ -83,6 +83,7 @@ def run(model: Model, job: JobArgs, engine: EngineArgs, sampling: SamplingArgs) 
         output=job.output,
         settings=engine.settings(model),
         sampling=sampling.params(),
+        limits_chat=sampling.max_tokens is not None,
         overwrite=job.overwrite,
         trace=str(job.trace) if job.trace else "",
     )
@@ -142,6 +143,22 @@ def probe(asked: ProbeArgs) -> None:
     _print_json(machine)
     print_machine(machine)
     _tell(f"kept in {path}")
+
+
+@app.command()
+def doctor(
+    disk: Annotated[Path, typer.Option(help="Folder on the disk to look at.")] = Path("."),
+    as_json: Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")] = False,
+) -> None:
+    """Show what this machine offers, what Penstock uses of it, and what is missing."""
+    from penstock.cli.tables import print_findings
+    from penstock.machine.doctor import examine
+
+    found = examine(disk)
+    if as_json or not sys.stdout.isatty():
+        _print_json(found)
+    else:
+        print_findings(found)
 
 
 @app.command()

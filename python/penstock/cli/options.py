@@ -98,7 +98,9 @@ class EngineArgs:
 class SamplingArgs:
     """Sampling parameters for rows that do not set their own."""
 
-    max_tokens: Annotated[int | None, _option("Default 16.", _CHOICE)] = None
+    max_tokens: Annotated[
+        int | None, _option("Default: 16; for messages, to the end of the context.", _CHOICE)
+    ] = None
     min_tokens: Annotated[int | None, _option("No end before that many.", _CHOICE)] = None
     temperature: Annotated[float | None, _option("0: greedy. Default 1.", _CHOICE)] = None
     top_k: Annotated[int | None, _option("0: off.", _CHOICE)] = None

@@ -150,3 +150,55 @@ def _first_to_last(values: list[float], unit: float) -> str:
 def _at_most(spread: dict[str, float], name: str) -> str:
     """A list has one spread, its largest."""
     return f"up to ±{spread[name]:.0%}" if name in spread else ""
+
+
+def print_findings(found: dict[str, Any]) -> None:
+    """Prints what a doctor found on standard output."""
+    from rich.console import Console
+
+    table = _table(f"Penstock {found['version']}", "", "found")
+    for cells in finding_rows(found):
+        table.add_row(*cells)
+    table.columns[1].justify, table.columns[1].no_wrap = "left", False
+    console = Console(highlight=False)
+    console.print(table)
+    for problem in found["problems"]:
+        console.print(f"- {problem['what']}\n  {problem['fix']}", markup=False)
+    if not found["problems"]:
+        console.print("Nothing is missing.")
+
+
+def finding_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and text of each finding."""
+    processor, memory, disk = found["processor"], found["memory"], found["disk"]
+    others = ", ".join(isa for isa in processor["isas"] if isa != processor["isa"])
+    limit = memory["cgroup_limit_bytes"]
+    rows = [
+        ("processor", f"{processor['name']}, {processor['cores']} cores for this process"),
+        ("kernels", f"{processor['isa'] or 'none'}" + (f" (also {others})" if others else "")),
+        (
+            "memory",
+            f"{format_size(memory['total_bytes'])}, {format_size(memory['available_bytes'])} free",
+        ),
+        ("cgroup limit", format_size(limit) if limit else "none"),
+        ("disk", _disk_text(disk)),
+        ("GPU", _gpu_text(found["gpu"])),
+        ("measured", found["machine_file"]["about"] or "no"),
+        ("Python", f"{found['python']}, {found['system']}"),
+    ]
+    rows += [(name, version or "not installed") for name, version in found["packages"].items()]
+    return rows
+
+
+def _disk_text(disk: dict[str, Any]) -> str:
+    if disk["missing"]:
+        return f"{disk['folder']}: {disk['missing']}"
+    rate = disk["read_bytes_per_second"]
+    read = f", reads {rate / 1e9:.2f} GB/s" if rate else ""
+    free = format_size(disk["free_bytes"])
+    return f"{disk['folder']}: {disk['class']} ({disk['filesystem']}{read}), {free} free"
+
+
+def _gpu_text(gpu: dict[str, Any]) -> str:
+    told = (f"{g['name']} ({g['capability']}, {format_size(g['memory'])})" for g in gpu["gpus"])
+    return ", ".join(told) or f"none: {gpu['missing']}"

@@ -10,6 +10,7 @@ from penstock.engine.native import Core, Engine, native_core
 from penstock.engine.opening import open_engine
 from penstock.engine.planning import plan
 from penstock.engine.workload import Workload
+from penstock.errors import BudgetError
 from penstock.settings import EngineSettings
 from penstock.text.model_folder import eos_token_ids
 from penstock.text.prompts import PromptEncoder
@@ -39,7 +40,18 @@ class Session:
 
     def open(self, workload: Workload) -> Engine:
         """An engine planned for `workload`, beside the memory that the tokenizer takes by now."""
-        return open_engine(self.core, self.settings, workload, self.encoder.memory_bytes)
+        try:
+            return open_engine(self.core, self.settings, workload, self.encoder.memory_bytes)
+        except BudgetError as error:
+            if not workload.is_open:
+                raise
+            message = (
+                f"{error}; a row without max_tokens may go on to the end of the context: max_tokens"
+                " or max_context makes it shorter"
+            )
+            raise BudgetError(
+                message, **{k: v for k, v in error.record().items() if k != "message"}
+            ) from None
 
     def loop(self, engine: Engine) -> RequestLoop:
         """What feeds `engine` with rows."""

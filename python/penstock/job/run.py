@@ -47,7 +47,7 @@ def run_job(options: JobOptions, hooks: JobHooks | None = None) -> JobResult:
     _refuse_same_files(options)
     JobFiles.refuse_before_reading(options)
     scan = scan_input(options.input)
-    identity = describe_job(scan, options.settings, options.sampling)
+    identity = describe_job(scan, options.settings, options.defaults)
     with JobFiles.open(options, scan, identity) as files:
         if files.recovery.kept:
             hooks.tell(f"{files.recovery.kept} of {scan.rows} rows have their record already")
@@ -191,7 +191,7 @@ class _Run:
         samples = []
         for line, content in self._scan.samples:
             try:
-                row = parse_row(line, content, self._options.sampling)
+                row = parse_row(line, content, self._options.defaults)
             except RowRefusedError:
                 continue
             samples.append((row.to_wire(), len(content)))
@@ -282,7 +282,7 @@ class _Run:
             if states[line - 1] & ~DUPLICATE != PENDING:
                 continue
             try:
-                row = parse_row(line, content, self._options.sampling)
+                row = parse_row(line, content, self._options.defaults)
                 self._refuse_duplicate(row)
                 yield row
             except RowRefusedError as refused:

@@ -91,7 +91,8 @@ class Worker:
             self._engine.record_trace(True)
 
     def _open(self, opening: dict[str, Any]) -> Engine:
-        lengths, new = [], []
+        lengths: list[int] = []
+        new: list[int | None] = []
         for told in opening["samples"]:
             row = Row.from_wire(told)
             try:
@@ -173,7 +174,7 @@ class Worker:
 
     def _tokens(self, row: Row) -> list[int]:
         if row.messages is not None:
-            return self._encoder.messages(row.messages)
+            return self._encoder.messages(row.messages, row.variables)
         return self._encoder.text(row.prompt) if isinstance(row.prompt, str) else row.prompt or []
 
     def _step(self) -> None:
