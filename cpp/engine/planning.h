@@ -29,6 +29,7 @@ nlohmann::json policy_json(const ResolvedPolicy& policy);  // as policy_from_jso
 struct PredictOptions {
   int64_t most_rows = 0;  // run through so many; 0: all
   bool with_sweep = true;
+  bool coarse = false;  // in larger panels: quicker, and nearly right
 };
 // `rows` empty: those of the workload.
 nlohmann::json predict(const PlanInput& input, const Chosen& chosen,
