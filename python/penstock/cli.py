@@ -119,7 +119,7 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
     written = open_page(page.html, page.report, page.trace)
     with LLM(model, **vars(engine)) as llm:
         rows, prompt, new = workload.rows, workload.prompt_len, workload.new
-        found = llm.plan(Workload(rows, prompt, prompt, new, new))
+        found = llm.plan(Workload(rows, prompt, prompt, new, new), tell=_tell)
     if written is not None:
         written.write(found)
         _tell(f"the page is in {written.path}")

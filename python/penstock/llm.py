@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,13 +122,15 @@ class LLM:
         with engine_errors():
             return engine.logits(ids)
 
-    def plan(self, workload: Workload | None = None) -> dict[str, Any]:
+    def plan(
+        self, workload: Workload | None = None, tell: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
         """Model, formats, policy, the reasons for it and memory by item, for this workload.
 
-        Needs config.json alone: no weights are read.
+        Needs config.json alone: no weights are read. `tell` hears what is being done.
         """
         asked = workload or self._planned
-        return plan(self._native(), self._settings, asked, self._encoder.memory_bytes)
+        return plan(self._native(), self._settings, asked, self._encoder.memory_bytes, tell)
 
     def stats(self) -> dict[str, Any]:
         """Seconds and bytes per lane, peak bytes and budget per tier; {} before any use."""

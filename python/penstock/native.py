@@ -7,6 +7,7 @@ hand in a pretended one.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -148,16 +149,21 @@ def open_engine(
 
 
 def plan(
-    core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int = 0
+    core: Core,
+    settings: EngineSettings,
+    workload: Workload,
+    reserved_bytes: int = 0,
+    tell: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """What such an engine would do, from config.json alone; raises PenstockError.
 
-    With a `prediction` of the job, and in it what a little more of something would buy.
+    With a `prediction` of the job, and in it what a little more of something would buy. `tell`
+    hears what is being done.
     """
     with engine_errors():
         options = _native_options(core, settings, workload, reserved_bytes)
         wanted = json.loads(options.policy or "{}")
-        choice = _search(core, options)
+        choice = _search(core, options, tell)
         told = cast("dict[str, Any]", json.loads(core.plan(options)))
         if choice is not None and "prediction" in told:
             from penstock.planner import what_if
@@ -168,6 +174,8 @@ def plan(
                     setattr(other, name, value)
                 return other
 
+            if tell is not None:
+                tell("planning: what a change would give")
             told["planner"] = {"programs": choice.tried, "seconds": choice.seconds}
             rate = told["prediction"]["tokens_per_second"]
             told["prediction"]["what_if"] = what_if(core, changed, (choice, rate), wanted)
@@ -180,13 +188,13 @@ def planning(core: Core, settings: EngineSettings, workload: Workload) -> Any:
         return core.Planning(_native_options(core, settings, workload, 0))
 
 
-def _search(core: Core, options: Any) -> Choice | None:
+def _search(core: Core, options: Any, tell: Callable[[str], None] | None = None) -> Choice | None:
     """Fills in the policy where the search finds one; the engine refuses what fits no policy."""
     if not hasattr(core, "Planning"):
         return None
     from penstock.planner import choose
 
-    choice = choose(core.Planning(options), json.loads(options.policy or "{}"))
+    choice = choose(core.Planning(options), json.loads(options.policy or "{}"), tell=tell)
     if choice is not None:
         options.policy = choice.text
     return choice
