@@ -21,8 +21,8 @@ def tensors_chart(prediction: dict[str, Any]) -> str:
     if not rows:
         return ""
     shown = "".join(_row(name, tiers) for name, tiers in _few(rows))
-    tiers = legend([(f"t-{tier}", tier) for tier in TIERS])
-    return f'{tiers}<div class="tensors">{shown}</div>'
+    names = legend([(f"t-{tier}", tier) for tier in TIERS])
+    return f'{names}<div class="tensors">{shown}</div>'
 
 
 def _few(rows: list[tuple[str, dict[str, float]]]) -> list[tuple[str, dict[str, float]]]:
