@@ -1,6 +1,7 @@
 #include "engine/dry_run.h"
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <memory>
 
@@ -253,9 +254,11 @@ class DryRun {
     const Mark& from = end_.rows > begin_.rows ? begin_ : Mark{};
     const Mark to =
         end_.rows > begin_.rows ? end_ : mark_of(reckoner_, done, static_cast<double>(count_));
-    const double sweep_seconds = done.seconds / static_cast<double>(done.sweeps);
     extrapolate(from, to, static_cast<double>(input_.rows.size() - count_), &done);
-    done.sweeps = static_cast<uint64_t>(done.seconds / sweep_seconds);
+    done.sweeps = 0;
+    for (const Phase& phase : done.phases) {
+      done.sweeps += static_cast<uint64_t>(std::llround(phase.sweeps));
+    }
     done.prompt_tokens = static_cast<uint64_t>(static_cast<double>(done.prompt_tokens) * whole);
     done.generated_tokens =
         static_cast<uint64_t>(static_cast<double>(done.generated_tokens) * whole);

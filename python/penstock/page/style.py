@@ -101,6 +101,7 @@ th,td{padding:5px 12px 5px 0;text-align:right;border-bottom:1px solid var(--rule
 th{color:var(--soft);font-size:13px}
 th:first-child,td:first-child{text-align:left;overflow-wrap:anywhere}
 tr:last-child td{border-bottom:0}
+table.phases td:first-child{overflow-wrap:normal}
 table.phases b{font-weight:650}
 p.finish{margin:12px 0 0}
 table.changes td:last-child,table.changes th:last-child{width:34%;padding-right:0;text-align:left}

@@ -17,6 +17,7 @@ _MOST_SEQUENCES = 4096
 _MOST_SWEEP_TOKENS = 1 << 15
 _BATCH_TOKENS = {False: (32, 64, 128, 256, 512), True: (64, 128, 256, 512, 1024, 2048)}
 _RUN_THROUGH = 8  # candidates
+_FIRST = 4  # that are enumerated: with most rows in flight
 _POLISHED = 3  # of their dry runs, and as many unlike those
 _SECONDS = 3.5  # of work on the whole search, at most; see Space.worked
 _LEAST_SECONDS = 0.3
@@ -66,13 +67,14 @@ def choose(
     space, fixed = Space(native), dict(wanted or {})
     say = tell or (lambda words: None)
     say("planning: where weights, keys and values may live")
-    found, tried = _programs(space, fixed, effort)
-    if not found:
+    found, first, tried = _programs(space, fixed, effort)
+    if first is None:
         return None
     say(f"planning: dry runs of the best of {tried}")
     best = [evaluation for _, evaluation in found]
     allowed = effort or _allowed_seconds(best[0].seconds)
-    runs = run_through(space, best[:_RUN_THROUGH], fixed, allowed * _RUNS_PART)
+    some = [best[0], first, *best[1:_RUN_THROUGH]]
+    runs = run_through(space, some, fixed, allowed * _RUNS_PART)
     polished = [
         (better, evaluation, run)
         for policy, evaluation, told in _starts(runs)
@@ -86,9 +88,14 @@ def choose(
 
 def _programs(
     space: Space, fixed: dict[str, Any], effort: float | None
-) -> tuple[list[tuple[dict[str, Any], Evaluation]], int]:
-    """Whole numbers with the best shares for each, the fastest first; how many were tried."""
+) -> tuple[list[tuple[dict[str, Any], Evaluation]], Evaluation | None, int]:
+    """Whole numbers with the best shares for each, the fastest first; how many were tried.
+
+    In the middle the fastest of those with most rows in flight, for which the closed form may be
+    too hard.
+    """
     found: list[tuple[dict[str, Any], Evaluation]] = []
+    first: Evaluation | None = None
     tried, within = 0, math.inf
     for candidate in candidates(space, fixed):
         tried += 1
@@ -96,6 +103,7 @@ def _programs(
         if best is not None:
             found.append((candidate, best[0]))
             found.sort(key=lambda each: each[1].seconds)
+            first = found[0][1] if len(found) <= _FIRST else first
             if len(found) >= _SHAPES:
                 within = found[_SHAPES - 1][1].seconds
         if not found:
@@ -103,7 +111,7 @@ def _programs(
         allowed = effort or _allowed_seconds(found[0][1].seconds)
         if space.worked > allowed * _PROGRAMS_PART:
             break
-    return found, tried
+    return found, first, tried
 
 
 def closed_seconds(
