@@ -2,7 +2,7 @@
 #include <immintrin.h>
 
 #include "kernels/attention_state.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/cpu/x86.h"
 #include "kernels/sample.h"
 #include "kernels/views.h"
 

@@ -17,7 +17,7 @@ from penstock.page.values import (
     seconds,
     shortened,
 )
-from penstock.sizes import format_size
+from penstock.util.sizes import format_size
 
 
 def links_chart(prediction: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.page.markup import bar, colour, legend, stack
 from penstock.page.values import TIERS, escaped, mapping, number, objects, ordered, percent, text
-from penstock.sizes import format_size
+from penstock.util.sizes import format_size
 
 _ROOM = 0.97  # of the width, for the larger of the budget and what is planned
 

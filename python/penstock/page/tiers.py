@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.page.markup import bar, legend, stack
 from penstock.page.values import TIERS, escaped, mapping, number, objects, percent, shortened, text
-from penstock.sizes import format_size
+from penstock.util.sizes import format_size
 
 _MOST_TENSORS = 40
 
