@@ -23,7 +23,7 @@ _SECONDS = 3.5  # of work on the whole search, at most; see Space.worked
 _LEAST_SECONDS = 0.3
 _PART_OF_JOB = 0.02  # that a search may take
 _PROGRAMS_PART = 0.5  # of the search, for the programs; then dry runs of the best, then polishing
-_RUNS_PART = 0.6
+_RUNS_PART = 0.36  # of what is left after the programs
 _SHAPES = 24  # kept for what a change would give
 _GROWN, _LARGER = 4, 3  # of them, with so many larger numbers of rows in flight
 _FIXED = ("micro_batch", "micro_batches", "prefill_chunk", "admission", "lookahead", "threads")
@@ -74,7 +74,8 @@ def choose(
     best = [evaluation for _, evaluation in found]
     allowed = effort or _allowed_seconds(best[0].seconds)
     some = [best[0], first, *best[1:_RUN_THROUGH]]
-    runs = run_through(space, some, fixed, allowed * _RUNS_PART)
+    limit = space.worked + _RUNS_PART * (allowed - space.worked)
+    runs = run_through(space, some, fixed, limit)
     polished = [
         (better, evaluation, run)
         for policy, evaluation, told in _starts(runs)
