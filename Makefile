@@ -63,6 +63,9 @@ demo: install
 test: install lint rules cpp $(TEST_STAMP)
 	$(VENV)/bin/python -m pytest tests
 
+check: install lint rules cpp processors cuda-check aarch64 $(TEST_STAMP)
+	$(VENV)/bin/python -m pytest tests
+
 # ---- set-up ------------------------------------------------------------------------------------
 
 $(BUILD_STAMP): pyproject.toml
@@ -123,6 +126,11 @@ asan: $(GTEST_STAMP)
 tsan: $(GTEST_STAMP)
 	@$(call sanitized,tsan,thread)
 
+processors: install $(GTEST_STAMP)
+	@$(call narrate,processors-build,other processors: build) sh -c 'cmake -DPENSTOCK_BUILD_TESTS=ON \
+	  $(TREE) && cmake --build $(TREE) --target test_kernels test_engine'
+	@$(call narrate,processors,other processors) tests/processors/run.sh $(TREE)
+
 # Where there is no nvcc this says so and does nothing.
 cuda-check: $(GTEST_STAMP)
 	@command -v nvcc >/dev/null || { echo "no nvcc: the CUDA device is not checked"; exit 0; }; \
@@ -134,7 +142,7 @@ cuda-check: $(GTEST_STAMP)
 	build/cuda/tests/cpp/test_device --gtest_brief=1 --gtest_filter='Cuda.*'
 
 aarch64: $(BUILD_STAMP)
-	tests/aarch64/run.sh
+	@$(call narrate,aarch64,64-bit ARM) tests/aarch64/run.sh
 
 comma := ,
 

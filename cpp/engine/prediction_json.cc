@@ -4,11 +4,9 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
-#include <nlohmann/json.hpp>
+
 namespace penstock {
 namespace {
-
-using Json = nlohmann::json;
 
 const char* lane_words(LaneKind lane) {
   constexpr const char* kWords[] = {"compute",
@@ -85,7 +83,7 @@ Json phases_json(const Prediction& prediction) {
       if (seconds > 0) lanes[lane_name(lane)] = seconds;
     }
     json.push_back({{"name", kPhaseNames[i]},
-                    {"sweeps", std::llround(phase.sweeps)},
+                    {"sweeps", static_cast<int64_t>(std::llround(phase.sweeps))},
                     {"seconds", phase.seconds},
                     {"lanes", lanes}});
   }

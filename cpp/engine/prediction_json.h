@@ -1,8 +1,7 @@
 // A prediction in words and numbers, as plans and reports carry it.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
-
+#include "base/json.h"
 #include "engine/dry_run.h"
 
 namespace penstock {
@@ -11,11 +10,10 @@ namespace penstock {
 // bottleneck (a sentence), phases (sweeps that read prompts, make tokens, or both: seconds and
 // those of each lane), steps (the work of predicting), tensors by tier, roofline; `with_sweep`: the
 // steps of a sweep from the middle, at seconds from its beginning.
-nlohmann::json prediction_json(const DryRunInput& input, const Prediction& prediction,
-                               bool with_sweep);
+Json prediction_json(const DryRunInput& input, const Prediction& prediction, bool with_sweep);
 
 // Bytes by place: "device", "device:1", ..., "host", "disk".
-nlohmann::json budget_json(const PlanInput& input);
-nlohmann::json memory_json(const MemoryPlan& memory);
+Json budget_json(const PlanInput& input);
+Json memory_json(const MemoryPlan& memory);
 
 }  // namespace penstock

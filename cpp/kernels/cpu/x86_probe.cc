@@ -18,6 +18,8 @@ bool runs_avx2() {
          __builtin_cpu_supports("f16c");
 }
 
+bool runs_avx2vnni() { return runs_avx2() && __builtin_cpu_supports("avxvnni"); }
+
 bool runs_avx512() {
   return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
