@@ -146,12 +146,14 @@ class LLM:
         with engine_errors():
             return engine.logits(ids)
 
-    def plan(self, workload: Workload | None = None) -> dict[str, Any]:
+    def plan(
+        self, workload: Workload | None = None, tell: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
         """Model, formats, policy, the reasons for it and memory by item, for this workload.
 
-        Needs config.json alone: no weights are read.
+        Needs config.json alone: no weights are read. `tell` hears what is being done.
         """
-        return self._session.plan(workload or self._planned)
+        return self._session.plan(workload or self._planned, tell)
 
     def stats(self) -> dict[str, Any]:
         """Seconds and bytes per lane, peak bytes and budget per tier; {} before any use."""

@@ -120,7 +120,7 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
 
     written = open_page(page.html, page.report, page.trace)
     with LLM(model, **vars(engine)) as llm:
-        found = llm.plan(workload.workload())
+        found = llm.plan(workload.workload(), tell=_tell)
     if written is not None:
         written.write(found)
         _tell(f"the page is in {written.path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from penstock.engine.native import Core, Engine
@@ -48,13 +49,15 @@ def native_options(
     return options
 
 
-def choose_policy(core: Core, options: Any) -> Choice | None:
+def choose_policy(
+    core: Core, options: Any, tell: Callable[[str], None] | None = None
+) -> Choice | None:
     """Fills in the policy where the search finds one; the engine refuses what fits no policy."""
     if not hasattr(core, "Planning"):
         return None
     from penstock.planner import choose
 
-    choice = choose(core.Planning(options), json.loads(options.policy or "{}"))
+    choice = choose(core.Planning(options), json.loads(options.policy or "{}"), tell=tell)
     if choice is not None:
         options.policy = choice.text
     return choice

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 from penstock.engine.native import Core
@@ -13,16 +14,21 @@ from penstock.settings import EngineSettings
 
 
 def plan(
-    core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int = 0
+    core: Core,
+    settings: EngineSettings,
+    workload: Workload,
+    reserved_bytes: int = 0,
+    tell: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """What such an engine would do, from config.json alone; raises PenstockError.
 
-    With a `prediction` of the job, and in it what a little more of something would buy.
+    With a `prediction` of the job, and in it what a little more of something would buy. `tell`
+    hears what is being done.
     """
     with engine_errors():
         options = native_options(core, settings, workload, reserved_bytes)
         wanted = json.loads(options.policy or "{}")
-        choice = choose_policy(core, options)
+        choice = choose_policy(core, options, tell)
         told = cast("dict[str, Any]", json.loads(core.plan(options)))
         if choice is None or "prediction" not in told:
             return told
@@ -34,6 +40,8 @@ def plan(
                 setattr(other, name, value)
             return other
 
+        if tell is not None:
+            tell("planning: what a change would give")
         told["planner"] = {"programs": choice.tried, "seconds": choice.seconds}
         rate = told["prediction"]["tokens_per_second"]
         told["prediction"]["what_if"] = what_if(core, changed, (choice, rate), wanted)

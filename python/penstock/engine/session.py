@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,9 @@ class Session:
         eos = [] if settings.is_dummy else eos_token_ids(Path(settings.model))
         return RequestLoop(self.core, engine, self.tokenizer, eos)
 
-    def plan(self, workload: Workload) -> dict[str, Any]:
-        """What an engine would do for `workload`."""
-        return plan(self.core, self.settings, workload, self.encoder.memory_bytes)
+    def plan(self, workload: Workload, tell: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """What an engine would do for `workload`; `tell` hears what is being done."""
+        return plan(self.core, self.settings, workload, self.encoder.memory_bytes, tell)
 
     def close(self) -> None:
         """Ends the helper process of the chat template."""
