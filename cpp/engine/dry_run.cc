@@ -5,13 +5,13 @@
 #include <memory>
 
 #include "engine/generator.h"
+#include "plan/cost.h"
 #include "plan/row_lengths.h"
 #include "schedule/step_cost.h"
 
 namespace penstock {
 namespace {
 
-constexpr double kSweepSeconds = 1e-3;  // planning and building one
 constexpr double kWakeSeconds = 40e-6;  // from a step's end to the lane that waits for it
 constexpr double kSampledValuesPerSecond = 1.5e9;       // logits that a processor looks at
 constexpr double kSampleReads = 8;                      // of a logit by a GPU, about

@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "tensor/units.h"
 
 namespace penstock {
 
@@ -89,7 +90,8 @@ void Generator::check_room(const Row& row) const {
               "row has more KV pages than pass through host memory at once");
     }
     if (memory.device_kv_slots > 0) {
-      require(below, static_cast<int64_t>(memory.device_kv_bytes) / round_up(page_bytes, 64),
+      require(below,
+              static_cast<int64_t>(memory.device_kv_bytes) / round_up(page_bytes, kLineBytes),
               "row has more KV pages than pass through device memory at once");
     }
   }

@@ -12,7 +12,6 @@ namespace penstock {
 namespace {
 
 constexpr std::string_view kDummy = "dummy:";
-constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 20;
 constexpr uint64_t kCompareBytes = uint64_t{1} << 20;
 constexpr std::string_view kCacheVersion = "1";
 

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "plan/cost.h"
 #include "plan/row_lengths.h"
+#include "tensor/units.h"
 
 namespace penstock {
 namespace {
@@ -17,7 +18,6 @@ constexpr int kAges = 32;            // steps of a row's life
 constexpr double kManyBlocks = 8;    // a job of more blocks than this is steady in its middle
 constexpr double kClearGain = 0.98;  // of the time without a limit
 constexpr int64_t kModelledTokens = 512;
-constexpr int64_t kSpillUnit = 4096;
 constexpr double kManyRows = 1e6;
 constexpr std::array kFactors = {1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0};  // of the balance
 
@@ -95,7 +95,7 @@ SweepRates modelled_rates(const PlanInput& input, const ResolvedPolicy& policy,
 // Tokens of all rows together that the pages in memory and on disk hold.
 double kv_room(const PlanInput& input, const MemoryPlan& sizes) {
   const auto layers = static_cast<int64_t>(input.spec->layers.size());
-  const int64_t unit = round_up(sizes.kv.page_bytes(), kSpillUnit);
+  const int64_t unit = round_up(sizes.kv.page_bytes(), kPageBytes);
   const int64_t on_disk = static_cast<int64_t>(sizes.kv_disk_bytes) / unit;
   const int64_t tails = layers * sizes.kv_disk_sequences;  // of sequences on disk, in memory
   const int64_t pages = (sizes.kv_blocks + sizes.kv_host_blocks - tails + on_disk) / layers;

@@ -8,12 +8,10 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "plan/device_split.h"
+#include "tensor/units.h"
 
 namespace penstock {
 namespace {
-
-constexpr int64_t kHeadUnit = 256;    // columns in which running log-sum-exps are folded
-constexpr int64_t kRawTileRows = 16;  // raw panels are cut between the kernels' row tiles
 
 struct Matrix {
   const WeightInfo* info = nullptr;
@@ -230,13 +228,13 @@ class Placer {
   void cut_rows(const Matrix& m, const Panel& whole, Visit* visit) const {
     const auto most =
         std::max<int64_t>(1, static_cast<int64_t>(options_.panel_bytes / m.unit_bytes));
-    const bool tiles = most >= 4 * kRawTileRows;
+    const bool tiles = most >= 4 * kTileRows;
     const int64_t rows = whole.row_end - whole.row_begin;
-    const int64_t pieces = ceil_div(rows, tiles ? most - kRawTileRows + 1 : most);
+    const int64_t pieces = ceil_div(rows, tiles ? most - kTileRows + 1 : most);
     int64_t begin = whole.row_begin;
     for (int64_t i = 1; i <= pieces; ++i) {
       int64_t end = whole.row_begin + rows * i / pieces;
-      if (tiles && i < pieces) end = round_down(end, kRawTileRows);
+      if (tiles && i < pieces) end = round_down(end, kTileRows);
       if (end <= begin) continue;
       const uint64_t bytes = bytes_of(m, begin, end);
       visit->panels.push_back({whole.weight, begin, end, whole.home, bytes, bytes});
@@ -282,7 +280,7 @@ class Placer {
     }
     const int64_t rows = head.info->rows;
     const bool blocks = head.packed() && stays < rows;
-    const int64_t unit = blocks ? std::lcm(kHeadUnit, head.block_rows()) : kHeadUnit;
+    const int64_t unit = blocks ? std::lcm(int64_t{kScoreBlock}, head.block_rows()) : kScoreBlock;
     int64_t end = std::min(rows, begin + unit);
     while (end < rows) {
       const int64_t next = std::min(rows, end + unit);
