@@ -56,13 +56,13 @@ ContextOptions context_options(const EngineOptions& options, int threads, Comput
 }  // namespace
 
 struct Engine::State {
-  explicit State(const EngineOptions& given)
+  State(const EngineOptions& given, const PackProgress& packing)
       : options(with_defaults(given)),
         model(options, WeightFiles::needed),
         input(plan_input(options, model)),
         chosen(choose(options, input)),
         context(context_options(options, chosen.policy.threads, input.compute)),
-        packed(model.open_packed(options, chosen.policy.threads, context.host)) {
+        packed(model.open_packed(options, chosen.policy.threads, context.host, packing)) {
     load();
   }
 
@@ -147,8 +147,8 @@ struct Engine::State {
   PerLane<LaneStats> before;  // what loading did on the lanes
 };
 
-Engine::Engine(const EngineOptions& options)
-    : state_(guarded([&] { return std::make_unique<State>(options); })) {}
+Engine::Engine(const EngineOptions& options, const PackProgress& packing)
+    : state_(guarded([&] { return std::make_unique<State>(options, packing); })) {}
 Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 
 #include "base/error.h"
 #include "io/file.h"
@@ -123,7 +124,8 @@ std::vector<PackSource> Model::pack_sources() const {
   return sources;
 }
 
-const PackedCache* Model::open_packed(const EngineOptions& options, int threads, Budget& host) {
+const PackedCache* Model::open_packed(const EngineOptions& options, int threads, Budget& host,
+                                      const PackProgress& progress) {
   const std::vector<PackSource> sources = pack_sources();
   if (sources.empty() || !catalogue_) return nullptr;
   PackOptions pack;
@@ -138,6 +140,7 @@ const PackedCache* Model::open_packed(const EngineOptions& options, int threads,
   }
   pack.key = catalogue_->fingerprint() + "-" + options.weights + "-v" + std::string(kCacheVersion);
   pack.threads = threads;
+  if (progress) pack.progress = std::cref(progress);
   packed_.emplace(PackedCache::open_or_pack(pack, sources, host));
   return &*packed_;
 }

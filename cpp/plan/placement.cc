@@ -95,9 +95,9 @@ class Placer {
     for (size_t m = 0; m < program_.modules.size(); ++m) {
       if (program_.modules[m].kind != ModuleKind::head) visit_module(static_cast<int>(m));
     }
-    uint64_t largest = 0;
-    for (const Visit& visit : plan_.visits) largest = std::max(largest, streamed_bytes(visit));
-    head_limit_ = options_.head_chunk_bytes ? options_.head_chunk_bytes : largest;
+    for (const Visit& visit : plan_.visits) {
+      head_limit_ = std::max(head_limit_, streamed_bytes(visit));
+    }
     if (head_limit_ == 0) head_limit_ = std::numeric_limits<uint64_t>::max();
     for (size_t m = 0; m < program_.modules.size(); ++m) {
       if (program_.modules[m].kind == ModuleKind::head) visit_head(static_cast<int>(m));
@@ -294,15 +294,12 @@ class Placer {
   }
 
   void count_visit(const Visit& visit) {
-    int count = 0;
     for (const Panel& panel : visit.panels) {
       if (!streamed(panel)) continue;
-      ++count;
       plan_.max_panel_bytes = std::max(plan_.max_panel_bytes, panel.bytes);
       if (panel.home == Tier::disk) plan_.streamed_bytes += panel.bytes;
       if (options_.compute == Tier::device) plan_.uploaded_bytes += panel.upload_bytes;
     }
-    plan_.max_visit_streamed_panels = std::max(plan_.max_visit_streamed_panels, count);
     plan_.head_columns = std::max(plan_.head_columns, visit.row_end - visit.row_begin);
   }
 

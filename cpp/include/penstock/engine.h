@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -119,9 +120,14 @@ struct RowTokens {
   bool logits = false;
 };
 
+// Called while weights are quantised into the cache: bytes written so far, and bytes in all. The
+// first call comes before the first byte, the last one after the last. An exception of the call
+// ends the work, leaves no file behind and goes to the caller of Engine().
+using PackProgress = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
+
 class Engine {
  public:
-  explicit Engine(const EngineOptions& options);
+  explicit Engine(const EngineOptions& options, const PackProgress& packing = {});
   ~Engine();
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;

@@ -170,6 +170,23 @@ TEST_F(EngineTest, AChangedByteInThePackedCacheIsFound) {
   }
 }
 
+TEST_F(EngineTest, PackingIsReportedWhenThereIsSomethingToPack) {
+  options_.weights = "int4-g32";
+  std::vector<uint64_t> done;
+  uint64_t total = 0;
+  const PackProgress packing = [&](uint64_t bytes, uint64_t all) {
+    done.push_back(bytes);
+    total = all;
+  };
+  const Engine first(options_, packing);
+  ASSERT_GT(done.size(), 2u);
+  EXPECT_EQ(done.front(), 0u);
+  EXPECT_EQ(done.back(), total);
+  done.clear();
+  const Engine second(options_, packing);
+  EXPECT_TRUE(done.empty()) << "nothing is packed twice";
+}
+
 TEST_F(EngineTest, CancelledRowsLeaveAndTheOthersFinishTheSame) {
   Engine alone(options_);
   const uint64_t only = alone.submit(request(30, 8));
