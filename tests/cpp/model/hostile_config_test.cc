@@ -66,6 +66,8 @@ constexpr Case kCases[] = {
      "not an integer"},
     {"CF03", "mistral", R"({"num_key_value_heads": null})", kBad, "/num_key_value_heads",
      "missing"},
+    {"CF03", "qwen2", R"({"num_key_value_heads": null})", kBad, "/num_key_value_heads", "missing"},
+    {"CF03", "qwen3", R"({"head_dim": null})", kBad, "/head_dim", "missing"},
     {"CF03", "llama", R"({"hidden_size": null})", kBad, "/hidden_size", "missing"},
     {"CF03", "llama", R"({"hidden_size": -96})", kBad, "/hidden_size", "out of range"},
     {"CF03", "llama", R"({"hidden_size": 4294967296})", kBad, "/hidden_size", "out of range"},
