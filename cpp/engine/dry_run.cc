@@ -6,7 +6,7 @@
 
 #include "engine/generator.h"
 #include "plan/cost.h"
-#include "plan/row_lengths.h"
+#include "plan/request_lengths.h"
 #include "schedule/step_cost.h"
 
 namespace penstock {
@@ -31,7 +31,7 @@ class Reckoner final : public SweepRunner {
     Timeline timeline = simulator_.run(sweep.schedule, seconds, begin);
     const double sampling = sampling_seconds(sweep.plan);
     const double results = results_at(sweep.schedule, timeline, begin);
-    flights_.push_back({results, kSweepSeconds + sampling});
+    pending_.push_back({results, kSweepSeconds + sampling});
     for (const auto& [lane, busy] : timeline.busy) done_.lane_seconds[lane] += busy;
     for (const Step& step : sweep.schedule.steps) done_.lane_bytes[step.lane] += step.bytes;
     const double flops = cost_.flops(sweep.shapes);
@@ -47,9 +47,9 @@ class Reckoner final : public SweepRunner {
   }
 
   void finish() override {
-    const Flight flight = flights_.front();
-    flights_.pop_front();
-    now_ = std::max(now_, flight.results) + flight.after;
+    const PendingResults next = pending_.front();
+    pending_.pop_front();
+    now_ = std::max(now_, next.results) + next.after;
   }
   const float* logits(int64_t) const override { return nullptr; }
   int32_t token(int64_t) const override { return 0; }
@@ -59,7 +59,8 @@ class Reckoner final : public SweepRunner {
   Prediction& done() { return done_; }
 
  private:
-  struct Flight {
+  // Of a sweep that has been started and not been finished.
+  struct PendingResults {
     double results, after;  // when they can be read; seconds until the next sweep is there
   };
 
@@ -76,7 +77,7 @@ class Reckoner final : public SweepRunner {
   // An accelerator reads the logits of the rows it chooses for; all others are the processor's.
   double sampling_seconds(const SweepPlan& plan) const {
     const auto vocab = static_cast<double>(input_.plan->spec->vocab);
-    const int64_t there = input_.plan->accelerator ? plan.token_rows : 0;
+    const int64_t there = input_.plan->accelerator ? plan.chosen_rows : 0;
     const double rate = input_.plan->machine.attention_rate(format(input_.plan->kv).name);
     const double values = static_cast<double>(plan.logits_rows - there) * vocab;
     const double bytes = static_cast<double>(there) * vocab * kSampleReads * sizeof(float);
@@ -88,11 +89,11 @@ class Reckoner final : public SweepRunner {
   uint64_t middle_, tokens_ = 0;
   Simulator simulator_;
   double now_ = 0;
-  std::deque<Flight> flights_;
+  std::deque<PendingResults> pending_;
   Prediction done_;
 };
 
-Request request_of(const RowLength& row, int64_t number, int vocab) {
+Request request_of(const RequestLength& row, int64_t number, int vocab) {
   Request request;
   request.tokens = row.tokens;
   request.tokens.resize(static_cast<size_t>(row.prompt));
@@ -241,13 +242,14 @@ class DryRun {
 
 Prediction dry_run(const DryRunInput& input) { return DryRun(input).run(); }
 
-std::vector<RowLength> typical_rows(const PlanInput& input, const ResolvedPolicy& policy) {
-  const RowLengths lengths = row_lengths(input);
+std::vector<RequestLength> typical_rows(const PlanInput& input, const ResolvedPolicy& policy) {
+  const RequestLengths lengths = request_lengths(input);
   const int64_t many = 3 * int64_t{policy.max_sequences};
   const int64_t rows = input.workload.rows > 0 ? input.workload.rows : many;
   const int64_t fresh = std::max<int64_t>(1, lengths.mean - lengths.prompt);
-  return std::vector<RowLength>(static_cast<size_t>(rows),
-                                {std::min(lengths.prompt, lengths.mean - fresh), fresh, {}, false});
+  return std::vector<RequestLength>(
+      static_cast<size_t>(rows),
+      {std::min(lengths.prompt, lengths.mean - fresh), fresh, {}, false});
 }
 
 }  // namespace penstock

@@ -78,9 +78,10 @@ void Model::check_tied_head(const std::string& folder) const {
     same = std::memcmp(left.data(), right.data(), bytes) == 0;
   }
   if (same) return;
-  throw Error(ErrorCode::malformed,
-              "the model ties its head to the embedding, but both are there and differ",
-              {.file = folder, .field = twin, .found = "other values than " + name});
+  throw Error(
+      ErrorCode::malformed,
+      "the model uses its embedding as its head, but the checkpoint holds a head that differs",
+      {.file = folder, .field = twin, .found = "other values than " + name});
 }
 
 void Model::choose_formats(const EngineOptions& options) {
@@ -93,7 +94,7 @@ void Model::choose_formats(const EngineOptions& options) {
     } else if (format(wanted).quantised() || wanted == own) {
       formats_.push_back(wanted);
     } else {
-      throw Error(ErrorCode::unsupported, "weights are held as published or quantised",
+      throw Error(ErrorCode::unsupported, "weights can be kept as published, or quantised",
                   {.file = options.model,
                    .field = "weights",
                    .found = options.weights,

@@ -40,7 +40,8 @@ std::vector<uint64_t> device_memory_of(const EngineOptions& options) {
   if (memory.empty()) memory = {0};
   if (memory.size() == 1) memory.resize(devices, memory.front());
   if (memory.size() != devices) {
-    throw Error(ErrorCode::invalid_argument, "device memory is one figure for all, or one each",
+    throw Error(ErrorCode::invalid_argument,
+                "give one device memory for all devices, or one for each",
                 {.field = "device_memory",
                  .found = std::to_string(memory.size()) + " figures",
                  .allowed = "1 or " + std::to_string(devices)});

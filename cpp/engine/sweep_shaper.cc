@@ -67,8 +67,8 @@ BatchShape SweepShaper::shape(const BatchPlan& plan) const {
   shape.gather_upload_bytes = plan.tokens * row_bytes(token_table_);
   if (position_table_ >= 0) shape.gather_upload_bytes += plan.tokens * row_bytes(position_table_);
   const int64_t logits_row = vocab() * static_cast<int64_t>(sizeof(float));
-  shape.logits_bytes = plan.token_rows * sizeof(int32_t) +
-                       (plan.logits_rows - plan.token_rows) * logits_row +
+  shape.logits_bytes = plan.chosen_rows * sizeof(int32_t) +
+                       (plan.logits_rows - plan.chosen_rows) * logits_row +
                        plan.score_rows * sizeof(ScoreState);
   return shape;
 }

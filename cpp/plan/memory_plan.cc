@@ -6,7 +6,7 @@
 
 #include "base/checked.h"
 #include "plan/layout.h"
-#include "plan/row_lengths.h"
+#include "plan/request_lengths.h"
 #include "tensor/units.h"
 
 namespace penstock {
@@ -25,7 +25,7 @@ class Layout {
       : input_(input),
         policy_(policy),
         weights_(weights),
-        lengths_(row_lengths(input)),
+        lengths_(request_lengths(input)),
         compute_(compute_tier(input)),
         split_(policy.device_layers) {
     plan_.device_total.resize(accelerator() ? split_.devices() : 0);
@@ -309,7 +309,7 @@ class Layout {
   const PlanInput& input_;
   const ResolvedPolicy& policy_;
   const WeightSummary& weights_;
-  RowLengths lengths_;
+  RequestLengths lengths_;
   Tier compute_;
   DeviceSplit split_;
   MemoryPlan plan_;

@@ -320,7 +320,7 @@ uint64_t stored_bytes(const WeightInfo& weight, FormatId format, int64_t begin, 
 WeightPlan place_weights(const Program& program, const WeightList& weights,
                          const std::vector<FormatId>& formats, const PlacementOptions& options) {
   if (options.compute == Tier::host && options.shares.device > 0) {
-    throw Error(ErrorCode::invalid_argument, "there is no device memory here",
+    throw Error(ErrorCode::invalid_argument, "this device has no memory of its own",
                 {"", "weight_share.device", std::to_string(options.shares.device), "0"});
   }
   const size_t count = weights.all().size();

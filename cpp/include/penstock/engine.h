@@ -32,7 +32,7 @@ struct EngineOptions {
   std::string kv = "auto";       // "auto", "fp32", "fp16", "bf16", "int8", "int4"
   std::string compute = "fast";  // activations beside quantised weights: "fast" (int8), "exact"
                                  // (fp32), "weight_only" (16 bits; CUDA)
-  bool invariant = true;         // a row's results do not depend on the rows beside it, by a bit.
+  bool invariant = true;         // no bit of a request's results depends on the others beside it.
                                  // false: "weight_only" products of many rows may go through
                                  // cuBLASLt, where a GPU has it; nothing else changes
   std::string policy;            // JSON text of a policy; empty: the built-in one

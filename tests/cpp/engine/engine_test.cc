@@ -3,28 +3,23 @@
 #include "penstock/engine.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "support/tiny_model.h"
+#include "support/tiny_engine.h"
 
 namespace penstock {
 namespace {
 
+using testing::greedy_request;
 using testing::tiny_llama_config;
-using testing::tiny_opt_config;
-using testing::write_tiny_model;
+using testing::TinyEngine;
 
 class EngineTest : public ::testing::Test {
  protected:
   EngineTest() {
-    folder_ = ::testing::TempDir() + "penstock-engine-" + std::to_string(::getpid()) +
-              ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(folder_);
-    write_tiny_model(folder_, tiny_llama_config("bfloat16"));
     options_.model = folder_;
     options_.threads = 2;
     options_.host_memory = uint64_t{64} << 20;
@@ -32,14 +27,10 @@ class EngineTest : public ::testing::Test {
     options_.max_prompt = 40;
     options_.max_new = 8;
   }
-  ~EngineTest() override { std::filesystem::remove_all(folder_); }
 
   static Request request(int length, int max_tokens) {
-    Request request;
+    Request request = greedy_request(max_tokens);
     for (int i = 0; i < length; ++i) request.tokens.push_back((i * 37 + 11) % 500);
-    request.sampling.max_tokens = max_tokens;
-    request.sampling.temperature = 0;
-    request.sampling.ignore_eos = true;
     return request;
   }
 
@@ -63,7 +54,8 @@ class EngineTest : public ::testing::Test {
     return "accepted";
   }
 
-  std::string folder_;
+  TinyEngine tiny_{tiny_llama_config("bfloat16")};
+  std::string folder_ = tiny_.folder.path();
   EngineOptions options_;
 };
 

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "plan/layout.h"
-#include "plan/row_lengths.h"
+#include "plan/request_lengths.h"
 #include "plan/tiny_models.h"
 
 namespace penstock {
@@ -128,7 +128,7 @@ TEST(MemoryPlan, PagesHoldTheRowsThatFly) {
     const Planned planned = random_planned(seed);
     const MemoryPlan& plan = planned.plan;
     const ResolvedPolicy& policy = planned.policy;
-    const RowLengths lengths = row_lengths(planned.model->input);
+    const RequestLengths lengths = request_lengths(planned.model->input);
     const auto layers = static_cast<int64_t>(planned.model->config.spec.layers.size());
     const auto pages = [&](int64_t tokens) {
       return (tokens + policy.page_tokens - 1) / policy.page_tokens;
