@@ -3,8 +3,8 @@
 // do not allocate and do not throw. Contract for every kernel: row m of the result depends only on
 // row m of the inputs (and its KV pages), bit for bit, whatever the other rows, their number, the
 // panel split or the number of workers. So sums over K run in an order fixed by absolute k,
-// attention by absolute key position. Products that are told so (GemmParams::invariant) may go
-// another way from some number of rows on.
+// attention by absolute key position. Products whose GemmParams::invariant is false may go another
+// way from some number of rows on.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// config.json -> ModelSpec through the family table. Unknown architectures, and keys that change
-// the mathematics and are not understood, are refused by name. Nothing is guessed.
+// config.json -> ModelSpec through the family table. Unknown architectures, and unknown keys that
+// may change what the model computes, are refused by name. Nothing is guessed.
 #pragma once
 
 #include <cstddef>

@@ -8,8 +8,8 @@ uint64_t free_cuda_bytes(std::string_view) { return 0; }
 std::unique_ptr<Device> open_cuda_device(std::string_view, const DeviceOptions& options, LaneSet&,
                                          Budget&) {
   throw Error(ErrorCode::unsupported,
-              "CUDA is not in this build; build again with nvcc on the PATH "
-              "(pip install . -C cmake.define.PENSTOCK_CUDA=ON says what it misses)",
+              "this build has no CUDA. Build again with nvcc on the PATH: "
+              "pip install . -C cmake.define.PENSTOCK_CUDA=ON",
               {.file = {},
                .field = "device",
                .found = escape_for_message(options.spec),
