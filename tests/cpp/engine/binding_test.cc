@@ -206,8 +206,8 @@ TEST_F(BindingTest, PagesBelowAnAccelerator) {
       << "the prompt has stored nothing, and the others bring nothing up";
 }
 
-// Without host attention a decoding request's pages come up; neighbours travel as one copy.
-TEST_F(BindingTest, PagesComeUpInOneCopyWhereTheyLieTogether) {
+// Without host attention a decoding request's pages come up: those on disk from their slot.
+TEST_F(BindingTest, PagesComeUpFromTheSlotAndTheTail) {
   KvStore store(input());
   SpanPlan decoding = span(store, {Tier::disk, 3}, 40, 1);
   const SweepPlan sweep = sweep_of({{decoding}});
@@ -217,6 +217,7 @@ TEST_F(BindingTest, PagesComeUpInOneCopyWhereTheyLieTogether) {
   std::vector<std::byte> from_disk(3 * store.unit_bytes()), device(3 * stride);
   const std::vector<CopyParams> copies =
       binding.page_uploads(0, 0, from_disk.data(), device.data());
+  ASSERT_EQ(copies.size(), 3u);
   size_t bytes = 0;
   for (const CopyParams& copy : copies) bytes += copy.bytes;
   EXPECT_EQ(bytes, 3 * store.layout().page_bytes());

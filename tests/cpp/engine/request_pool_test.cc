@@ -105,7 +105,7 @@ TEST_F(RequestPoolTest, TheYoungestIsPutBackWhenPagesRunOut) {
   KvStore kv = planned_.books(3);
   RequestPool pool = this->pool(kv);
   pool.add(live_request(1, 15, 3));
-  pool.add(live_request(2, 15, 3));
+  pool.add(live_request(2, 15, 1));
   planned_.policy.prefill_chunk = 1000;
   pool.admit();
   ASSERT_EQ(active(pool), (Ids{1, 2}));
