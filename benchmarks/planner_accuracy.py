@@ -17,10 +17,11 @@ from typing import Any
 
 import machine
 from penstock import _core
-from penstock.bench import run_bench
-from penstock.cli_options import WorkloadArgs
-from penstock.machine import Probe, write_machine
-from penstock.materialise import materialise
+from penstock.cli.bench import run_bench
+from penstock.cli.materialise import materialise
+from penstock.cli.probing import write_machine
+from penstock.engine.workload import Workload
+from penstock.machine.probe import Probe
 from penstock.settings import EngineSettings
 from results import Criterion, Results, limit_text
 
@@ -87,7 +88,7 @@ def settings_of(case: Case, data: Path, machine_text: str) -> EngineSettings:
 def run_case(case: Case, data: Path, machine_text: str) -> dict[str, Any]:
     """One run; predicted and measured tokens a second, lanes, bytes."""
     settings = settings_of(case, data, machine_text)
-    workload = WorkloadArgs(rows=case.rows, prompt_len=case.prompt, new=case.new)
+    workload = Workload.uniform(case.rows, case.prompt, case.new)
     told = run_bench(settings, workload)
     predicted, stats = told["prediction"], told["stats"]
     lanes = {

@@ -20,9 +20,10 @@ from typing import Any
 
 import machine
 import random_checkpoint
-from penstock.bench import run_bench
-from penstock.cli_options import WorkloadArgs
-from penstock.native import Workload, native_core, planning
+from penstock.cli.bench import run_bench
+from penstock.cli.options import WorkloadArgs
+from penstock.engine.native import native_core
+from penstock.engine.planning import planning
 from penstock.planner import choose
 from penstock.planner.space import NativePlanning, Space
 from penstock.settings import EngineSettings
@@ -93,7 +94,7 @@ def settings_of(job: Job, folder: Path, policy: dict[str, Any]) -> EngineSetting
 
 def planning_of(job: Job, folder: Path) -> NativePlanning:
     rows = job.rows
-    lengths = Workload(rows.rows, rows.prompt_len, rows.prompt_len, rows.new, rows.new)
+    lengths = rows.workload()
     return planning(native_core(), settings_of(job, folder, {}), lengths)
 
 
@@ -147,7 +148,7 @@ def measure(job: Job, folder: Path, policies: dict[str, dict[str, Any]]) -> dict
     seconds: dict[str, list[float]] = {name: [] for name in policies}
     for _ in range(_RUNS):
         for name, policy in policies.items():
-            told = run_bench(settings_of(job, folder, policy), job.rows)
+            told = run_bench(settings_of(job, folder, policy), job.rows.workload())
             seconds[name].append(told["stats"]["seconds"])
     return seconds
 

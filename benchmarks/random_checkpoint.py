@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from penstock.native import native_core
+from penstock.engine.native import native_core
 
 SHARD_BYTES = 2_000_000_000
 _POOL_ELEMENTS = 32 << 20

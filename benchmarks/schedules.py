@@ -21,9 +21,10 @@ from typing import Any
 
 import machine
 import random_checkpoint
-from penstock.bench import run_bench, scheduled_as
-from penstock.cli_options import WorkloadArgs
-from penstock.native import Workload, native_core, plan
+from penstock.cli.bench import run_bench, scheduled_as
+from penstock.cli.options import WorkloadArgs
+from penstock.engine.native import native_core
+from penstock.engine.planning import plan
 from penstock.settings import EngineSettings
 from results import Criterion, Results, limit_text
 
@@ -124,13 +125,13 @@ def settings_of(folder: Path, rates: dict[str, float], run: Run, prompt: int) ->
 
 def kv_bytes(settings: EngineSettings, job: WorkloadArgs) -> int:
     """Of all tiers, as planned."""
-    lengths = Workload(job.rows, job.prompt_len, job.prompt_len, job.new, job.new)
+    lengths = job.workload()
     items = plan(native_core(), settings, lengths)["memory"]
     return sum(item["bytes"] for item in items if item["label"] == "kv")
 
 
 def measure(settings: EngineSettings, job: WorkloadArgs) -> dict[str, Any]:
-    told = run_bench(settings, job)
+    told = run_bench(settings, job.workload())
     stats = told["stats"]
     busy = {name: lane["busy_seconds"] for name, lane in stats["lanes"].items()}
     busiest = max(busy, key=lambda name: busy[name])

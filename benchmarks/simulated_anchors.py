@@ -15,7 +15,7 @@ from typing import Any
 
 import machine
 from penstock import _core
-from penstock.machines import shipped_machine
+from penstock.machine.shipped import shipped_machine
 from penstock.planner import choose
 from results import Results
 

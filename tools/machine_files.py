@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parents[1] / "python" / "penstock" / "machines"
+FOLDER = Path(__file__).resolve().parents[1] / "python" / "penstock" / "machine" / "data"
 ROWS = (1, 16, 64, 256, 1024, 4096)
 # Bytes a weight takes, scales and offsets included.
 WEIGHT_BYTES = {

@@ -3,7 +3,6 @@
 #include "penstock/engine.h"
 
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/trace.h"
@@ -110,7 +109,7 @@ std::string Engine::predict(const std::vector<RowTokens>& rows, int64_t most_row
 
 std::string Engine::describe() const {
   const Assembly& parts = state_->parts;
-  nlohmann::json result = describe_plan({parts.options, parts.model, parts.input, parts.chosen});
+  Json result = describe_plan({parts.options, parts.model, parts.input, parts.chosen});
   if (parts.context.devices.size() == 1) {
     result["device"] = parts.context.device().info().name;
   }
@@ -118,7 +117,7 @@ std::string Engine::describe() const {
   result["isa"] = info.isa;
   if (!info.products.empty()) result["products"] = info.products;
   if (!parts.options.throttle.empty()) {
-    result["throttle"] = nlohmann::json::parse(parts.options.throttle);
+    result["throttle"] = parse_strict_json(parts.options.throttle, "throttle");
   }
   result["packed_now"] = parts.packed != nullptr && parts.packed->packed_now();
   return result.dump();

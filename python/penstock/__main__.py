@@ -10,7 +10,7 @@ def main() -> int:
     if sys.argv[1:] == ["--cmakedir"]:
         print(cmakedir())
         return 0
-    from penstock.cli import main as run
+    from penstock.cli.app import main as run
 
     return run()
 

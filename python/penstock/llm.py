@@ -6,23 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.engine.loop import Finished, RequestLoop, Work
+from penstock.engine.native import Core, Engine, stats_dict
+from penstock.engine.seeds import completion_seeds
+from penstock.engine.session import Session
+from penstock.engine.workload import Workload
 from penstock.errors import InvalidArgumentError, engine_errors
-from penstock.model_folder import eos_token_ids
-from penstock.native import (
-    Core,
-    Engine,
-    Workload,
-    native_core,
-    open_engine,
-    plan,
-    stats_dict,
-)
 from penstock.outputs import RequestOutput, ScoreOutput
-from penstock.prompts import PromptEncoder, check_token_ids
-from penstock.requests import Finished, RequestLoop, Work
 from penstock.sampling import SamplingParams
-from penstock.seeds import completion_seeds
 from penstock.settings import EngineSettings
+from penstock.text.checks import check_token_ids
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -34,18 +27,6 @@ Prompt = str | Sequence[int] | Mapping[str, Any]
 _WAITING_TOKENS = 1 << 20
 # More rows than that factor times what the engine was planned for: it is planned anew.
 _MORE_ROWS = 4
-
-
-def workload_of(lengths: Sequence[int], new: Sequence[int]) -> Workload:
-    """The workload of rows with these prompt lengths and limits of new tokens."""
-    count = max(1, len(lengths))
-    return Workload(
-        expected_rows=len(lengths),
-        mean_prompt=-(-sum(lengths) // count),
-        max_prompt=max(lengths, default=0),
-        mean_new=-(-sum(new) // count),
-        max_new=max(new, default=0),
-    )
 
 
 class LLM:
@@ -70,9 +51,8 @@ class LLM:
         self, model: str | Path, core: Core | None = None, **options: Unpack[EngineOptions]
     ) -> None:
         """Checks the options; reads no weights yet. `core` replaces the native module in tests."""
-        self._settings = EngineSettings.make(model, **options)
-        self._core = core
-        self._encoder = PromptEncoder(self._settings.model, self._settings.special_tokens)
+        self._session = Session(EngineSettings.make(model, **options), core)
+        self._encoder = self._session.encoder
         self._engine: Engine | None = None
         self._planned = Workload()
 
@@ -118,7 +98,7 @@ class LLM:
     def logits(self, token_ids: Sequence[int]) -> Any:
         """Logits after each of these tokens: numpy float32, shape (tokens, vocabulary)."""
         ids = check_token_ids(token_ids)
-        engine = self._ready(workload_of([len(ids)], [0]))
+        engine = self._ready(Workload.of_rows([len(ids)], [0]))
         with engine_errors():
             return engine.logits(ids)
 
@@ -127,8 +107,7 @@ class LLM:
 
         Needs config.json alone: no weights are read.
         """
-        asked = workload or self._planned
-        return plan(self._native(), self._settings, asked, self._encoder.memory_bytes)
+        return self._session.plan(workload or self._planned)
 
     def stats(self) -> dict[str, Any]:
         """Seconds and bytes per lane, peak bytes and budget per tier; {} before any use."""
@@ -143,7 +122,7 @@ class LLM:
         """Gives the engine's memory back; the next call makes a new one."""
         self._engine = None
         self._planned = Workload()
-        self._encoder.close()
+        self._session.close()
 
     def __enter__(self) -> LLM:
         return self
@@ -170,7 +149,7 @@ class LLM:
         params: SamplingParams | Sequence[SamplingParams] | None,
     ) -> list[RequestOutput]:
         each = _one_each(params, len(tokens))
-        seed = self._settings.seed
+        seed = self._session.settings.seed
         work = [
             Work(i, ids, p, completion_seeds(seed, p.seed, str(i).encode(), p.n))
             for i, (ids, p) in enumerate(zip(tokens, each, strict=True))
@@ -184,9 +163,9 @@ class LLM:
     def _run(self, work: list[Work], new: list[int]) -> list[Finished]:
         if not work:
             return []
-        tokenizer = self._encoder.optional_tokenizer
-        engine = self._ready(workload_of([len(w.tokens) for w in work], new))
-        loop = RequestLoop(self._native(), engine, tokenizer, self._eos())
+        _ = self._session.tokenizer  # loaded first: an engine is planned beside its memory
+        engine = self._ready(Workload.of_rows([len(w.tokens) for w in work], new))
+        loop = self._session.loop(engine)
         done: dict[Any, Finished] = {}
         try:
             for finished in _drive(loop, work):
@@ -196,21 +175,12 @@ class LLM:
             raise
         return [done[w.key] for w in work]
 
-    def _eos(self) -> list[int]:
-        return [] if self._settings.is_dummy else eos_token_ids(Path(self._settings.model))
-
-    def _native(self) -> Core:
-        if self._core is None:
-            self._core = native_core()
-        return self._core
-
     def _ready(self, workload: Workload) -> Engine:
         """The engine; a new one when this workload is more than the present one was planned for."""
         if self._engine is not None and _fits(workload, self._planned):
             return self._engine
         self._engine = None
-        reserved = self._encoder.memory_bytes
-        self._engine = open_engine(self._native(), self._settings, workload, reserved)
+        self._engine = self._session.open(workload)
         self._planned = workload
         return self._engine
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from penstock.config import cache_folder, machine_file
 from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError
-from penstock.machines import shipped_machine, shipped_machines
-from penstock.sizes import parse_size, parse_sizes
+from penstock.machine.shipped import shipped_machine, shipped_machines
+from penstock.util.config import cache_folder, machine_file
+from penstock.util.sizes import parse_size, parse_sizes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -204,7 +204,7 @@ fresh_folder() {
 CUBLASLT=off
 find_cublaslt() {
   CUBLASLT="$("$PYTHON" -c \
-    'from penstock.config import cublaslt_library; print(cublaslt_library())')"
+    'from penstock.util.config import cublaslt_library; print(cublaslt_library())')"
   echo "cuBLASLt: ${CUBLASLT:-whatever the loader finds}"
 }
 

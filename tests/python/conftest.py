@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from penstock.job import JobHooks, JobOptions, run_job
+from penstock.job.options import JobHooks, JobOptions
+from penstock.job.run import run_job
 from penstock.sampling import SamplingParams
 from penstock.settings import EngineSettings
 

@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
-from penstock import exitcodes
 from penstock.errors import PenstockError
-from penstock.job import JobHooks, JobOptions, run_job
-from penstock.restarts import Restarts
+from penstock.job.options import JobHooks, JobOptions
+from penstock.job.restarts import Restarts
+from penstock.job.run import run_job
 from penstock.sampling import SamplingParams
 from penstock.settings import EngineSettings
+from penstock.util import exitcodes
 
 FAKE_WORKER = [sys.executable, str(Path(__file__).parent / "fake_worker.py")]
 

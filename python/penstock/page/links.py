@@ -16,7 +16,7 @@ from penstock.page.values import (
     seconds,
     shortened,
 )
-from penstock.sizes import format_size
+from penstock.util.sizes import format_size
 
 _ROW, _BAR = 32, 18
 _BYTES_X, _BUSY_X = 120.0, 620.0

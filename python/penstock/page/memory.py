@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.page.svg import WIDTH, Box, Line, Svg, colour, legend_rows
 from penstock.page.values import TIERS, mapping, number, objects, ordered, percent, text
-from penstock.sizes import format_size
+from penstock.util.sizes import format_size
 
 _BAR, _ABOVE = 24, 24
 _ROOM = WIDTH - 8  # the widest bar; what is left shows the end of the budget

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import InvalidArgumentError, NotFoundError
-from penstock.outputfile import write_atomically
 from penstock.page.layout import plan_page
-from penstock.strictjson import read_object
+from penstock.util.outputfile import write_atomically
+from penstock.util.strictjson import read_object
 
 _MAX_REPORT_BYTES = 64 << 20
 _MAX_TRACE_BYTES = 512 << 20

@@ -17,7 +17,7 @@ from penstock.page.values import (
     ordered,
     shortened,
 )
-from penstock.sizes import format_size
+from penstock.util.sizes import format_size
 
 _CLOSE = 0.15  # a prediction within that is good
 _SAME_JOB = ("model", "device", "weights", "kv", "compute", "invariant")

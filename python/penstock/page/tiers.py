@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.page.svg import WIDTH, Box, Svg, text_width
 from penstock.page.values import TIERS, mapping, number, objects, percent, shortened, text
-from penstock.sizes import format_size
+from penstock.util.sizes import format_size
 
 _ROW, _BAR = 30, 18
 _SIZE_X, _SHARE_X = 240.0, 470.0

@@ -1,0 +1,60 @@
+"""Engines for a workload: settings become native options, the planner fills in what is open."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from penstock.engine.native import Core, Engine
+from penstock.engine.workload import Workload
+from penstock.errors import engine_errors
+from penstock.settings import EngineSettings
+from penstock.util.config import cublaslt_library
+
+if TYPE_CHECKING:
+    from penstock.planner import Choice
+
+_COPIED = (
+    *("model", "device", "host_memory", "device_memory", "disk", "disk_memory", "weights", "kv"),
+    *("compute", "invariant", "policy", "machine", "throttle", "cache", "threads", "max_context"),
+    "pin_threads",
+)
+
+
+def open_engine(
+    core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int = 0
+) -> Engine:
+    """An engine for `settings`; raises PenstockError.
+
+    `reserved_bytes` of the host budget are in use already (by the tokenizer).
+    """
+    with engine_errors():
+        options = native_options(core, settings, workload, reserved_bytes)
+        choose_policy(core, options)
+        return cast(Engine, core.Engine(options))
+
+
+def native_options(
+    core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int
+) -> Any:
+    """The native module's options for `settings` and `workload`."""
+    options = core.EngineOptions()
+    for name in _COPIED:
+        setattr(options, name, getattr(settings, name))
+    options.cublaslt = cublaslt_library()
+    options.reserved_host_memory = reserved_bytes
+    for name, value in vars(workload).items():
+        setattr(options, name, value)
+    return options
+
+
+def choose_policy(core: Core, options: Any) -> Choice | None:
+    """Fills in the policy where the search finds one; the engine refuses what fits no policy."""
+    if not hasattr(core, "Planning"):
+        return None
+    from penstock.planner import choose
+
+    choice = choose(core.Planning(options), json.loads(options.policy or "{}"))
+    if choice is not None:
+        options.policy = choice.text
+    return choice

@@ -1,0 +1,46 @@
+"""What an engine would do, without one: the plan of a workload and what would change it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from penstock.engine.native import Core
+from penstock.engine.opening import choose_policy, native_options
+from penstock.engine.workload import Workload
+from penstock.errors import engine_errors
+from penstock.settings import EngineSettings
+
+
+def plan(
+    core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int = 0
+) -> dict[str, Any]:
+    """What such an engine would do, from config.json alone; raises PenstockError.
+
+    With a `prediction` of the job, and in it what a little more of something would buy.
+    """
+    with engine_errors():
+        options = native_options(core, settings, workload, reserved_bytes)
+        wanted = json.loads(options.policy or "{}")
+        choice = choose_policy(core, options)
+        told = cast("dict[str, Any]", json.loads(core.plan(options)))
+        if choice is None or "prediction" not in told:
+            return told
+        from penstock.planner import what_if
+
+        def changed(**changes: Any) -> Any:
+            other = native_options(core, settings, workload, reserved_bytes)
+            for name, value in changes.items():
+                setattr(other, name, value)
+            return other
+
+        told["planner"] = {"programs": choice.tried, "seconds": choice.seconds}
+        rate = told["prediction"]["tokens_per_second"]
+        told["prediction"]["what_if"] = what_if(core, changed, (choice, rate), wanted)
+        return told
+
+
+def planning(core: Core, settings: EngineSettings, workload: Workload) -> Any:
+    """Sizes, costs and dry runs of policies for such a job; raises PenstockError."""
+    with engine_errors():
+        return core.Planning(native_options(core, settings, workload, 0))

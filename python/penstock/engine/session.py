@@ -1,0 +1,56 @@
+"""A model ready for use: its settings, tokenizer and engine, as ``LLM`` and jobs both need them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from penstock.engine.loop import RequestLoop
+from penstock.engine.native import Core, Engine, native_core
+from penstock.engine.opening import open_engine
+from penstock.engine.planning import plan
+from penstock.engine.workload import Workload
+from penstock.settings import EngineSettings
+from penstock.text.model_folder import eos_token_ids
+from penstock.text.prompts import PromptEncoder
+from penstock.text.tokenizer import Tokenizer
+
+
+class Session:
+    """One model. The native module and the tokenizer are loaded when they are first needed."""
+
+    def __init__(self, settings: EngineSettings, core: Core | None = None) -> None:
+        """Reads nothing yet. `core` replaces the native module in tests."""
+        self.settings = settings
+        self.encoder = PromptEncoder(settings.model, settings.special_tokens)
+        self._core = core
+
+    @property
+    def core(self) -> Core:
+        """The native module."""
+        if self._core is None:
+            self._core = native_core()
+        return self._core
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer, or None for a model that has none."""
+        return self.encoder.optional_tokenizer
+
+    def open(self, workload: Workload) -> Engine:
+        """An engine planned for `workload`, beside the memory that the tokenizer takes by now."""
+        return open_engine(self.core, self.settings, workload, self.encoder.memory_bytes)
+
+    def loop(self, engine: Engine) -> RequestLoop:
+        """What feeds `engine` with rows."""
+        settings = self.settings
+        eos = [] if settings.is_dummy else eos_token_ids(Path(settings.model))
+        return RequestLoop(self.core, engine, self.tokenizer, eos)
+
+    def plan(self, workload: Workload) -> dict[str, Any]:
+        """What an engine would do for `workload`."""
+        return plan(self.core, self.settings, workload, self.encoder.memory_bytes)
+
+    def close(self) -> None:
+        """Ends the helper process of the chat template."""
+        self.encoder.close()

@@ -1,0 +1,1 @@
+"""``penstock run``: rows in, records out, through any death."""

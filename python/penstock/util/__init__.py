@@ -1,0 +1,1 @@
+"""What every room needs: sizes, strict JSON, files, child processes, the environment."""

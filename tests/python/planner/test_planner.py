@@ -1,0 +1,221 @@
+"""The search for a policy: what it proposes fits, keeps what is the user's, and is worth it."""
+
+import json
+import random
+
+import pytest
+from penstock import _core
+from penstock.planner import choose, what_if
+from penstock.planner.shares import ShareProgram, best_shares, fill, measure
+from penstock.planner.space import KINDS, LANES, TIERS, Space
+
+GIB = 1 << 30
+
+
+def options(model="dummy:opt-1.3b", **changes):
+    made = _core.EngineOptions()
+    made.model = model
+    known = {
+        "host_memory": 2 * GIB,
+        "expected_rows": 200,
+        "mean_prompt": 100,
+        "max_prompt": 120,
+        "mean_new": 20,
+        "max_new": 20,
+        "threads": 2,
+    }
+    for name, value in {**known, **changes}.items():
+        setattr(made, name, value)
+    return made
+
+
+def accelerator(**changes):
+    given = {"device": "virtual", "device_memory": [GIB], "disk": "/tmp", "disk_memory": 4 * GIB}
+    return options(**{**given, **changes})
+
+
+def test_what_is_proposed_fits_to_the_byte():
+    made = random.Random(4)
+    for _ in range(12):
+        given = {
+            "host_memory": made.randrange(GIB // 2, 6 * GIB),
+            "device_memory": [made.randrange(GIB // 4, 3 * GIB)],
+            "device": made.choice(["cpu", "virtual", "virtual,virtual", "virtual,virtual,virtual"]),
+        }
+        if "," in given["device"]:
+            devices = given["device"].count(",") + 1
+            given["device_memory"] = [made.randrange(GIB // 4, GIB) for _ in range(devices)]
+        if made.random() < 0.5:
+            given |= {"disk": "/tmp", "disk_memory": made.randrange(1, 8 * GIB)}
+        native = _core.Planning(options(**given))
+        choice = choose(native)
+        if choice is None:
+            continue
+        told = json.loads(native.evaluate(choice.text))
+        assert told["fits"]
+        for place, budget in told["budget"].items():
+            assert told["bytes"][place] <= budget
+
+
+def test_layers_follow_the_memory_of_the_devices():
+    given = {"device": "virtual,virtual,virtual", "host_memory": 4 * GIB}
+    native = _core.Planning(options(**given, device_memory=[GIB, GIB // 2, 3 * GIB // 2]))
+    choice = choose(native)
+    layers = choice.policy["device_layers"]
+    assert sum(layers) == 24
+    assert layers[1] < layers[0] < layers[2]
+    fuller = json.loads(native.evaluate(choice.text))
+    assert set(fuller["bytes"]) == {"device", "device:1", "device:2", "host", "disk"}
+
+
+def test_a_division_that_is_given_is_kept():
+    given = {"device": "virtual,virtual", "device_memory": [GIB], "host_memory": 4 * GIB}
+    native = _core.Planning(options(**given))
+    choice = choose(native, {"device_layers": [5, 19]})
+    assert choice.policy["device_layers"] == [5, 19]
+    with pytest.raises(_core.Error, match="24 on 2"):
+        native.evaluate(json.dumps({"device_layers": [5, 5]}))
+
+
+@pytest.mark.parametrize("device", ["cpu", "virtual"])
+@pytest.mark.parametrize("disk", [{}, {"disk": "/tmp", "disk_memory": 4 * GIB}])
+def test_a_search_with_time_finds_what_is_no_slower_and_keeps_what_is_given(device, disk):
+    given = {"device": device, "device_memory": [GIB // 2], "host_memory": GIB}
+    native = _core.Planning(options(**given, **disk))
+    wanted = {"micro_batch": 7}
+    hasty, patient = (choose(native, wanted, seconds) for seconds in (0.02, 3.0))
+    assert patient.prediction["seconds"] <= hasty.prediction["seconds"] * 1.001
+    assert patient.policy["micro_batch"] == 7
+    assert json.loads(native.evaluate(patient.text))["fits"]
+    assert patient.seconds < 4
+
+
+def test_a_choice_is_complete_and_reads_back_as_itself():
+    native = _core.Planning(accelerator())
+    choice = choose(native)
+    again = json.loads(native.evaluate(choice.text))["policy"]
+    assert again == {**choice.policy, **{k: again[k] for k in again if k not in choice.policy}}
+    for kind in KINDS:
+        assert sum(choice.policy[kind].values()) == pytest.approx(1)
+        assert again[kind] == pytest.approx(choice.policy[kind])
+
+
+def test_what_is_the_users_stays():
+    wanted = {
+        "kv_share": {"host": 0.5, "device": 0.5},
+        "micro_batch": 4,
+        "micro_batches": 3,
+        "host_attention": True,
+        "admission": "block",
+        "prefill_chunk": 17,
+    }
+    policy = choose(_core.Planning(accelerator()), wanted).policy
+    for name, value in wanted.items():
+        if name == "kv_share":
+            assert {t: s for t, s in policy[name].items() if s} == value
+        else:
+            assert policy[name] == value
+    assert policy["max_sequences"] == 12
+
+
+def test_nothing_fits_nothing():
+    assert choose(_core.Planning(options(host_memory=8 << 20))) is None
+
+
+# The program's optimum is no worse than any shares on a grid, in its own closed form.
+@pytest.mark.parametrize("hosted", [False, True])
+def test_no_shares_on_a_grid_are_better(hosted):
+    space = Space(_core.Planning(accelerator(host_memory=6 * GIB, device_memory=[3 * GIB // 2])))
+    choice = {
+        "max_sequences": 48,
+        "micro_batch": 16,
+        "micro_batches": 6,
+        "micro_batch_tokens": 128,
+        "host_attention": hosted,
+    }
+    best, _ = best_shares(space, choice)
+    assert best.fits
+    steps = [i / 4 for i in range(5)]
+    tried = 0
+    for weights in steps:
+        for pages in steps:
+            shares = {
+                "weight_share": {"device": weights, "host": 1 - weights},
+                "kv_share": {"device": pages, "host": 1 - pages},
+                "activation_share": {"device": 1},
+            }
+            other = space.evaluate({**choice, **shares})
+            if other.fits:
+                tried += 1
+                assert best.seconds <= other.seconds * 1.02
+    assert tried > 3
+
+
+def test_coefficients_are_exact_at_the_corners():
+    space = Space(_core.Planning(accelerator()))
+    choice = {"max_sequences": 16, "micro_batch": 16, "micro_batches": 2, "micro_batch_tokens": 64}
+    of = measure(space, choice)
+    assert {kind for kind, _ in of.moves} == set(KINDS)
+    move = ("kv_share", "host")
+    for tier in range(len(TIERS)):
+        there = of.base.bytes[tier] + of.bytes_slope(move, tier)
+        assert there == of.moves[move].bytes[tier]
+    for lane in range(len(LANES)):
+        there = of.base.lanes[1][lane] + of.seconds_slope(move, 1, lane)
+        assert there == pytest.approx(of.moves[move].lanes[1][lane])
+
+
+def test_shares_left_over_are_where_the_model_computes():
+    space = Space(_core.Planning(accelerator()))
+    best, solution = best_shares(space, {"max_sequences": 8, "micro_batch": 8, "micro_batches": 1})
+    filled = fill(space, {}, solution)
+    for kind in KINDS:
+        assert sum(filled[kind].values()) == pytest.approx(1)
+        found = {tier: share for tier, share in best.policy[kind].items() if share}
+        assert found == pytest.approx({t: s for t, s in filled[kind].items() if s})
+
+
+def test_more_of_anything_is_never_worse():
+    def made(**changes):
+        return accelerator(**{"device_memory": [GIB // 2], **changes})
+
+    choice = choose(_core.Planning(made()))
+    told = what_if(_core, made, (choice, 10.0), {})
+    assert {one["change"] for one in told} >= {
+        "one more GiB of device memory",
+        "one more GiB of host memory",
+        "one more GB/s of disk",
+    }
+    for one in told:
+        assert one["tokens_per_second"] >= 10.0 * 0.97, one
+    marginal = {one["change"]: one.get("marginal_seconds") for one in told}
+    assert marginal["one more GiB of device memory"] >= 0
+    assert marginal["one more GB/s of disk"] is None
+
+
+def test_what_a_byte_is_worth_is_what_solving_again_with_it_saves():
+    space = Space(_core.Planning(accelerator()))
+    choice = {"max_sequences": 8, "micro_batch": 8, "micro_batches": 1}
+    program = ShareProgram(measure(space, choice))
+    room = tuple(float(limit) for limit in space.evaluate(choice).budget)
+    before = program.solve(room)
+    more = 1 << 20
+    after = program.solve((room[0] + more, *room[1:]))
+    assert before.worth[0] > 0
+    assert before.seconds - after.seconds == pytest.approx(before.worth[0] * more, rel=1e-3)
+
+
+def test_the_search_prints_nothing(capfd):
+    choose(_core.Planning(options()))
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "")
+
+
+def test_every_shipped_machine_plans():
+    from penstock.machine.shipped import shipped_machine, shipped_machines
+
+    for name in shipped_machines():
+        device = "cpu" if name == "laptop" else "virtual"
+        given = {"machine": shipped_machine(name), "device": device, "device_memory": [4 * GIB]}
+        choice = choose(_core.Planning(options(host_memory=8 * GIB, **given)))
+        assert choice.prediction["tokens_per_second"] > 0
