@@ -46,7 +46,7 @@ std::exception_ptr attempt(const std::function<void()>& work) {
 }
 
 // A task taken from the queue and not yet passed. Only its lane's worker touches it.
-struct Flight {
+struct TakenTask {
   uint64_t number = 0;
   LaneTask task;
   bool runs = false;  // begun without error
@@ -64,7 +64,7 @@ struct Lane {
   // Below: under the set's mutex. `flying` grows and shrinks under it, its elements belong to the
   // worker.
   std::deque<LaneTask> queue;
-  std::deque<Flight> flying;
+  std::deque<TakenTask> flying;
   uint64_t submitted = 0, begun = 0, passed = 0;
   size_t front_done = 0;  // leading tickets of the next task that are known to be done
   uint64_t failed_at = kNever;
@@ -101,8 +101,8 @@ struct Lane {
 
   // Sleeps until a lane of the given speed would have done the task after all earlier ones. The
   // time is carried from task to task, so neither rounding nor waking up late adds up.
-  void throttle(const Flight& flight) {
-    const LaneTask& task = flight.task;
+  void throttle(const TakenTask& taken) {
+    const LaneTask& task = taken.task;
     double needed = task.seconds;
     if (options.bytes_per_second > 0) {
       needed = std::max(needed, static_cast<double>(task.bytes) / options.bytes_per_second);
@@ -181,7 +181,7 @@ struct LaneSet::State {
   std::exception_ptr error_of_tickets(const LaneTask& task) const;
   void begin_next(Lane& lane, Lock& lock);
   void finish_oldest(Lane& lane, Lock& lock);
-  void record(Lane& lane, const Flight& flight, Clock::time_point end);
+  void record(Lane& lane, const TakenTask& taken, Clock::time_point end);
   void pass(Lane& lane, uint64_t number);
   void sleep(Lane& lane, Lock& lock);
   void drain(Lock& lock);
@@ -229,14 +229,14 @@ std::exception_ptr LaneSet::State::error_of_tickets(const LaneTask& task) const 
 }
 
 void LaneSet::State::begin_next(Lane& lane, Lock& lock) {
-  Flight& flight = lane.flying.emplace_back();
-  flight.number = ++lane.begun;
-  flight.task = std::move(lane.queue.front());
+  TakenTask& taken = lane.flying.emplace_back();
+  taken.number = ++lane.begun;
+  taken.task = std::move(lane.queue.front());
   lane.queue.pop_front();
   lane.front_done = 0;
   if (lane.failed_at != kNever) return;
-  if (std::exception_ptr error = error_of_tickets(flight.task)) {
-    fail(lane, flight.number, error);
+  if (std::exception_ptr error = error_of_tickets(taken.task)) {
+    fail(lane, taken.number, error);
     return;
   }
   if (lane.options.delay_seed != 0) {
@@ -245,47 +245,47 @@ void LaneSet::State::begin_next(Lane& lane, Lock& lock) {
     lock.lock();
     if (lane.running == 0) lane.rested = true;
   }
-  flight.begin = Clock::now();
-  flight.runs = true;
-  lane.start_running(flight.begin);
-  if (!flight.task.begin) return;
+  taken.begin = Clock::now();
+  taken.runs = true;
+  lane.start_running(taken.begin);
+  if (!taken.task.begin) return;
   lock.unlock();
-  std::exception_ptr error = attempt(flight.task.begin);
+  std::exception_ptr error = attempt(taken.task.begin);
   lock.lock();
   if (!error) return;
-  flight.runs = false;
+  taken.runs = false;
   lane.stop_running(Clock::now());
-  fail(lane, flight.number, std::move(error));
+  fail(lane, taken.number, std::move(error));
 }
 
 void LaneSet::State::finish_oldest(Lane& lane, Lock& lock) {
-  Flight& flight = lane.flying.front();
+  TakenTask& taken = lane.flying.front();
   lock.unlock();
   std::exception_ptr error;
-  if (flight.runs) {
-    error = attempt(flight.task.finish);
-    if (!error) lane.throttle(flight);
+  if (taken.runs) {
+    error = attempt(taken.task.finish);
+    if (!error) lane.throttle(taken);
   }
   const Clock::time_point end = Clock::now();
-  flight.task.begin = nullptr;  // what the task holds is given back before its ticket is done
-  flight.task.finish = nullptr;
+  taken.task.begin = nullptr;  // what the task holds is given back before its ticket is done
+  taken.task.finish = nullptr;
   lock.lock();
-  if (flight.runs) {
+  if (taken.runs) {
     lane.stop_running(end);
-    if (!error) record(lane, flight, end);
+    if (!error) record(lane, taken, end);
   }
-  if (error) fail(lane, flight.number, std::move(error));
-  const uint64_t number = flight.number;
+  if (error) fail(lane, taken.number, std::move(error));
+  const uint64_t number = taken.number;
   lane.flying.pop_front();
   pass(lane, number);
 }
 
-void LaneSet::State::record(Lane& lane, const Flight& flight, Clock::time_point end) {
-  lane.stats.bytes += flight.task.bytes;
+void LaneSet::State::record(Lane& lane, const TakenTask& taken, Clock::time_point end) {
+  lane.stats.bytes += taken.task.bytes;
   ++lane.stats.tasks;
   if (!recording) return;
-  events.push_back({lane.id, flight.task.label, flight.task.tag, seconds(flight.begin - start),
-                    seconds(end - start), flight.task.bytes, flight.number, flight.task.after});
+  events.push_back({lane.id, taken.task.label, taken.task.tag, seconds(taken.begin - start),
+                    seconds(end - start), taken.task.bytes, taken.number, taken.task.after});
 }
 
 void LaneSet::State::pass(Lane& lane, uint64_t number) {

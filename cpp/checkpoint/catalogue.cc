@@ -18,7 +18,7 @@ namespace {
 constexpr std::string_view kSingleName = "model.safetensors";
 constexpr size_t kNamesInMessage = 1000;
 
-struct Row {
+struct ListedTensor {
   TensorLocation location;
   const RawDType* dtype = nullptr;
 };
@@ -36,7 +36,7 @@ std::string join(const std::vector<std::string>& names, size_t limit) {
   for (const char* suffix : {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}) {
     const std::vector<std::string> pickles = folder.with_suffix(suffix);
     if (pickles.empty()) continue;
-    throw Error(ErrorCode::unsupported, "pickle is never loaded",
+    throw Error(ErrorCode::unsupported, "pickle files are not loaded",
                 {.file = folder.path(),
                  .field = "",
                  .found = join(pickles, 10),
@@ -72,7 +72,7 @@ struct Catalogue::State {
   std::string folder;
   std::deque<File> files;  // addresses stay
   std::vector<std::string> file_names;
-  std::map<std::string, Row, std::less<>> rows;
+  std::map<std::string, ListedTensor, std::less<>> tensors;
   std::vector<std::string> warnings;
   Digest digest;
   uint64_t total_bytes = 0;
@@ -128,13 +128,13 @@ void Catalogue::State::read_headers() {
 void Catalogue::State::add_tensors(const File& file, SafetensorsHeader header) {
   for (TensorEntry& tensor : header.tensors) {
     const RawDType* dtype = find_raw_dtype(tensor.dtype);
-    Row row{.location = {.file = &file,
-                         .offset = tensor.offset,
-                         .bytes = tensor.bytes,
-                         .dtype = dtype->readable.value_or(DType::f32),
-                         .shape = std::move(tensor.shape)},
-            .dtype = dtype};
-    const auto [at, is_new] = rows.try_emplace(std::move(tensor.name), std::move(row));
+    ListedTensor found{.location = {.file = &file,
+                                    .offset = tensor.offset,
+                                    .bytes = tensor.bytes,
+                                    .dtype = dtype->readable.value_or(DType::f32),
+                                    .shape = std::move(tensor.shape)},
+                       .dtype = dtype};
+    const auto [at, is_new] = tensors.try_emplace(std::move(tensor.name), std::move(found));
     if (!is_new) {
       throw Error(ErrorCode::malformed, "the tensor is in two shards",
                   {.file = file.path(),
@@ -143,19 +143,19 @@ void Catalogue::State::add_tensors(const File& file, SafetensorsHeader header) {
                    .allowed = "one shard"});
     }
   }
-  if (rows.size() > kMaxTensors) {
+  if (tensors.size() > kMaxTensors) {
     throw Error(ErrorCode::malformed, "too many tensors in all shards",
                 {.file = folder,
                  .field = "",
-                 .found = std::to_string(rows.size()),
+                 .found = std::to_string(tensors.size()),
                  .allowed = std::to_string(kMaxTensors)});
   }
 }
 
 void Catalogue::State::check_listed(const std::string& index_path, const ShardIndex& index) {
   for (const ShardIndex::Entry& entry : index.entries) {
-    const auto at = rows.find(entry.tensor);
-    const bool absent = at == rows.end();
+    const auto at = tensors.find(entry.tensor);
+    const bool absent = at == tensors.end();
     if (!absent && at->second.location.file == &files[entry.shard]) continue;
     throw Error(ErrorCode::malformed, "the tensor is not in the shard that the index names",
                 {.file = index_path,
@@ -167,20 +167,21 @@ void Catalogue::State::check_listed(const std::string& index_path, const ShardIn
 }
 
 void Catalogue::State::drop_unlisted(const ShardIndex& index) {
-  if (rows.size() == index.entries.size()) return;  // names in the index are unique and all present
-  std::map<std::string, Row, std::less<>> listed;
-  for (const ShardIndex::Entry& entry : index.entries) listed.insert(rows.extract(entry.tensor));
+  if (tensors.size() == index.entries.size())
+    return;  // names in the index are unique and all present
+  std::map<std::string, ListedTensor, std::less<>> listed;
+  for (const ShardIndex::Entry& entry : index.entries) listed.insert(tensors.extract(entry.tensor));
   std::vector<std::string> names;
-  for (const auto& [name, row] : rows) names.push_back(name);
+  for (const auto& [name, tensor] : tensors) names.push_back(name);
   warnings.push_back("tensors in the shards but not in the index are ignored: " + join(names, 10));
-  rows = std::move(listed);
+  tensors = std::move(listed);
 }
 
 void Catalogue::State::apply_index(const ModelFolder& from, const ShardIndex& index) {
   check_listed(from.path_of(kIndexName), index);
   drop_unlisted(index);
   uint64_t listed_bytes = 0;
-  for (const auto& [name, row] : rows) listed_bytes += row.location.bytes;
+  for (const auto& [name, tensor] : tensors) listed_bytes += tensor.location.bytes;
   if (!index.total_size.empty() && index.total_size != std::to_string(listed_bytes)) {
     warnings.push_back("the index says total_size " + index.total_size + ", the tensors have " +
                        std::to_string(listed_bytes) + " bytes");
@@ -220,33 +221,33 @@ Catalogue Catalogue::open(const std::string& folder, bool direct, const FaultSea
   } else {
     refuse_empty_folder(from);
   }
-  for (const auto& [name, row] : state.rows) state.total_bytes += row.location.bytes;
+  for (const auto& [name, tensor] : state.tensors) state.total_bytes += tensor.location.bytes;
   return catalogue;
 }
 
-bool Catalogue::contains(std::string_view name) const { return state_->rows.contains(name); }
+bool Catalogue::contains(std::string_view name) const { return state_->tensors.contains(name); }
 
 const TensorLocation& Catalogue::find(std::string_view name) const {
-  const auto at = state_->rows.find(name);
-  if (at == state_->rows.end()) {
+  const auto at = state_->tensors.find(name);
+  if (at == state_->tensors.end()) {
     throw Error(
         ErrorCode::not_found, "the checkpoint lacks this tensor",
         {.file = state_->folder, .field = quote_for_message(name), .found = "", .allowed = ""});
   }
-  const Row& row = at->second;
-  if (!row.dtype->readable) {
+  const ListedTensor& tensor = at->second;
+  if (!tensor.dtype->readable) {
     throw Error(ErrorCode::unsupported, "tensors of this dtype are not read",
-                {.file = row.location.file->path(),
+                {.file = tensor.location.file->path(),
                  .field = "/" + escape_for_message(name, 512) + "/dtype",
-                 .found = std::string(row.dtype->name),
+                 .found = std::string(tensor.dtype->name),
                  .allowed = std::string(kReadableDTypes)});
   }
-  return row.location;
+  return tensor.location;
 }
 
 std::vector<std::string> Catalogue::names() const {
   std::vector<std::string> names;
-  for (const auto& [name, row] : state_->rows) names.push_back(name);
+  for (const auto& [name, tensor] : state_->tensors) names.push_back(name);
   return names;
 }
 

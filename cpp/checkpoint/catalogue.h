@@ -3,7 +3,7 @@
 //
 // model.safetensors.index.json comes before model.safetensors when both are there; tensors and
 // files that the index does not name are ignored with a warning. Files may be links only inside the
-// folder, or into the blobs of its hub cache. Pickle is never loaded.
+// folder, or into the blobs of its hub cache. Pickle files are not loaded.
 #pragma once
 
 #include <cstdint>

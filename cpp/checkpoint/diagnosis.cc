@@ -34,8 +34,8 @@ std::string diagnose_foreign_file(const File& file) {
   }
   if (is_html(head)) return "an HTML page, perhaps the error page of a download";
   if (head.starts_with("PK\x03\x04"))
-    return "a zip archive (a PyTorch pickle?): pickle is never loaded";
-  if (is_pickle(head)) return "a Python pickle: pickle is never loaded";
+    return "a zip archive (a PyTorch pickle?): pickle files are not loaded";
+  if (is_pickle(head)) return "a Python pickle: pickle files are not loaded";
   if (head.starts_with("GGUF")) return "a GGUF file";
   if (head.starts_with("\x1f\x8b")) return "a gzip archive";
   return "";

@@ -151,7 +151,7 @@ uint64_t HeaderVisitor::shape_bytes(const JsonPlace& place, int bits) const {
   }
   if (empty) return 0;
   if (product % 8 != 0)
-    refuse(place, "the tensor is not whole bytes", {std::to_string(product) + " bits", ""});
+    refuse(place, "the tensor has no whole number of bytes", {std::to_string(product) + " bits", ""});
   return product / 8;
 }
 
@@ -163,7 +163,7 @@ void HeaderVisitor::finish_entry(const JsonPlace& place) {
   const std::string range =
       "[" + std::to_string(offsets_[0]) + ", " + std::to_string(offsets_[1]) + "]";
   if (offsets_[0] > offsets_[1])
-    refuse(place, "data_offsets run backwards", {range, "begin <= end"});
+    refuse(place, "data_offsets end before they begin", {range, "begin <= end"});
   const uint64_t bytes = shape_bytes(place, find_raw_dtype(entry_.dtype)->bits);
   if (bytes != offsets_[1] - offsets_[0]) {
     refuse(place, "shape and dtype do not fit data_offsets",

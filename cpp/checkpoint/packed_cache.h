@@ -47,6 +47,7 @@ struct PackOptions {
   std::string folder;  // cache folder, created with mode 0700
   std::string key;     // file name stem: fingerprint and formats, [A-Za-z0-9._-]
   int threads = 1;
+  // From 0 bytes on, after every block; what it throws ends the packing and leaves no file behind.
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
   const FaultSeam* seam = nullptr;
 };

@@ -91,6 +91,7 @@ class Packer {
         io_(kWriters) {}
 
   void pack(const std::vector<PackSource>& sources) {
+    report(0);
     for (size_t i = 0; i < sources.size(); ++i) {
       for (PackedBlock& block : plan_.tensors[i].blocks)
         pack_block(sources[i], plan_.tensors[i], block);
@@ -138,7 +139,11 @@ class Packer {
                             .write = true};
     writes_[turn_] = io_.start({&transfer, 1});
     turn_ = 1 - turn_;
-    done_bytes_ += padded;
+    report(padded);
+  }
+
+  void report(uint64_t bytes) {
+    done_bytes_ += bytes;
     if (options_.progress) options_.progress(done_bytes_, plan_.file_bytes - plan_.data_begin);
   }
 

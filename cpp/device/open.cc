@@ -69,7 +69,7 @@ std::vector<std::string> device_list(const std::string& spec) {
     const bool twice = kind == "cuda" && std::find(devices.begin(), devices.begin() + i,
                                                    devices[i]) != devices.begin() + i;
     if (accelerators && kind_of(devices[i]) == kind && !twice) continue;
-    throw Error(ErrorCode::unsupported, "these devices do not make a pipeline",
+    throw Error(ErrorCode::unsupported, "a pipeline needs different accelerators of one kind",
                 {.file = {},
                  .field = "device",
                  .found = escape_for_message(spec),
@@ -92,7 +92,7 @@ uint64_t free_device_bytes(const std::string& spec) {
   if (device_kind(spec) != "cuda" || colon == spec.npos) return 0;
   try {
     return free_cuda_bytes(std::string_view(spec).substr(colon + 1));
-  } catch (const Error&) {  // no driver, no such GPU: whoever opens it will be told
+  } catch (const Error&) {  // no driver, no such GPU: whoever opens it gets the error
     return 0;
   }
 }

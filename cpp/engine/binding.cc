@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/checked.h"
+#include "tensor/units.h"
 
 namespace penstock {
 
@@ -128,7 +129,9 @@ void SweepBinding::each_staged_span(const BatchBinding& binding, std::byte* slot
   }
 }
 
-int64_t SweepBinding::device_stride() const { return round_up(kv_.layout().page_bytes(), 64); }
+int64_t SweepBinding::device_stride() const {
+  return round_up(kv_.layout().page_bytes(), kLineBytes);
+}
 
 namespace {
 

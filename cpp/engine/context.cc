@@ -6,8 +6,8 @@ Context::Context(const ContextOptions& options)
     : host({Tier::host, 0}, options.host_bytes),
       disk({Tier::disk, 0}, options.disk_bytes),
       reserved_(host.reserve(options.reserved_host_bytes, "reserved")),
-      bounce_(host.reserve(AsyncIo::bounce_bytes(AsyncIo::default_workers()), "io")),
-      io(AsyncIo::default_workers()),
+      bounce_(host.reserve(AsyncIo::bounce_bytes(kFileWorkers), "io")),
+      io(kFileWorkers),
       host_compute{.delay_seed = options.device.delay_seed,
                    .bytes_per_second = options.host_attention_bytes_per_second},
       pin_threads(options.device.pin_threads) {

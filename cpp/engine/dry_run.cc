@@ -6,13 +6,13 @@
 #include <memory>
 
 #include "engine/generator.h"
-#include "plan/row_lengths.h"
+#include "plan/cost.h"
+#include "plan/request_lengths.h"
 #include "schedule/step_cost.h"
 
 namespace penstock {
 namespace {
 
-constexpr double kSweepSeconds = 1e-3;  // planning and building one
 constexpr double kWakeSeconds = 40e-6;  // from a step's end to the lane that waits for it
 constexpr double kSampledValuesPerSecond = 1.5e9;       // logits that a processor looks at
 constexpr double kSampleReads = 8;                      // of a logit by a GPU, about
@@ -33,7 +33,7 @@ class Reckoner final : public SweepRunner {
     const double sampling = sampling_seconds(sweep.plan);
     const double results = results_at(sweep.schedule, timeline, begin);
     const SweepKind kind = kind_of(sweep.plan);
-    flights_.push_back({results, kSweepSeconds + sampling, kind});
+    pending_.push_back({results, kSweepSeconds + sampling, kind});
     Phase& phase = phase_of(kind);
     ++phase.sweeps;
     for (const auto& [lane, busy] : timeline.busy) {
@@ -56,11 +56,11 @@ class Reckoner final : public SweepRunner {
   }
 
   void finish() override {
-    const Flight flight = flights_.front();
-    flights_.pop_front();
+    const PendingResults next = pending_.front();
+    pending_.pop_front();
     const double before = now_;
-    now_ = std::max(now_, flight.results) + flight.after;
-    phase_of(flight.kind).seconds += now_ - before;
+    now_ = std::max(now_, next.results) + next.after;
+    phase_of(next.kind).seconds += now_ - before;
   }
   const float* logits(int64_t) const override { return nullptr; }
   int32_t token(int64_t) const override { return 0; }
@@ -70,7 +70,8 @@ class Reckoner final : public SweepRunner {
   Prediction& done() { return done_; }
 
  private:
-  struct Flight {
+  // Of a sweep that has been started and not been finished.
+  struct PendingResults {
     double results, after;  // when they can be read; seconds until the next sweep is there
     SweepKind kind;
   };
@@ -99,7 +100,7 @@ class Reckoner final : public SweepRunner {
   // An accelerator reads the logits of the rows it chooses for; all others are the processor's.
   double sampling_seconds(const SweepPlan& plan) const {
     const auto vocab = static_cast<double>(input_.plan->spec->vocab);
-    const int64_t there = input_.plan->accelerator ? plan.token_rows : 0;
+    const int64_t there = input_.plan->accelerator ? plan.chosen_rows : 0;
     const double rate = input_.plan->machine.attention_rate(format(input_.plan->kv).name);
     const double values = static_cast<double>(plan.logits_rows - there) * vocab;
     const double bytes = static_cast<double>(there) * vocab * kSampleReads * sizeof(float);
@@ -111,11 +112,11 @@ class Reckoner final : public SweepRunner {
   uint64_t middle_, tokens_ = 0;
   Simulator simulator_;
   double now_ = 0;
-  std::deque<Flight> flights_;
+  std::deque<PendingResults> pending_;
   Prediction done_;
 };
 
-Request request_of(const RowLength& row, int64_t number, int vocab) {
+Request request_of(const RequestLength& row, int64_t number, int vocab) {
   Request request;
   request.tokens = row.tokens;
   request.tokens.resize(static_cast<size_t>(row.prompt));
@@ -277,13 +278,14 @@ class DryRun {
 
 Prediction dry_run(const DryRunInput& input) { return DryRun(input).run(); }
 
-std::vector<RowLength> typical_rows(const PlanInput& input, const ResolvedPolicy& policy) {
-  const RowLengths lengths = row_lengths(input);
+std::vector<RequestLength> typical_rows(const PlanInput& input, const ResolvedPolicy& policy) {
+  const RequestLengths lengths = request_lengths(input);
   const int64_t many = 3 * int64_t{policy.max_sequences};
   const int64_t rows = input.workload.rows > 0 ? input.workload.rows : many;
   const int64_t fresh = std::max<int64_t>(1, lengths.mean - lengths.prompt);
-  return std::vector<RowLength>(static_cast<size_t>(rows),
-                                {std::min(lengths.prompt, lengths.mean - fresh), fresh, {}, false});
+  return std::vector<RequestLength>(
+      static_cast<size_t>(rows),
+      {std::min(lengths.prompt, lengths.mean - fresh), fresh, {}, false});
 }
 
 }  // namespace penstock

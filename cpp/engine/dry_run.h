@@ -1,6 +1,6 @@
 // A whole job without its model: the generator plans every sweep as it would, the builder builds
 // it, and the simulator says how long it takes on a machine. Bytes per lane are those that a run
-// moves, to the byte, as long as rows end where they are said to end.
+// moves, to the byte, as long as requests end where they are said to end.
 #pragma once
 
 #include <array>
@@ -13,8 +13,8 @@
 
 namespace penstock {
 
-struct RowLength {
-  int64_t prompt = 1, fresh = 1;  // tokens read; generated, 0: the row is scored
+struct RequestLength {
+  int64_t prompt = 1, fresh = 1;  // tokens read; generated, 0: the request is scored
   std::vector<int32_t> tokens;    // the prompt; empty: it begins like no other
   bool logits = false;            // they come to the host: not samples_plainly()
 };
@@ -53,14 +53,14 @@ struct DryRunInput {
   const PlanInput* plan = nullptr;
   const ResolvedPolicy* policy = nullptr;
   const MemoryPlan* memory = nullptr;
-  std::vector<RowLength> rows;  // in the order in which they are submitted
-  int64_t most_rows = 0;        // run through so many and extrapolate; 0: all
+  std::vector<RequestLength> rows;  // in the order in which they are submitted
+  int64_t most_rows = 0;            // run through so many and extrapolate; 0: all
 };
 
-// Throws like Engine::submit() for rows that do not fit.
+// Throws like Engine::submit() for requests that do not fit.
 Prediction dry_run(const DryRunInput& input);
 
-// Rows as a workload describes them.
-std::vector<RowLength> typical_rows(const PlanInput& input, const ResolvedPolicy& policy);
+// Requests as a workload describes them.
+std::vector<RequestLength> typical_rows(const PlanInput& input, const ResolvedPolicy& policy);
 
 }  // namespace penstock

@@ -1,5 +1,5 @@
 // Attention on the processor beside an accelerator: stores keys and values in the pages that live
-// below the device, and attends for decoding rows over them as they are stored. One step is one
+// below the device, and attends for decoding requests over them as they are stored. One step is one
 // task of the lane host_compute.
 #pragma once
 

@@ -46,7 +46,7 @@ KvHome KvDealer::join(const KvHome& wanted, const KvHome& donor, int64_t shared_
 
 void KvDealer::commit(const KvHome& home, int64_t pages) {
   const int64_t below = home.below_of(pages);
-  const auto most = static_cast<double>(unit_);  // what joined rows have beyond is let go
+  const auto most = static_cast<double>(unit_);  // what joined requests have beyond is let go
   owed_below_ += below_ * static_cast<double>(pages) - static_cast<double>(below);
   owed_below_ = std::clamp(owed_below_, -most, most);
   owed_disk_ += disk_ - (home.on_disk() ? 1 : 0);

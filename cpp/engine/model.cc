@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 
 #include "base/error.h"
 #include "io/file.h"
@@ -12,7 +13,6 @@ namespace penstock {
 namespace {
 
 constexpr std::string_view kDummy = "dummy:";
-constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 20;
 constexpr uint64_t kCompareBytes = uint64_t{1} << 20;
 constexpr std::string_view kCacheVersion = "1";
 
@@ -78,9 +78,10 @@ void Model::check_tied_head(const std::string& folder) const {
     same = std::memcmp(left.data(), right.data(), bytes) == 0;
   }
   if (same) return;
-  throw Error(ErrorCode::malformed,
-              "the model ties its head to the embedding, but both are there and differ",
-              {.file = folder, .field = twin, .found = "other values than " + name});
+  throw Error(
+      ErrorCode::malformed,
+      "the model uses its embedding as its head, but the checkpoint holds a head that differs",
+      {.file = folder, .field = twin, .found = "other values than " + name});
 }
 
 void Model::choose_formats(const EngineOptions& options) {
@@ -93,7 +94,7 @@ void Model::choose_formats(const EngineOptions& options) {
     } else if (format(wanted).quantised() || wanted == own) {
       formats_.push_back(wanted);
     } else {
-      throw Error(ErrorCode::unsupported, "weights are held as published or quantised",
+      throw Error(ErrorCode::unsupported, "weights can be kept as published, or quantised",
                   {.file = options.model,
                    .field = "weights",
                    .found = options.weights,
@@ -124,7 +125,8 @@ std::vector<PackSource> Model::pack_sources() const {
   return sources;
 }
 
-const PackedCache* Model::open_packed(const EngineOptions& options, int threads, Budget& host) {
+const PackedCache* Model::open_packed(const EngineOptions& options, int threads, Budget& host,
+                                      const PackProgress& progress) {
   const std::vector<PackSource> sources = pack_sources();
   if (sources.empty() || !catalogue_) return nullptr;
   PackOptions pack;
@@ -139,6 +141,7 @@ const PackedCache* Model::open_packed(const EngineOptions& options, int threads,
   }
   pack.key = catalogue_->fingerprint() + "-" + options.weights + "-v" + std::string(kCacheVersion);
   pack.threads = threads;
+  if (progress) pack.progress = std::cref(progress);
   packed_.emplace(PackedCache::open_or_pack(pack, sources, host));
   return &*packed_;
 }

@@ -37,7 +37,8 @@ class Model {
 
   // Packs quantised weights into the cache folder, or opens them there. Null when there are none,
   // or nothing to read them from.
-  const PackedCache* open_packed(const EngineOptions& options, int threads, Budget& host);
+  const PackedCache* open_packed(const EngineOptions& options, int threads, Budget& host,
+                                 const PackProgress& progress);
 
  private:
   void open_folder(const EngineOptions& options, WeightFiles files);

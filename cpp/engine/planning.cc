@@ -13,7 +13,7 @@
 #include "engine/throttle.h"
 #include "plan/coarse_panels.h"
 #include "plan/layout.h"
-#include "plan/row_lengths.h"
+#include "plan/request_lengths.h"
 
 namespace penstock {
 namespace {
@@ -46,7 +46,8 @@ std::vector<uint64_t> device_memory_of(const EngineOptions& options) {
   if (memory.empty()) memory = {0};
   if (memory.size() == 1) memory.resize(devices, memory.front());
   if (memory.size() != devices) {
-    throw Error(ErrorCode::invalid_argument, "device memory is one figure for all, or one each",
+    throw Error(ErrorCode::invalid_argument,
+                "give one device memory for all devices, or one for each",
                 {.field = "device_memory",
                  .found = std::to_string(memory.size()) + " figures",
                  .allowed = "1 or " + std::to_string(devices)});
@@ -65,7 +66,7 @@ double steps_of(const PlanInput& input, const Chosen& chosen, int64_t most_rows)
   for (const Visit& visit : chosen.memory.weights.visits) {
     panels += static_cast<double>(visit.panels.size());
   }
-  const RowLengths lengths = row_lengths(input);
+  const RequestLengths lengths = request_lengths(input);
   const int64_t asked = input.workload.rows > 0 ? input.workload.rows : most_rows;
   const auto rows = static_cast<double>(std::min(asked, most_rows));
   const double waves = std::ceil(rows / std::max(1, chosen.policy.max_sequences));

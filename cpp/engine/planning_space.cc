@@ -9,7 +9,7 @@
 #include "plan/estimate.h"
 #include "plan/layout.h"
 #include "plan/policy_shape.h"
-#include "plan/row_lengths.h"
+#include "plan/request_lengths.h"
 
 namespace penstock {
 
@@ -77,7 +77,7 @@ Planning& Planning::operator=(Planning&&) noexcept = default;
 std::string Planning::facts() const {
   return guarded([&] {
     const State& s = *state_;
-    const RowLengths lengths = row_lengths(s.input);
+    const RequestLengths lengths = request_lengths(s.input);
     const KvLayout kv{s.input.kv, s.input.spec->attention.kv_heads,
                       s.input.spec->attention.head_dim, 32};
     uint64_t weights = 0;

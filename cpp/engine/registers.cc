@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "tensor/units.h"
 
 namespace penstock {
 
@@ -31,7 +32,7 @@ std::initializer_list<Reg> work_registers(ModuleKind module) {
 }
 
 int64_t register_bytes(const Program& program, Reg reg, int64_t tokens) {
-  return round_up(program.reg_width[static_cast<int>(reg)] * tokens * 4, 64);
+  return round_up(program.reg_width[static_cast<int>(reg)] * tokens * 4, kLineBytes);
 }
 
 }  // namespace

@@ -6,23 +6,23 @@ namespace penstock {
 namespace {
 
 // Tokens at the beginning of both that the donor has stored or will store.
-int64_t common_tokens(const Row& donor, const Row& row) {
+int64_t common_tokens(const LiveRequest& donor, const LiveRequest& request) {
   const auto lasting = std::max(donor.prompt_tokens, donor.cached);
-  const auto limit = std::min<int64_t>(lasting, row.prompt_tokens - 1);
-  const auto begin = row.tokens.begin();
+  const auto limit = std::min<int64_t>(lasting, request.prompt_tokens - 1);
+  const auto begin = request.tokens.begin();
   return std::mismatch(begin, begin + limit, donor.tokens.begin()).first - begin;
 }
 
 }  // namespace
 
-PrefixMatch find_prefix(const std::list<std::unique_ptr<Row>>& active, const Row& row,
-                        int page_tokens) {
+PrefixMatch find_prefix(const std::list<std::unique_ptr<LiveRequest>>& active,
+                        const LiveRequest& request, int page_tokens) {
   PrefixMatch best;
-  if (row.scores() || !row.generates()) return best;
-  const int64_t most = (row.prompt_tokens - 1) / page_tokens;
+  if (request.scores() || !request.generates()) return best;
+  const int64_t most = (request.prompt_tokens - 1) / page_tokens;
   for (const auto& each : active) {
     if (best.pages == most) break;
-    const int64_t pages = common_tokens(*each, row) / page_tokens;
+    const int64_t pages = common_tokens(*each, request) / page_tokens;
     if (pages > best.pages) best = {each.get(), pages};
   }
   return best;

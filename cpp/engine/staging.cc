@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "tensor/units.h"
 
 namespace penstock {
 
@@ -21,11 +22,12 @@ Staging::Staging(const Parts& parts) : context_(*parts.context), memory_(*parts.
   const int64_t tokens = parts.policy->micro_batch_tokens;
   const int token_table = parts.weights->find(Role::token_embed);
   const int64_t element = dtype_bytes(format(memory_.weights.formats.at(token_table)).raw);
-  positions_offset_ = round_up(tokens * parts.spec->embed_dim * element, 64);
+  positions_offset_ = round_up(tokens * parts.spec->embed_dim * element, kLineBytes);
   const bool learned = parts.spec->positions == PositionType::learned;
-  gather_slot_bytes_ =
-      positions_offset_ + (learned ? round_up(tokens * parts.spec->hidden * element, 64) : 0);
-  check(gather_.bytes() >= static_cast<size_t>(2 * gather_slot_bytes_), "gather slots are planned");
+  gather_slot_bytes_ = positions_offset_ +
+                       (learned ? round_up(tokens * parts.spec->hidden * element, kLineBytes) : 0);
+  const auto gathered = static_cast<size_t>(memory_.gather_slots * gather_slot_bytes_);
+  check(gather_.bytes() >= gathered, "gather slots are planned");
   for (int device = 0; device < parts.policy->split().devices(); ++device) {
     allocate_device(parts, device);
   }
@@ -85,14 +87,14 @@ void Staging::allocate_heads(const Parts& parts) {
 // its logits.
 Staging::Head Staging::head_at(const Parts& parts, int sweep) const {
   const int64_t rows = memory_.head_rows, score_rows = parts.policy->micro_batch_tokens;
-  const size_t bytes = head_block_.bytes() / parts.policy->sweeps() / 64 * 64;
+  const size_t bytes = head_block_.bytes() / parts.policy->sweeps() / kLineBytes * kLineBytes;
   const size_t logits = memory_.logit_rows * parts.spec->vocab * sizeof(float);
   const bool projects = parts.weights->find(Role::project_out) >= 0;
   std::byte* next = head_block_.data() + sweep * bytes;
   const std::byte* end = next + bytes;
   const auto take = [&](int64_t count) {
     std::byte* taken = next;
-    next += round_up(count, 64);
+    next += round_up(count, kLineBytes);
     return taken;
   };
   Head head;
@@ -111,8 +113,9 @@ Staging::Head Staging::head_at(const Parts& parts, int sweep) const {
     return head;
   }
   memory.logits = floats(device_logits_.data() + sweep * logits);
-  const size_t states = round_up(rows * sizeof(ScoreState), 64);
-  const size_t host_bytes = logits + states + round_up(memory_.logit_rows * sizeof(int32_t), 64);
+  const size_t states = round_up(rows * sizeof(ScoreState), kLineBytes);
+  const size_t host_bytes =
+      logits + states + round_up(memory_.logit_rows * sizeof(int32_t), kLineBytes);
   std::byte* host = logits_.data() + sweep * host_bytes;
   head.host_logits = floats(host);
   head.host_states = reinterpret_cast<ScoreState*>(host + logits);

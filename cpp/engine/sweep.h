@@ -40,7 +40,7 @@ struct BatchPlan {
   std::vector<SpanPlan> spans;
   int64_t tokens = 0;
   int64_t logits_rows = 0, score_rows = 0;
-  int64_t token_rows = 0;  // logits rows that do not leave the device
+  int64_t chosen_rows = 0;  // logits rows whose token the device chooses
   HiddenHome hidden = HiddenHome::here;
   int64_t first_token = 0;      // row of the residual stream in that memory
   int64_t activation_unit = 0;  // on disk: its unit
@@ -49,7 +49,7 @@ struct BatchPlan {
 
 struct SweepPlan {
   std::vector<BatchPlan> batches;
-  int64_t logits_rows = 0, score_rows = 0, head_rows = 0, token_rows = 0;
+  int64_t logits_rows = 0, score_rows = 0, head_rows = 0, chosen_rows = 0;
 };
 
 }  // namespace penstock

@@ -17,38 +17,40 @@ struct SweepPlanner::Open {
 
 namespace {
 
-SpanPlan make_span(Row& row, int64_t count, int vocab) {
+SpanPlan make_span(LiveRequest& request, int64_t count, int vocab) {
   SpanPlan span;
-  span.kv = &row.kv;
-  span.position = static_cast<int32_t>(row.cached);
-  span.tokens.assign(row.tokens.begin() + row.cached, row.tokens.begin() + row.cached + count);
-  const bool complete = count == row.pending();
-  if (row.request.all_logits) {
+  span.kv = &request.kv;
+  span.position = static_cast<int32_t>(request.cached);
+  span.tokens.assign(request.tokens.begin() + request.cached,
+                     request.tokens.begin() + request.cached + count);
+  const bool complete = count == request.pending();
+  if (request.asked.all_logits) {
     span.want = Want::all;
-  } else if (row.generates() && complete) {
-    const auto generated = static_cast<size_t>(row.generated());
-    const bool plainly = samples_plainly(row.request.sampling, generated, vocab);
+  } else if (request.generates() && complete) {
+    const auto generated = static_cast<size_t>(request.generated());
+    const bool plainly = samples_plainly(request.asked.sampling, generated, vocab);
     span.want = plainly ? Want::token : Want::last;
-    span.sample = sample_row(row.request.sampling, generated);
+    span.sample = sample_row(request.asked.sampling, generated);
   }
-  if (!row.scores()) return span;
-  const int64_t last = std::min(row.cached + count, row.prompt_tokens - 1);
-  for (int64_t p = row.cached; p < last; ++p) span.targets.push_back(row.tokens[p + 1]);
+  if (!request.scores()) return span;
+  const int64_t last = std::min(request.cached + count, request.prompt_tokens - 1);
+  for (int64_t p = request.cached; p < last; ++p) span.targets.push_back(request.tokens[p + 1]);
   return span;
 }
 
 }  // namespace
 
-// Tokens of the row that the limits of the sweep and of one micro-batch allow.
-int64_t SweepPlanner::chunk(const Open& open, const Row& row) const {
+// Tokens of the request that the limits of the sweep and of one micro-batch allow.
+int64_t SweepPlanner::chunk(const Open& open, const LiveRequest& request) const {
   const int64_t head_left = memory_.head_rows - open.sweep.head_rows;
   const int64_t logits_left = memory_.logit_rows - open.sweep.logits_rows;
-  int64_t count = std::min({row.pending(), memory_.sweep_tokens - open.tokens,
+  int64_t count = std::min({request.pending(), memory_.sweep_tokens - open.tokens,
                             static_cast<int64_t>(policy_.micro_batch_tokens)});
-  if (row.pending() > 1) count = std::min<int64_t>(count, policy_.prefill_chunk);
-  if (row.request.all_logits) count = std::min({count, head_left, logits_left});
-  if (row.scores()) count = std::min(count, head_left - 1);
-  if (row.generates() && count == row.pending() && (head_left < 1 || logits_left < 1)) --count;
+  if (request.pending() > 1) count = std::min<int64_t>(count, policy_.prefill_chunk);
+  if (request.asked.all_logits) count = std::min({count, head_left, logits_left});
+  if (request.scores()) count = std::min(count, head_left - 1);
+  if (request.generates() && count == request.pending() && (head_left < 1 || logits_left < 1))
+    --count;
   return std::max<int64_t>(count, 0);
 }
 
@@ -80,7 +82,7 @@ void SweepPlanner::close_batch(Open& open) const {
   if (batch.hidden == HiddenHome::host) open.host_tokens = end;
 }
 
-// Where the host attends for decoding rows, it should have them before the device turns to a
+// Where the host attends for decoding requests, it should have them before the device turns to a
 // prompt: as long as there may be another micro-batch, they do not share one.
 bool SweepPlanner::parts(Open& open, int64_t tokens) const {
   const bool more = static_cast<int>(open.sweep.batches.size()) < policy_.micro_batches;
@@ -88,7 +90,7 @@ bool SweepPlanner::parts(Open& open, int64_t tokens) const {
   return (open.batch().spans.front().count() == 1) != (tokens == 1);
 }
 
-bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
+bool SweepPlanner::place(Open& open, LiveRequest& request, int64_t tokens) const {
   const auto full = [&](const BatchPlan& batch) {
     return static_cast<int>(batch.spans.size()) >= policy_.micro_batch ||
            batch.tokens + tokens > policy_.micro_batch_tokens || parts(open, tokens);
@@ -99,8 +101,8 @@ bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
       if (!start_batch(open)) return false;
     }
     BatchPlan& batch = open.batch();
-    batch.spans.push_back(make_span(row, tokens, shaper_.vocab()));
-    if (row.home.below_pages > 0 && !shaper_.fits_slots(batch)) {
+    batch.spans.push_back(make_span(request, tokens, shaper_.vocab()));
+    if (request.home.below_pages > 0 && !shaper_.fits_slots(batch)) {
       batch.spans.pop_back();
       if (batch.spans.empty()) return false;
       continue;
@@ -110,11 +112,11 @@ bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
     batch.tokens += tokens;
     const int64_t chosen = span.want == Want::token ? 1 : 0;
     batch.logits_rows += span.logits_rows();
-    batch.token_rows += chosen;
+    batch.chosen_rows += chosen;
     batch.score_rows += scores;
     open.tokens += tokens;
     open.sweep.logits_rows += span.logits_rows();
-    open.sweep.token_rows += chosen;
+    open.sweep.chosen_rows += chosen;
     open.sweep.score_rows += scores;
     open.sweep.head_rows += span.logits_rows() + scores;
     return true;
@@ -122,19 +124,19 @@ bool SweepPlanner::place(Open& open, Row& row, int64_t tokens) const {
   return false;
 }
 
-SweepPlan SweepPlanner::plan(std::span<Row* const> rows) const {
+SweepPlan SweepPlanner::plan(std::span<LiveRequest* const> requests) const {
   Open open;
-  for (Row* row : rows) row->riding = 0;
-  for (Row* row : rows) {
-    if (row->waits()) continue;
-    int64_t count = chunk(open, *row);
+  for (LiveRequest* request : requests) request->riding = 0;
+  for (LiveRequest* request : requests) {
+    if (request->waits()) continue;
+    int64_t count = chunk(open, *request);
     // A prompt takes what is left of the micro-batch in progress rather than leaving a hole.
-    if (!open.sweep.batches.empty() && row->pending() > 1 && !parts(open, count) &&
+    if (!open.sweep.batches.empty() && request->pending() > 1 && !parts(open, count) &&
         static_cast<int>(open.batch().spans.size()) < policy_.micro_batch) {
       const int64_t room = policy_.micro_batch_tokens - open.batch().tokens;
       if (room >= policy_.micro_batch_tokens / 4) count = std::min(count, room);
     }
-    if (count > 0 && place(open, *row, count)) row->riding = count;
+    if (count > 0 && place(open, *request, count)) request->riding = count;
   }
   if (!open.sweep.batches.empty() && open.batch().spans.empty()) open.sweep.batches.pop_back();
   return std::move(open.sweep);

@@ -19,7 +19,7 @@ class SweepRunner {
  public:
   virtual ~SweepRunner() = default;
   // Begins a sweep, which must stay as it is until it is over. As many may be in flight as the
-  // policy says, each with rows of its own.
+  // policy says, each with requests of its own.
   virtual void start(const SweepWork& sweep) = 0;
   // Returns when the results of the oldest sweep in flight can be read. They are valid until so
   // many more have been started.

@@ -20,6 +20,7 @@ BuildOptions SweepShaper::build_options() const {
   options.devices = parts_.policy->split().devices();
   options.host_ring_slots = memory.ring_slots;
   options.device_ring_slots = memory.device_ring_slots;
+  options.gather_slots = memory.gather_slots;
   options.kv_slots = memory.kv_staging_slots;
   options.device_kv_slots = memory.device_kv_slots;
   options.exchange_slots = memory.exchange_slots;
@@ -66,8 +67,8 @@ BatchShape SweepShaper::shape(const BatchPlan& plan) const {
   shape.gather_upload_bytes = plan.tokens * row_bytes(token_table_);
   if (position_table_ >= 0) shape.gather_upload_bytes += plan.tokens * row_bytes(position_table_);
   const int64_t logits_row = vocab() * static_cast<int64_t>(sizeof(float));
-  shape.logits_bytes = plan.token_rows * sizeof(int32_t) +
-                       (plan.logits_rows - plan.token_rows) * logits_row +
+  shape.logits_bytes = plan.chosen_rows * sizeof(int32_t) +
+                       (plan.logits_rows - plan.chosen_rows) * logits_row +
                        plan.score_rows * sizeof(ScoreState);
   return shape;
 }
@@ -77,8 +78,7 @@ void SweepShaper::add_hidden(const BatchPlan& plan, BatchShape* shape) const {
   shape->activations_on_disk = plan.hidden == HiddenHome::disk;
   shape->activations_on_host = plan.hidden == HiddenHome::host;
   if (shape->activations_on_disk) {
-    shape->activation_bytes =
-        round_up(parts_.policy->micro_batch_tokens * hidden * 4, kIoAlignment);
+    shape->activation_bytes = round_up(parts_.policy->micro_batch_tokens * hidden * 4, kPageBytes);
   }
   const uint64_t bytes = plan.tokens * hidden * 4;
   (plan.hidden == HiddenHome::here ? shape->hidden_bytes : shape->activation_move_bytes) = bytes;
@@ -89,7 +89,7 @@ void SweepShaper::add_pages(const SpanPlan& span, BatchShape* shape) const {
   count_keys(span, pages, shape);
   if (pages.below == 0) return;
   const KvLayout& kv = parts_.memory->kv;
-  const auto unit = static_cast<uint64_t>(round_up(kv.page_bytes(), kIoAlignment));
+  const auto unit = static_cast<uint64_t>(round_up(kv.page_bytes(), kPageBytes));
   if (pages.on_disk) {
     shape->kv_on_disk = true;
     shape->kv_read_bytes += pages.full * unit;
@@ -127,8 +127,8 @@ bool SweepShaper::fits_slots(const BatchPlan& plan) const {
   uint64_t host = 0, device = 0;
   for (const SpanPlan& span : plan.spans) {
     const SpanPages pages = span_pages(span, rules_);
-    if (pages.on_disk) host += pages.below * round_up(kv.page_bytes(), kIoAlignment);
-    if (pages.staged) device += pages.below * round_up(kv.page_bytes(), 64);
+    if (pages.on_disk) host += pages.below * round_up(kv.page_bytes(), kPageBytes);
+    if (pages.staged) device += pages.below * round_up(kv.page_bytes(), kLineBytes);
   }
   return host <= parts_.memory->kv_staging_bytes && device <= parts_.memory->device_kv_bytes;
 }

@@ -1,6 +1,6 @@
-// Bytes and slots that the micro-batches of a sweep need, from plain values: the plan, where rows
-// have their pages, and which tokens they read. The engine builds its sweeps from it, and so does a
-// dry run that holds no memory; so what is predicted is what is moved.
+// Bytes and slots that the micro-batches of a sweep need, from plain values: the plan, where
+// requests have their pages, and which tokens they read. The engine builds its sweeps from it, and
+// so does a dry run that holds no memory; so what is predicted is what is moved.
 #pragma once
 
 #include <cstdint>

@@ -51,7 +51,8 @@ std::vector<Rate> rates_of(const std::string& device) {
                          const std::vector<Rate>& rates, const std::string& device) {
   std::string allowed = "about, version";
   for (const Rate& rate : rates) allowed.append(", ").append(rate.name);
-  throw Error(ErrorCode::unsupported, "the device '" + device + "' cannot be held to this",
+  throw Error(ErrorCode::unsupported,
+              "the device '" + device + "' cannot be throttled by this field",
               {kFile, field, escape_for_message(value.dump()), allowed});
 }
 

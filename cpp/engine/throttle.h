@@ -13,7 +13,7 @@ struct Throttle {  // bytes and flops per second; 0: as fast as it goes
 };
 
 // `device` as in EngineOptions; an empty text throttles nothing. Throws Error(invalid_argument) for
-// what is no machine, Error(unsupported) for a rate that this device cannot be held to.
+// what is no machine, Error(unsupported) for a rate that this device cannot be throttled to.
 Throttle throttle_from_json(const std::string& text, const std::string& device);
 
 }  // namespace penstock

@@ -15,9 +15,8 @@
 namespace penstock {
 namespace {
 
-constexpr uint64_t kPieceBytes = uint64_t{1} << 20, kUnalignedPieceBytes = uint64_t{16} << 10;
-constexpr size_t kBounceBytes = kUnalignedPieceBytes + kIoAlignment;
-constexpr int kDefaultWorkers = 16;
+constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
+constexpr uint64_t kUnalignedPieceBytes = kFileBounceBytes - kIoAlignment;
 
 }  // namespace
 
@@ -103,7 +102,7 @@ struct AsyncIo::State {
   // A worker lets go of a request before it unlocks, so that the waiting side is the last to hold
   // it and its error.
   void serve() {
-    const AlignedBlock bounce(kBounceBytes);
+    const AlignedBlock bounce(kFileBounceBytes);
     std::unique_lock lock(mutex);
     while (true) {
       ready.wait(lock, [&] { return stopping || !queue.empty(); });
@@ -161,9 +160,8 @@ int checked_workers(int workers) {
 
 }  // namespace
 
-int AsyncIo::default_workers() { return kDefaultWorkers; }
 uint64_t AsyncIo::bounce_bytes(int workers) {
-  return static_cast<uint64_t>(workers) * kBounceBytes;
+  return static_cast<uint64_t>(workers) * kFileBounceBytes;
 }
 
 AsyncIo::AsyncIo(int workers) : state_(std::make_unique<State>(checked_workers(workers))) {}

@@ -23,8 +23,6 @@ struct Transfer {
 
 class AsyncIo {
  public:
-  // Enough to keep one NVMe-like disk busy; more workers cost only their stacks and bounce blocks.
-  static int default_workers();
   // Memory of the bounce blocks, for whoever keeps a budget.
   static uint64_t bounce_bytes(int workers);
 

@@ -10,9 +10,11 @@
 #include <string>
 #include <string_view>
 
+#include "tensor/units.h"
+
 namespace penstock {
 
-inline constexpr size_t kIoAlignment = 4096;
+inline constexpr size_t kIoAlignment = kPageBytes;  // of direct transfers
 
 // What identifies the content of a file cheaply; rechecked when a file is opened again.
 struct FileIdentity {

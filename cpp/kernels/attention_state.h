@@ -3,12 +3,15 @@
 // always.
 #pragma once
 
+#include "tensor/units.h"
+
 namespace penstock {
 
 struct AttentionState {
   float max = -__builtin_inff();
   float sum = 0.0f;  // of exp(score - max)
 };
+static_assert(sizeof(AttentionState) == kAttentionStateBytes);
 
 // Weights of the running and of the incoming output when `next` is folded into `state`:
 // output = output * keep + next_output * take. Outputs are unnormalised; divide by sum at the end.

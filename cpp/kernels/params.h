@@ -3,8 +3,8 @@
 // do not allocate and do not throw. Contract for every kernel: row m of the result depends only on
 // row m of the inputs (and its KV pages), bit for bit, whatever the other rows, their number, the
 // panel split or the number of workers. So sums over K run in an order fixed by absolute k,
-// attention by absolute key position. Products that are told so (GemmParams::invariant) may go
-// another way from some number of rows on.
+// attention by absolute key position. Products whose GemmParams::invariant is false may go another
+// way from some number of rows on.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,7 @@
 #include "tensor/dtype.h"
 #include "tensor/format.h"
 #include "tensor/kv_layout.h"
+#include "tensor/units.h"
 
 namespace penstock {
 
@@ -136,8 +137,6 @@ struct RotaryParams {
   float scale = 1.0f;
 };
 
-inline constexpr int kAttentionSegment = 256;  // keys per attention state, by absolute position
-
 // One sequence's part of a micro-batch. pages[i] holds tokens [i*P, (i+1)*P) of this layer.
 //
 // The sequence's keys may be kept in several places, each of which has a view of its own: one that
@@ -208,7 +207,6 @@ struct GatherRowsParams {
 // ascending order, so that the result does not depend on how the vocabulary was cut (columns begin
 // at a multiple of kScoreBlock). column_begin 0 starts anew: whatever the states held before is
 // ignored.
-inline constexpr int kScoreBlock = 256;
 struct ScoreState {
   float max = -__builtin_inff();
   float sum = 0;      // of exp(logit - max)
@@ -216,6 +214,7 @@ struct ScoreState {
   int32_t best = -1;  // argmax so far, lowest index wins
   float best_logit = -__builtin_inff();
 };
+static_assert(sizeof(ScoreState) == kScoreStateBytes);
 struct ScoreParams {
   const float* logits = nullptr;  // [m, columns]
   int64_t stride = 0;

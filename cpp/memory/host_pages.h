@@ -4,9 +4,10 @@
 
 #include <cstddef>
 
+#include "tensor/units.h"
+
 namespace penstock {
 
-inline constexpr size_t kPageBytes = 4096;
 inline constexpr size_t kHugePageBytes = size_t{2} << 20;
 
 // The page-rounded size, or 0 when it cannot be represented.

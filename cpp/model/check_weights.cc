@@ -63,7 +63,7 @@ void check_weights(const WeightList& list, const std::vector<std::string>& prese
   }
   refuse("tensors are missing", missing, folder);
   refuse("tensors have the wrong shape", misshapen, folder);
-  refuse("tensors for which the model has no place", extra, folder);
+  refuse("the model has no use for these tensors", extra, folder);
 }
 
 }  // namespace penstock

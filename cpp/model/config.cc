@@ -14,7 +14,6 @@
 namespace penstock {
 namespace {
 
-constexpr size_t kMaxConfigBytes = 1 << 20;
 constexpr int64_t kMaxProjection = 1 << 22;  // heads * head_dim
 
 constexpr std::pair<std::string_view, DType> kDTypes[] = {

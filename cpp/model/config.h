@@ -1,7 +1,8 @@
-// config.json -> ModelSpec through the family table. Unknown architectures, and keys that change
-// the mathematics and are not understood, are refused by name. Nothing is guessed.
+// config.json -> ModelSpec through the family table. Unknown architectures, and unknown keys that
+// may change what the model computes, are refused by name. Nothing is guessed.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,9 @@
 #include "model/spec.h"
 
 namespace penstock {
+
+// Of config.json; larger ones are refused before they are read.
+inline constexpr size_t kMaxConfigBytes = 1 << 20;
 
 struct ModelConfig {
   ModelSpec spec;

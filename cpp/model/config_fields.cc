@@ -40,9 +40,9 @@ constexpr NumberRange kEpsRange = {0, 0.1};
 }  // namespace
 
 const ConfigKey* ConfigFields::row(Field field) const {
-  const auto at = std::find_if(family_.keys.begin(), family_.keys.end(),
+  const auto at = std::find_if(family_.keys.rbegin(), family_.keys.rend(),
                                [&](const ConfigKey& key) { return key.field == field; });
-  return at == family_.keys.end() ? nullptr : &*at;
+  return at == family_.keys.rend() ? nullptr : &*at;
 }
 
 std::string_view ConfigFields::key(Field field) const {

@@ -201,7 +201,7 @@ void refuse_unknown_keys(const ConfigObject& root, const Family& family) {
       unknown.push_back(key);
     } else if (value != parse_strict_json(fixed->value, "a fixed key")) {
       root.refuse(ErrorCode::unsupported, key,
-                  "changes the mathematics in a way that is not supported", fixed->value);
+                  "has a value that is not supported", fixed->value);
     }
   }
   if (unknown.empty()) return;
@@ -209,7 +209,7 @@ void refuse_unknown_keys(const ConfigObject& root, const Family& family) {
   for (const std::string& key : unknown)
     list += (list.empty() ? "" : ", ") + escape_for_message(key);
   root.refuse(ErrorCode::unsupported, unknown.front(),
-              "keys that are not understood and may change the mathematics: " + list, "");
+              "unknown keys, which may change what the model computes: " + list, "");
 }
 
 std::vector<std::string> ignored_code(const ConfigObject& root) {

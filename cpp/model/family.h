@@ -1,5 +1,5 @@
 // A family is data: which config keys mean what, how tensors are named, and the traits that never
-// vary. 30 to 50 lines each in model/families/. parse_config() and WeightList read these rows; no
+// vary. 15 to 65 lines each in model/families/. parse_config() and WeightList read these tables; no
 // code knows a family's name.
 #pragma once
 
@@ -70,11 +70,11 @@ struct Family {
   std::string_view name;                            // "opt"
   std::span<const std::string_view> architectures;  // "OPTForCausalLM"
   std::span<const std::string_view> model_types;    // "opt"
-  std::span<const std::string_view>
-      prefixes;  // spellings of the part before the names: "model.decoder.", "decoder."
-  std::span<const NamePattern> names;
-  std::span<const ConfigKey> keys;
-  std::span<const FixedKey> fixed = {};            // besides those of every family
+  // Spellings of the part before the names: "model.decoder.", "decoder.".
+  std::span<const std::string_view> prefixes = {};
+  std::span<const NamePattern> names = {};
+  std::span<const ConfigKey> keys;       // of two entries for one field the later one counts
+  std::span<const FixedKey> fixed = {};  // besides those of every family
   std::span<const std::string_view> ignored = {};  // besides those of every family
   NormType norm = NormType::rms;
   float norm_eps = 0;  // 0: from the config

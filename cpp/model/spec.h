@@ -63,7 +63,6 @@ struct ModelSpec {
   int position_offset = 0;  // learned: row of position p is p + offset
   RotarySpec rotary;
   bool tied_head = false;
-  bool head_bias = false;
   int32_t bos = -1;
   std::vector<int32_t> eos;  // may be empty
 };

@@ -140,7 +140,6 @@ class Lister {
       matrix(Role::project_out, -1, spec_.embed_dim, spec_.hidden);
     matrix(Role::head, -1, spec_.vocab, spec_.embed_dim);
     if (spec_.tied_head) weights_.back().name = weights_.front().name;
-    bias_if(spec_.head_bias, Role::head, -1, spec_.vocab);
   }
 
   const ModelSpec& spec_;
@@ -181,7 +180,7 @@ int WeightList::find(Role role, int layer, bool bias) const {
 int64_t WeightList::parameters() const {
   int64_t sum = 0;
   for (const WeightInfo& info : weights_) {
-    const bool tied = info.role == Role::head && !info.bias && !tied_twin_.empty();
+    const bool tied = info.role == Role::head && !tied_twin_.empty();
     if (!tied)
       sum = checked_add(sum, checked_mul(info.rows, info.cols, info.name), "the parameters");
   }

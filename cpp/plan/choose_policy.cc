@@ -12,7 +12,7 @@
 #include "plan/memory_plan.h"
 #include "plan/pace.h"
 #include "plan/policy_shape.h"
-#include "plan/row_lengths.h"
+#include "plan/request_lengths.h"
 
 namespace penstock {
 namespace {
@@ -39,7 +39,7 @@ class Chooser {
         wanted_(wanted),
         shape_(input, wanted),
         base_(shape_.base()),
-        lengths_(row_lengths(input)),
+        lengths_(request_lengths(input)),
         estimator_(input) {}
 
   Chosen choose() {
@@ -297,7 +297,7 @@ class Chooser {
   const Policy& wanted_;
   PolicyShape shape_;
   const ResolvedPolicy& base_;
-  RowLengths lengths_;
+  RequestLengths lengths_;
   Estimator estimator_;
   ResolvedPolicy best_;
   GridShare best_share_;

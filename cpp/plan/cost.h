@@ -40,6 +40,8 @@ inline constexpr double kVectorFlopsShare = 0.1;
 // Rows of a prompt's chunk that share one read of a key, where attention of prompts has not been
 // measured.
 inline constexpr double kPrefillKeyReuse = 8;
+// Planning and building one sweep, on the host.
+inline constexpr double kSweepSeconds = 1e-3;
 // Submitting and joining one compute step.
 double visit_seconds(const Machine& machine);
 

@@ -4,11 +4,11 @@
 #include <cmath>
 
 #include "base/checked.h"
+#include "tensor/units.h"
 
 namespace penstock {
 namespace {
 
-constexpr double kSweepSeconds = 2e-3;     // sampling, building the next sweep
 constexpr double kLeastOverlapLoss = 0.1;  // of the shorter of two that run side by side
 constexpr int64_t kManyRows = 1'000'000;
 
@@ -27,7 +27,7 @@ SweepLoad Estimator::load(const ResolvedPolicy& policy, const MemoryPlan& sizes,
   load.apart = policy.host_attention;
   load.device_share =
       policy.split().largest_share(static_cast<int64_t>(input_.spec->layers.size()));
-  const double unit = static_cast<double>(round_up(sizes.kv.page_bytes(), 4096));
+  const double unit = static_cast<double>(round_up(sizes.kv.page_bytes(), kPageBytes));
   const double pages = static_cast<double>(lengths_.flying) / policy.page_tokens;
   load.kv_read_bytes = static_cast<uint64_t>(policy.kv.disk * mix.sequences * pages * unit);
   load.kv_write_bytes =

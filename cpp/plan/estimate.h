@@ -7,7 +7,7 @@
 
 #include "plan/cost.h"
 #include "plan/layout.h"
-#include "plan/row_lengths.h"
+#include "plan/request_lengths.h"
 
 namespace penstock {
 
@@ -26,7 +26,7 @@ struct Estimate {
 class Estimator {
  public:
   explicit Estimator(const PlanInput& input)
-      : input_(input), lengths_(row_lengths(input)), model_(input) {}
+      : input_(input), lengths_(request_lengths(input)), model_(input) {}
 
   // `sizes` is lay_out() of the same policy and weights.
   Estimate workload(const ResolvedPolicy& policy, const WeightSummary& weights,
@@ -46,7 +46,7 @@ class Estimator {
   double seconds(int held_panels, const MemoryPlan& sizes, const SweepCost& cost) const;
 
   const PlanInput& input_;
-  RowLengths lengths_;
+  RequestLengths lengths_;
   CostModel model_;
 };
 

@@ -6,10 +6,9 @@
 
 #include "base/checked.h"
 #include "model/program.h"
+#include "tensor/units.h"
 
 namespace penstock {
-
-inline constexpr int64_t kAttentionStateBytes = 8;  // of one row and head
 
 struct ExchangeLayout {
   int64_t tokens = 0;                            // rows
@@ -22,12 +21,12 @@ struct ExchangeLayout {
   int64_t attended_offset() const { return v_offset() + part(kv_width); }
   int64_t states_offset() const { return attended_offset() + part(q_width); }
   int64_t bytes() const {
-    const int64_t states = round_up(tokens * heads * kAttentionStateBytes, 64);
+    const int64_t states = round_up(tokens * heads * kAttentionStateBytes, kLineBytes);
     return attends ? states_offset() + states : attended_offset();
   }
 
  private:
-  int64_t part(int64_t width) const { return round_up(tokens * width * 4, 64); }
+  int64_t part(int64_t width) const { return round_up(tokens * width * 4, kLineBytes); }
 };
 
 }  // namespace penstock

@@ -6,22 +6,18 @@
 
 #include "base/checked.h"
 #include "plan/layout.h"
-#include "plan/row_lengths.h"
+#include "plan/request_lengths.h"
+#include "tensor/units.h"
 
 namespace penstock {
 namespace {
 
-constexpr int64_t kPage = 4096, kLine = 64;
-constexpr int kGatherSlots = 2, kKvStagingSlots = 3, kActivationSlots = 3, kExchangeSlots = 3;
-constexpr int64_t kFoldTokens = 256;      // keys of an attention state: kernels/params.h
-constexpr int kSpareRingSlots = 4;        // reads in flight while a visit's slots are given back
-constexpr int64_t kScoreStateBytes = 32;  // running log-sum-exp of one row, at most
-constexpr int64_t kScratchBytes = int64_t{2} << 20;  // of one compute thread
+constexpr int kKvStagingSlots = 3, kActivationSlots = 3, kExchangeSlots = 3;
+constexpr int kSpareRingSlots = 4;  // reads in flight while a visit's slots are given back
 constexpr int64_t kEngineBytes = int64_t{256} << 10;
-constexpr int64_t kIoBytes = int64_t{16 * 20} << 10;  // bounce blocks of the file workers
 constexpr int64_t kStepBytes = 384, kSlotUseBytes = 16, kSequenceBytes = 4096, kBlockBytes = 64;
 
-int64_t lines(int64_t bytes) { return round_up(bytes, kLine); }
+int64_t lines(int64_t bytes) { return round_up(bytes, kLineBytes); }
 
 class Layout {
  public:
@@ -29,7 +25,7 @@ class Layout {
       : input_(input),
         policy_(policy),
         weights_(weights),
-        lengths_(row_lengths(input)),
+        lengths_(request_lengths(input)),
         compute_(compute_tier(input)),
         split_(policy.device_layers) {
     plan_.device_total.resize(accelerator() ? split_.devices() : 0);
@@ -53,7 +49,7 @@ class Layout {
 
   void add(Tier tier, const char* label, int64_t bytes, int device = 0) {
     if (bytes <= 0) return;
-    const auto rounded = static_cast<uint64_t>(round_up(bytes, kPage));
+    const auto rounded = static_cast<uint64_t>(round_up(bytes, kPageBytes));
     plan_.items.push_back({tier, device, label, rounded});
     plan_.total[static_cast<int>(tier)] += rounded;
     if (tier == Tier::device) plan_.device_total.at(device) += rounded;
@@ -85,7 +81,7 @@ class Layout {
     const int least = smallest_ring_slots(weights_, policy_);
     const int ring = std::max(slots, least);
     plan_.ring_slot_bytes =
-        round_up(static_cast<int64_t>(weights_.max_panel_bytes), kPage) + 2 * kPage;
+        round_up(static_cast<int64_t>(weights_.max_panel_bytes), kPageBytes) + 2 * kPageBytes;
     plan_.ring_slots = compute_ == Tier::host || weights_.visit_disk_panels > 0 ? ring : 0;
     plan_.device_ring_slots = compute_ == Tier::device ? ring : 0;
   }
@@ -167,7 +163,7 @@ class Layout {
     plan_.kv_host_blocks = accelerator() ? layers() * (host + on_disk) : 0;
     device_kv_counts();
     if (on_disk == 0) return;
-    const int64_t unit = round_up(plan_.kv.page_bytes(), kPage);
+    const int64_t unit = round_up(plan_.kv.page_bytes(), kPageBytes);
     const int64_t spare = on_disk > 1 ? pages(lengths_.longest) : 0;  // extents leave gaps
     plan_.kv_disk_bytes = layers() * (part_of(pages_of(on_disk, true), below) + spare) * unit;
     plan_.kv_staging_slots = kKvStagingSlots;
@@ -203,7 +199,8 @@ class Layout {
     }
     const auto frequencies = static_cast<int64_t>(spec().rotary.inv_freq.size()) * 4;
     for (int device = 0; device < split_.devices(); ++device) {
-      const int64_t bytes = round_up(std::max(vectors[device], kLine), kPage) + frequencies;
+      const int64_t bytes =
+          round_up(std::max(vectors[device], kLineBytes), kPageBytes) + frequencies;
       add(compute_, "vectors", bytes, device);
     }
     for (size_t device = 0; device < weights_.device_bytes.size(); ++device) {
@@ -220,8 +217,8 @@ class Layout {
     const int64_t element = dtype_bytes(spec().dtype), rows = batch_rows();
     int64_t gather = lines(rows * spec().embed_dim * element);
     if (spec().positions == PositionType::learned) gather += lines(rows * spec().hidden * element);
-    add(Tier::host, "gather", kGatherSlots * gather);
-    if (compute_ == Tier::device) add(Tier::device, "gather", kGatherSlots * gather);
+    add(Tier::host, "gather", plan_.gather_slots * gather);
+    if (compute_ == Tier::device) add(Tier::device, "gather", plan_.gather_slots * gather);
     const int64_t sweeps = policy_.sweeps();
     add_everywhere("hidden", sweeps * plan_.hidden_tokens * spec().hidden * 4);
     add(Tier::host, "hidden", sweeps * plan_.hidden_host_tokens * spec().hidden * 4);
@@ -232,7 +229,7 @@ class Layout {
     add(Tier::disk, "activations", sweeps * units * activation_unit());
   }
 
-  int64_t activation_unit() const { return round_up(batch_rows() * spec().hidden * 4, kPage); }
+  int64_t activation_unit() const { return round_up(batch_rows() * spec().hidden * 4, kPageBytes); }
 
   // Registers of the widest module, and one prepared input.
   int64_t work_bytes() const {
@@ -294,16 +291,17 @@ class Layout {
     const int64_t each = accelerator() ? 6 : 2;  // steps of a micro-batch in a visit, about
     const int64_t steps = policy_.sweeps() * ((2 * weights_.panels + each * computes) * kStepBytes +
                                               uses * kSlotUseBytes);
-    const int64_t units = static_cast<int64_t>(plan_.kv_disk_bytes) / kPage;
+    const int64_t units = static_cast<int64_t>(plan_.kv_disk_bytes) / kPageBytes;
     const int64_t tables =
         (plan_.kv_blocks + plan_.kv_host_blocks + units) * kBlockBytes +
         (policy_.max_sequences + policy_.sweeps() * plan_.sweep_tokens / 16) * kSequenceBytes;
     // Attention beside an accelerator has workers of its own.
     const int pools = split_.devices() + (plan_.exchange_slots > 0 ? 1 : 0);
-    add(Tier::host, "kernel scratch", pools * policy_.threads * kScratchBytes);
+    add(Tier::host, "kernel scratch",
+        pools * policy_.threads * static_cast<int64_t>(kScratchBytesPerWorker));
     add_on_devices("own needs", static_cast<int64_t>(input_.own_device_bytes));
     add(Tier::host, "own needs", split_.devices() * static_cast<int64_t>(input_.own_host_bytes));
-    add(Tier::host, "io", kIoBytes);
+    add(Tier::host, "io", kFileWorkers * kFileBounceBytes);
     add(Tier::host, "engine", kEngineBytes + 2 * steps + tables);
     add(Tier::host, "reserved", static_cast<int64_t>(input_.reserved_host_bytes));
   }
@@ -311,7 +309,7 @@ class Layout {
   const PlanInput& input_;
   const ResolvedPolicy& policy_;
   const WeightSummary& weights_;
-  RowLengths lengths_;
+  RequestLengths lengths_;
   Tier compute_;
   DeviceSplit split_;
   MemoryPlan plan_;
@@ -352,7 +350,7 @@ void count_visit(const Visit& visit, const PlanInput& input, WeightSummary* summ
 }  // namespace
 
 int kv_cut_pages(const ResolvedPolicy& policy) {
-  return policy.host_attention ? static_cast<int>(kFoldTokens) / policy.page_tokens : 1;
+  return policy.host_attention ? kAttentionSegment / policy.page_tokens : 1;
 }
 
 const Program& program_of(const PlanInput& input, const ResolvedPolicy& policy) {

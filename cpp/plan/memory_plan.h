@@ -94,6 +94,7 @@ struct MemoryPlan {
   uint64_t ring_slot_bytes = 0;  // a panel plus alignment room; streaming from disk
   int ring_slots = 0;            // host ring
   int device_ring_slots = 0;     // accelerator: slots of the same size in device memory
+  int gather_slots = 2;          // embedding rows of a micro-batch, on either side
   // Of each sweep in flight:
   int64_t sweep_tokens = 0;
   int64_t logit_rows = 0;  // rows of the logits buffer [logit_rows, vocab] for sampling

@@ -8,7 +8,8 @@
 
 #include "base/checked.h"
 #include "plan/cost.h"
-#include "plan/row_lengths.h"
+#include "plan/request_lengths.h"
+#include "tensor/units.h"
 
 namespace penstock {
 namespace {
@@ -17,14 +18,13 @@ constexpr int kAges = 32;            // steps of a row's life
 constexpr double kManyBlocks = 8;    // a job of more blocks than this is steady in its middle
 constexpr double kClearGain = 0.98;  // of the time without a limit
 constexpr int64_t kModelledTokens = 512;
-constexpr int64_t kSpillUnit = 4096;
 constexpr double kManyRows = 1e6;
 constexpr std::array kFactors = {1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0};  // of the balance
 
 // Rows of every age, in steps of `stretch` sweeps.
-class Flight {
+class AgeClasses {
  public:
-  explicit Flight(const PaceInput& input)
+  explicit AgeClasses(const PaceInput& input)
       : input_(input),
         ages_(static_cast<size_t>(std::clamp<double>(std::ceil(input.fresh), 1, kAges))),
         stretch_(std::max(1.0, input.fresh) / static_cast<double>(ages_)),
@@ -95,7 +95,7 @@ SweepRates modelled_rates(const PlanInput& input, const ResolvedPolicy& policy,
 // Tokens of all rows together that the pages in memory and on disk hold.
 double kv_room(const PlanInput& input, const MemoryPlan& sizes) {
   const auto layers = static_cast<int64_t>(input.spec->layers.size());
-  const int64_t unit = round_up(sizes.kv.page_bytes(), kSpillUnit);
+  const int64_t unit = round_up(sizes.kv.page_bytes(), kPageBytes);
   const int64_t on_disk = static_cast<int64_t>(sizes.kv_disk_bytes) / unit;
   const int64_t tails = layers * sizes.kv_disk_sequences;  // of sequences on disk, in memory
   const int64_t pages = (sizes.kv_blocks + sizes.kv_host_blocks - tails + on_disk) / layers;
@@ -105,18 +105,18 @@ double kv_room(const PlanInput& input, const MemoryPlan& sizes) {
 }  // namespace
 
 double paced_seconds(const PaceInput& input, double tokens) {
-  Flight flight(input);
+  AgeClasses ages(input);
   double left = std::min(input.rows, kManyBlocks * capacity(input)), seconds = 0;
-  while (left > 1e-6 || flight.sequences() > 1e-6) {
-    const double decoding = flight.sequences();
-    const double paced = tokens / input.prompt * flight.stretch();
-    double entering = std::min({left, paced, flight.room()});
+  while (left > 1e-6 || ages.sequences() > 1e-6) {
+    const double decoding = ages.sequences();
+    const double paced = tokens / input.prompt * ages.stretch();
+    double entering = std::min({left, paced, ages.room()});
     if (decoding <= 1e-6 && entering < 1) entering = std::min(left, 1.0);  // one always may
-    flight.enter(entering);
+    ages.enter(entering);
     left -= entering;
-    const double read = entering * input.prompt / flight.stretch();
-    seconds += flight.stretch() * sweep_seconds(input, decoding + read);
-    flight.grow_older();
+    const double read = entering * input.prompt / ages.stretch();
+    seconds += ages.stretch() * sweep_seconds(input, decoding + read);
+    ages.grow_older();
   }
   return seconds;
 }
@@ -145,7 +145,7 @@ int64_t best_pace(const PaceInput& input) {
 
 int64_t choose_pace(const PlanInput& input, const ResolvedPolicy& policy, const MemoryPlan& sizes) {
   if (policy.admission == Admission::block) return 0;
-  const RowLengths lengths = row_lengths(input);
+  const RequestLengths lengths = request_lengths(input);
   PaceInput job;
   job.rates = modelled_rates(input, policy, sizes.weights);
   const double sweeps = policy.sweeps();  // each has its own rows

@@ -8,12 +8,10 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "plan/device_split.h"
+#include "tensor/units.h"
 
 namespace penstock {
 namespace {
-
-constexpr int64_t kHeadUnit = 256;    // columns in which running log-sum-exps are folded
-constexpr int64_t kRawTileRows = 16;  // raw panels are cut between the kernels' row tiles
 
 struct Matrix {
   const WeightInfo* info = nullptr;
@@ -97,9 +95,9 @@ class Placer {
     for (size_t m = 0; m < program_.modules.size(); ++m) {
       if (program_.modules[m].kind != ModuleKind::head) visit_module(static_cast<int>(m));
     }
-    uint64_t largest = 0;
-    for (const Visit& visit : plan_.visits) largest = std::max(largest, streamed_bytes(visit));
-    head_limit_ = options_.head_chunk_bytes ? options_.head_chunk_bytes : largest;
+    for (const Visit& visit : plan_.visits) {
+      head_limit_ = std::max(head_limit_, streamed_bytes(visit));
+    }
     if (head_limit_ == 0) head_limit_ = std::numeric_limits<uint64_t>::max();
     for (size_t m = 0; m < program_.modules.size(); ++m) {
       if (program_.modules[m].kind == ModuleKind::head) visit_head(static_cast<int>(m));
@@ -230,13 +228,13 @@ class Placer {
   void cut_rows(const Matrix& m, const Panel& whole, Visit* visit) const {
     const auto most =
         std::max<int64_t>(1, static_cast<int64_t>(options_.panel_bytes / m.unit_bytes));
-    const bool tiles = most >= 4 * kRawTileRows;
+    const bool tiles = most >= 4 * kTileRows;
     const int64_t rows = whole.row_end - whole.row_begin;
-    const int64_t pieces = ceil_div(rows, tiles ? most - kRawTileRows + 1 : most);
+    const int64_t pieces = ceil_div(rows, tiles ? most - kTileRows + 1 : most);
     int64_t begin = whole.row_begin;
     for (int64_t i = 1; i <= pieces; ++i) {
       int64_t end = whole.row_begin + rows * i / pieces;
-      if (tiles && i < pieces) end = round_down(end, kRawTileRows);
+      if (tiles && i < pieces) end = round_down(end, kTileRows);
       if (end <= begin) continue;
       const uint64_t bytes = bytes_of(m, begin, end);
       visit->panels.push_back({whole.weight, begin, end, whole.home, bytes, bytes});
@@ -282,7 +280,7 @@ class Placer {
     }
     const int64_t rows = head.info->rows;
     const bool blocks = head.packed() && stays < rows;
-    const int64_t unit = blocks ? std::lcm(kHeadUnit, head.block_rows()) : kHeadUnit;
+    const int64_t unit = blocks ? std::lcm(int64_t{kScoreBlock}, head.block_rows()) : kScoreBlock;
     int64_t end = std::min(rows, begin + unit);
     while (end < rows) {
       const int64_t next = std::min(rows, end + unit);
@@ -296,15 +294,12 @@ class Placer {
   }
 
   void count_visit(const Visit& visit) {
-    int count = 0;
     for (const Panel& panel : visit.panels) {
       if (!streamed(panel)) continue;
-      ++count;
       plan_.max_panel_bytes = std::max(plan_.max_panel_bytes, panel.bytes);
       if (panel.home == Tier::disk) plan_.streamed_bytes += panel.bytes;
       if (options_.compute == Tier::device) plan_.uploaded_bytes += panel.upload_bytes;
     }
-    plan_.max_visit_streamed_panels = std::max(plan_.max_visit_streamed_panels, count);
     plan_.head_columns = std::max(plan_.head_columns, visit.row_end - visit.row_begin);
   }
 
@@ -325,7 +320,7 @@ uint64_t stored_bytes(const WeightInfo& weight, FormatId format, int64_t begin, 
 WeightPlan place_weights(const Program& program, const WeightList& weights,
                          const std::vector<FormatId>& formats, const PlacementOptions& options) {
   if (options.compute == Tier::host && options.shares.device > 0) {
-    throw Error(ErrorCode::invalid_argument, "there is no device memory here",
+    throw Error(ErrorCode::invalid_argument, "this device has no memory of its own",
                 {"", "weight_share.device", std::to_string(options.shares.device), "0"});
   }
   const size_t count = weights.all().size();

@@ -57,9 +57,8 @@ struct WeightPlan {
   uint64_t streamed_bytes = 0;  // per sweep, from disk
   uint64_t uploaded_bytes =
       0;  // per sweep, to an accelerator: all panels that are not at home there
-  uint64_t max_panel_bytes = 0;       // of the panels that need a staging slot
-  int max_visit_streamed_panels = 0;  // panels of one visit that need a staging slot
-  int64_t head_columns = 0;           // widest chunk of the vocabulary
+  uint64_t max_panel_bytes = 0;  // of the panels that need a staging slot
+  int64_t head_columns = 0;      // widest chunk of the vocabulary
 };
 
 struct PlacementOptions {
@@ -67,8 +66,9 @@ struct PlacementOptions {
   Shares shares;
   std::vector<int> device_layers;            // as DeviceSplit takes them
   uint64_t panel_bytes = uint64_t{2} << 20;  // raw panels aim at this
-  uint64_t head_chunk_bytes = 0;             // 0: as large as the largest other visit
-  int64_t head_chunk_columns = 8192;         // no chunk is wider, unless its smallest piece is
+  // No chunk of the head is wider, unless its smallest piece is; nor does one stream more bytes
+  // than the largest other visit.
+  int64_t head_chunk_columns = 8192;
   // No matrix is cut: the way FlexGen places weights, to compare with. The values of a module in
   // the order of FlexGen's lists (matrices, each followed by its bias; the norm after them, in the
   // head before) are laid beside the shares in the order disk, host, device; a matrix goes where

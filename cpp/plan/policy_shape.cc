@@ -5,7 +5,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "plan/row_lengths.h"
+#include "plan/request_lengths.h"
 
 namespace penstock {
 namespace {
@@ -42,14 +42,14 @@ PolicyShape::PolicyShape(const PlanInput& input, const Policy& wanted)
 void PolicyShape::validate() const {
   const auto check_share = [&](const std::optional<Shares>& shares, const std::string& name) {
     if (!shares || input_.accelerator || shares->device <= 0) return;
-    refuse(name, "not possible on this device", std::to_string(shares->device) + " elsewhere",
-           "host and disk");
+    refuse(name, "this device has no memory of its own", "device " + std::to_string(shares->device),
+           "device 0");
   };
   check_share(wanted_.kv_share, "kv_share");
   check_share(wanted_.activation_share, "activation_share");
   check_share(wanted_.weight_share, "weight_share");
   if (!input_.accelerator && wanted_.host_attention && !*wanted_.host_attention) {
-    refuse("host_attention", "attention runs where the model computes", "false", "true");
+    refuse("host_attention", "without an accelerator the host always attends", "false", "true");
   }
   check_lengths(wanted_);
 }
@@ -108,7 +108,7 @@ int PolicyShape::page_tokens(bool on_disk) const {
   const KvLayout page{input_.kv, attention.kv_heads, attention.head_dim, kShort};
   constexpr int64_t kLargePage = int64_t{256} << 10;
   if (page.page_bytes() >= kLargePage) return kShort;
-  return row_lengths(input_).longest <= 128 && !on_disk ? kShort : kUsual;
+  return request_lengths(input_).longest <= 128 && !on_disk ? kShort : kUsual;
 }
 
 // Large matrices travel in larger panels, so that the steps of a sweep stay few; small ones in
@@ -138,7 +138,8 @@ ResolvedPolicy PolicyShape::shape(int all_sequences, int rows, int64_t all_token
   const int64_t needed = std::max(ceil_div(sequences, policy.micro_batch),
                                   ceil_div(tokens, policy.micro_batch_tokens));
   policy.micro_batches = batches > 0 ? batches : static_cast<int>(needed);
-  const auto longest = static_cast<int>(std::min<int64_t>(row_lengths(input_).longest, 1 << 20));
+  const auto longest =
+      static_cast<int>(std::min<int64_t>(request_lengths(input_).longest, 1 << 20));
   policy.prefill_chunk =
       wanted_.prefill_chunk.value_or(std::min(policy.micro_batch_tokens, longest));
   return policy;

@@ -55,7 +55,7 @@ struct BuildOptions {
   bool accelerator = false;
   int devices = 1;  // accelerators; each has slots of its own, as many as the others
   int host_ring_slots = 0, device_ring_slots = 0;
-  int gather_slots = 2, kv_slots = 0, activation_slots = 0;
+  int gather_slots = 0, kv_slots = 0, activation_slots = 0;
   int device_kv_slots = 0, exchange_slots = 0, device_activation_slots = 0;
   // Visits with streamed panels beyond the current one that may be loading; at least 1.
   int lookahead = 1;

@@ -7,6 +7,7 @@
 #include "base/thread_pool.h"
 #include "store/weight_store.h"
 #include "tensor/quantize.h"
+#include "tensor/units.h"
 
 namespace penstock {
 
@@ -59,11 +60,11 @@ void WeightStore::load_vectors_of(int device) {
   int64_t bytes = 0, longest = 0;
   for (const WeightInfo& info : list_.all()) {
     if (!belongs(info, device)) continue;
-    bytes += round_up(info.cols * 4, 64);
+    bytes += round_up(info.cols * 4, kLineBytes);
     longest = std::max(longest, info.cols);
   }
   const bool on_device = compute_ == Tier::device;
-  memory_.push_back(memory.allocate(std::max<int64_t>(bytes, 64), "vectors"));
+  memory_.push_back(memory.allocate(std::max<int64_t>(bytes, kLineBytes), "vectors"));
   std::vector<float> row(on_device ? longest : 0);
   std::byte* next = memory_.back().data();
   for (const WeightInfo& info : list_.all()) {
@@ -75,7 +76,7 @@ void WeightStore::load_vectors_of(int device) {
       memory.device->wait(memory.device->copy({target, row.data(), count, CopyDirection::h2d}, {}));
     }
     vector_of_[info.id] = target;
-    next += round_up(info.cols * 4, 64);
+    next += round_up(info.cols * 4, kLineBytes);
   }
 }
 
@@ -89,7 +90,7 @@ void WeightStore::allocate_resident(Place place) {
       if (segment.place != place || segment.begin == segment.end) continue;
       residents[info.id] = {segment.begin, segment.end, nullptr};
       offsets[info.id] = bytes;
-      bytes += round_up(bytes_before(info.id, segment.begin, segment.end), 64);
+      bytes += round_up(bytes_before(info.id, segment.begin, segment.end), kLineBytes);
     }
   }
   if (bytes == 0) return;

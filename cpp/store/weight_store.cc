@@ -56,8 +56,8 @@ WeightStore::Located WeightStore::locate(const Panel& panel) const {
   const TensorLocation* location = source_.location(info);
   if (location == nullptr) {
     throw Error(ErrorCode::unsupported,
-                "random weights exist in memory only and do not fit the budget; write them to a "
-                "folder first (penstock bench --materialise DIR)",
+                "random weights exist only in memory, and do not fit the budget. Write them to a "
+                "folder first: penstock bench --materialise DIR",
                 {.field = "host_memory"});
   }
   const uint64_t begin = panel.row_begin * row_bytes(panel.weight);

@@ -1,8 +1,11 @@
-// The format table: how the values of a weight or of the KV cache are coded. One row per format; a
-// format's fp32 meaning is the only normative thing:
-//   raw:   w = the stored element
-//   uint:  w = s * (q - zero)       (offset midpoint: zero = 2^(bits-1); offset integer: zero
-//   stored per group) uint with real bias:  w = bias + s * q
+// The format table: how the values of a weight or of the KV cache are coded, one entry per format.
+// Only the fp32 value of a code is normative:
+//
+//   - raw:                         w = the stored element
+//   - uint, Offset::midpoint:      w = s * (q - 2^(bits - 1))
+//   - uint, Offset::integer:       w = s * (q - zero), a zero stored for each group
+//   - uint, Offset::real:          w = bias + s * q, a bias stored for each group
+//
 // Groups run along K (weights) or head_dim (KV); the last group of a row may be shorter.
 #pragma once
 
@@ -41,17 +44,19 @@ FormatId weight_format(std::string_view name);
 FormatId kv_format(std::string_view name);
 FormatId raw_format(DType dtype);
 
-// ---- Packed layout of a quantised weight [N, K] (what kernels read and what the cache file holds)
-// ---- Rows are packed in tiles of kTileRows; the last tile is padded with rows of zero value. K is
+// The packed layout of a quantised weight [N, K]: what kernels read and what the cache file holds.
+// Rows are packed in tiles of kTileRows; the last tile is padded with rows of zero value. K is
 // padded to a multiple of kTileK with codes whose activations are always zero. One tile is
-// contiguous:
-//   scales  bf16 [G][16]            G = number of groups (1 for per-row formats)
-//   zeros   u8   [G][16]            only for Offset::integer
-//   padding to a multiple of 64 bytes
-//   codes   8 bit: u8 [Kp/4][16][4]       code of (row r, k) at ((k/4)*16 + r)*4 + k%4
-//           4 bit: u8 [Kp/8][16][4]       byte ((k/8)*16 + r)*4 + k%4, low nibble when k%8 < 4,
-//           else high nibble
-// so one 64-byte load gives 16 rows x 4 (or 8) consecutive k, the operand order of dpbusd.
+// contiguous and has these parts, in order; G is the number of groups of a row, Kp the padded K:
+//
+//   - scales:         bf16 [G][16]
+//   - zeros:          u8 [G][16], only for Offset::integer
+//   - padding:        to a multiple of 64 bytes
+//   - codes of 8 bit: u8 [Kp / 4][16][4]; that of (row r, k) is at ((k / 4) * 16 + r) * 4 + k % 4
+//   - codes of 4 bit: u8 [Kp / 8][16][4]; that of (row r, k) is in the byte at
+//                     ((k / 8) * 16 + r) * 4 + k % 4, in the low nibble when k % 8 < 4
+//
+// So one load of 64 bytes gives 16 rows x 4 (or 8) consecutive k, the operand order of dpbusd.
 inline constexpr int kTileRows = 16;
 inline constexpr int kTileK = 128;
 

@@ -5,6 +5,7 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/function.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
@@ -149,7 +150,9 @@ void register_engine(nb::module_& m) {
   register_results(m);
   using Release = nb::call_guard<nb::gil_scoped_release>;
   nb::class_<Engine>(m, "Engine", "Generates from and scores token ids; one thread at a time.")
-      .def(nb::init<const EngineOptions&>(), "options"_a, Release())
+      .def(nb::init<const EngineOptions&, const PackProgress&>(), "options"_a,
+           "packing"_a = PackProgress(), Release(),
+           "Opens a model; `packing(done_bytes, total_bytes)` is called while it is quantised.")
       .def("submit", &Engine::submit, "request"_a, Release(),
            "Queues a request and returns its number; raises Error(invalid_argument).")
       .def("step", &Engine::step, Release(),

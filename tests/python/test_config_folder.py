@@ -110,11 +110,11 @@ REFUSED = {
     ),
     "CF09-extra-layer": (
         _config(num_hidden_layers=1),
-        ("malformed", "no place: model.layers.1.input_layernorm.weight"),
+        ("malformed", "no use for these tensors: model.layers.1.input_layernorm.weight"),
     ),
     "CF09-extra-bias": (
         _put("model.layers.0.self_attn.o_proj.bias", HIDDEN),
-        ("malformed", "no place: model.layers.0.self_attn.o_proj.bias"),
+        ("malformed", "no use for these tensors: model.layers.0.self_attn.o_proj.bias"),
     ),
     "CF09-norm-shape": (
         _put("model.norm.weight", 1, HIDDEN),

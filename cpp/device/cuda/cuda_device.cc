@@ -53,7 +53,7 @@ constexpr int kBf16 = 80;  // the first capability with tensor cores for it
 // machine has it.
 struct DenseLibrary {
   std::unique_ptr<cublaslt::DenseProducts> products;  // null: our own kernels
-  std::string isa, told;                              // for DeviceInfo
+  std::string isa, about;                              // for DeviceInfo
 };
 
 DenseLibrary open_dense(const Gpu& gpu, const std::string& choice) {
@@ -61,16 +61,16 @@ DenseLibrary open_dense(const Gpu& gpu, const std::string& choice) {
   dense.isa = "sm_" + std::to_string(gpu.capability());
   const cublaslt::Opened opened = cublaslt::open_library(choice);
   if (opened.loaded == nullptr) {
-    dense.told = "own kernels: " + opened.reason;
+    dense.about = "own kernels: " + opened.reason;
     return dense;
   }
   gpu.use();
   dense.products = std::make_unique<cublaslt::DenseProducts>(opened.loaded);
   // Its choice of an algorithm, and so the bits, may follow from all of these.
   dense.isa += "x" + std::to_string(gpu.multiprocessors()) + "+cublasLt" + opened.loaded->version;
-  dense.told = "cuBLASLt " + opened.loaded->version;
+  dense.about = "cuBLASLt " + opened.loaded->version;
   if (gpu.capability() < kBf16) {
-    dense.told += "; bf16 by own kernels: the GPU has no tensor cores for it";
+    dense.about += "; bf16 by own kernels: the GPU has no tensor cores for it";
   }
   return dense;
 }
@@ -86,7 +86,7 @@ class CudaDevice : public Device {
         workspace_(gpu_.allocate(kCudaWorkspaceBytes, memory_of(options), "own needs")) {
     info_.name = "cuda";
     info_.isa = dense_.isa;
-    info_.products = dense_.told;
+    info_.products = dense_.about;
     info_.memory = Tier::device;
     info_.weight_only = true;
     if (dense_.products != nullptr && gpu_.capability() >= kBf16) {

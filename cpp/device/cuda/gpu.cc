@@ -64,7 +64,7 @@ Buffer Gpu::allocate(size_t bytes, Budget& budget, const std::string& what) cons
   void* data = nullptr;
   const cudaError_t status = cudaMalloc(&data, bytes);
   if (status == cudaErrorMemoryAllocation) {
-    cudaGetLastError();  // it is told here and must not stay
+    cudaGetLastError();  // the error below reports it; it must not stay
     throw Error(ErrorCode::budget, "the GPU has no room for " + what + ": " +
                                        std::to_string(bytes) + " bytes wanted, " +
                                        std::to_string(free_bytes()) + " free");

@@ -10,9 +10,9 @@ GpuReport find_gpus() { return {false, {}, "this build has no CUDA"}; }
 std::unique_ptr<Device> open_cuda_device(std::string_view, const DeviceOptions& options, LaneSet&,
                                          Budget&) {
   throw Error(ErrorCode::unsupported,
-              "CUDA is not in this build; build again with nvcc on the PATH "
-              "(pip install . -C cmake.define.PENSTOCK_CUDA=ON says what it misses), "
-              "and in C++ ask for find_package(penstock COMPONENTS cuda)",
+              "this build has no CUDA. Build again with nvcc on the PATH: "
+              "pip install . -C cmake.define.PENSTOCK_CUDA=ON. "
+              "In C++ ask for find_package(penstock COMPONENTS cuda)",
               {.file = {},
                .field = "device",
                .found = escape_for_message(options.spec),

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -31,7 +32,7 @@ struct EngineOptions {
   std::string kv = "auto";       // "auto", "fp32", "fp16", "bf16", "int8", "int4"
   std::string compute = "fast";  // activations beside quantised weights: "fast" (int8), "exact"
                                  // (fp32), "weight_only" (16 bits; CUDA)
-  bool invariant = true;         // a row's results do not depend on the rows beside it, by a bit.
+  bool invariant = true;         // no bit of a request's results depends on the others beside it.
                                  // false: "weight_only" products of many rows may go through
                                  // cuBLASLt, where a GPU has it; nothing else changes
   std::string policy;            // JSON text of a policy; empty: the built-in one
@@ -122,9 +123,14 @@ struct RowTokens {
   bool logits = false;
 };
 
+// Called while weights are quantised into the cache: bytes written so far, and bytes in all. The
+// first call comes before the first byte, the last one after the last. An exception of the call
+// ends the work, leaves no file behind and goes to the caller of Engine().
+using PackProgress = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
+
 class Engine {
  public:
-  explicit Engine(const EngineOptions& options);
+  explicit Engine(const EngineOptions& options, const PackProgress& packing = {});
   ~Engine();
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;

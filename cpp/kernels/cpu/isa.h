@@ -11,8 +11,6 @@
 
 namespace penstock {
 
-inline constexpr size_t kScratchBytesPerWorker = size_t{1} << 21;
-
 // The workers, and scratch that is charged to the budget by whoever made it.
 struct KernelContext {
   Parallel parallel;

@@ -1,4 +1,4 @@
-// Descriptors of one product as cuBLASLt is told of it. Its matrices are column-major, so weights
+// Descriptors of one product as cuBLASLt takes them. Its matrices are column-major, so weights
 // [rows][k] are a k x rows matrix there, which is transposed, inputs [m][stride] a k x m matrix,
 // and sums [m][stride] a rows x m matrix: sums = weights^T inputs.
 #pragma once

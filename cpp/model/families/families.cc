@@ -1,4 +1,4 @@
-#include "model/families/rows.h"
+#include "model/families/shared.h"
 
 namespace penstock {
 namespace {

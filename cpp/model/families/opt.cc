@@ -1,6 +1,6 @@
 // OPT, OPT-IML and Galactica. opt-350m is the one with post-norm and projections around the
 // embedding.
-#include "model/families/rows.h"
+#include "model/families/shared.h"
 
 namespace penstock {
 namespace {

@@ -1,41 +1,21 @@
 // Qwen3: rms norm on the heads of q and k, a head_dim of its own.
-#include "model/families/rows.h"
+#include "model/families/shared.h"
 
 namespace penstock {
 namespace {
 
-constexpr std::string_view kArchitectures[] = {"Qwen3ForCausalLM"};
-constexpr std::string_view kModelTypes[] = {"qwen3"};
+constexpr std::string_view kArchitectures[] = {"Qwen3ForCausalLM"}, kModelTypes[] = {"qwen3"};
 
-constexpr ConfigKey kKeys[] = {
-    {Field::layers, "num_hidden_layers"},
-    {Field::hidden, "hidden_size"},
-    {Field::heads, "num_attention_heads"},
-    {Field::kv_heads, "num_key_value_heads"},
-    {Field::head_dim, "head_dim"},
-    {Field::intermediate, "intermediate_size"},
-    {Field::vocab, "vocab_size"},
-    {Field::max_positions, "max_position_embeddings"},
-    {Field::norm_eps, "rms_norm_eps"},
-    {Field::activation, "hidden_act"},
-    {Field::tied_head, "tie_word_embeddings", Absent::value, 0},
-    {Field::attention_bias, "attention_bias", Absent::value, 0},
-    {Field::use_window, "use_sliding_window", Absent::value, 0},
-    {Field::window, "sliding_window", Absent::derived},
-    {Field::window_from_layer, "max_window_layers", Absent::derived},
-    {Field::layer_types, "layer_types", Absent::derived},
-};
+constexpr auto kKeys = keys_of(
+    kLlamaKeys, kSwitchedWindowKeys,
+    {{Field::head_dim, "head_dim"}, {Field::attention_bias, "attention_bias", Absent::value, 0}});
 
 }  // namespace
 
-constinit const Family kQwen3Family = {
-    .name = "qwen3",
-    .architectures = kArchitectures,
-    .model_types = kModelTypes,
-    .prefixes = kLlamaPrefixes,
-    .names = kLlamaNames,
-    .keys = kKeys,
-    .qk_norm = true,
-};
+constinit const Family kQwen3Family = llama_like({.name = "qwen3",
+                                                  .architectures = kArchitectures,
+                                                  .model_types = kModelTypes,
+                                                  .keys = kKeys,
+                                                  .qk_norm = true});
 
 }  // namespace penstock

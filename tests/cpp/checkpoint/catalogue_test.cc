@@ -289,7 +289,7 @@ TEST(Catalogue, IX10_PickleIsNeverLoaded) {
     folder.write(name, "\x80\x02}q");
     const Error error = caught([&] { Catalogue::open(folder.path(), true); });
     EXPECT_EQ(error.code(), ErrorCode::unsupported);
-    EXPECT_EQ(error.message(), "pickle is never loaded");
+    EXPECT_EQ(error.message(), "pickle files are not loaded");
     EXPECT_EQ(error.detail().found, name);
   }
 }

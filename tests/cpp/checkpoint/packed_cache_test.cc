@@ -168,14 +168,16 @@ TEST_F(PackedCacheTest, BytesDoNotDependOnThreads) {
 }
 
 TEST_F(PackedCacheTest, MemoryIsChargedAndProgressReported) {
-  uint64_t last = 0, total = 0;
+  std::vector<uint64_t> reports;
+  uint64_t total = 0;
   options.progress = [&](uint64_t done, uint64_t of) {
-    EXPECT_GT(done, last);
-    last = done;
+    EXPECT_TRUE(reports.empty() ? done == 0 : done > reports.back());
+    reports.push_back(done);
     total = of;
   };
   open();
-  EXPECT_EQ(last, total);
+  EXPECT_GT(reports.size(), 2u);
+  EXPECT_EQ(reports.back(), total);
   EXPECT_GT(total, uint64_t{4} << 20);
   EXPECT_EQ(host.used(), 0u);
   EXPECT_GT(host.peak(), uint64_t{4} << 20);
@@ -186,6 +188,20 @@ TEST_F(PackedCacheTest, MemoryIsChargedAndProgressReported) {
   expect_error(ErrorCode::budget, "packing",
                [&] { PackedCache::open_or_pack(options, model.sources(), small); });
   EXPECT_EQ(files(), 1) << "a temporary file was left";
+}
+
+TEST_F(PackedCacheTest, WhoeverHearsOfProgressMayStopIt) {
+  struct Stop {};
+  for (const uint64_t least : {uint64_t{0}, uint64_t{1}}) {
+    options.progress = [&](uint64_t done, uint64_t) {
+      if (done >= least) throw Stop();
+    };
+    EXPECT_THROW(open(), Stop);
+    EXPECT_EQ(files(), 0) << "something was left";
+    EXPECT_EQ(host.used(), 0u);
+  }
+  options.progress = {};
+  check_content(open());
 }
 
 TEST_F(PackedCacheTest, KeysAreFileNames) {

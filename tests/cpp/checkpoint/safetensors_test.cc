@@ -218,8 +218,8 @@ TEST(Safetensors, ST13_ProductOverflow) {
 }
 
 TEST(Safetensors, ST14_PartOfAByte) {
-  refuse_header("{" + entry("a", "F4", "[3]", 0, 1) + "}", 1, "not whole bytes", "/a");
-  refuse_header("{" + entry("a", "F6_E3M2", "[2]", 0, 1) + "}", 1, "not whole bytes", "/a");
+  refuse_header("{" + entry("a", "F4", "[3]", 0, 1) + "}", 1, "no whole number of bytes", "/a");
+  refuse_header("{" + entry("a", "F6_E3M2", "[2]", 0, 1) + "}", 1, "no whole number of bytes", "/a");
 }
 
 TEST(Safetensors, ST15_BadOffsets) {
@@ -229,7 +229,7 @@ TEST(Safetensors, ST15_BadOffsets) {
   refuse_entry(offsets_entry("[-4,0]"), 4, "not a non-negative integer");
   refuse_entry(offsets_entry("[0,4.0]"), 4, "not a non-negative integer");
   refuse_entry(offsets_entry("4"), 4, "not a list", "/a/data_offsets");
-  refuse_entry(offsets_entry("[4,0]"), 4, "run backwards", "/a");
+  refuse_entry(offsets_entry("[4,0]"), 4, "end before they begin", "/a");
   refuse_entry(offsets_entry("[0,8]"), 4, "offset beyond the data (found 8, allowed at most 4)");
   refuse_entry(offsets_entry("[18446744073709551608,18446744073709551612]"), 4,
                "offset beyond the data");
@@ -336,7 +336,7 @@ TEST(Safetensors, ST24_OtherFilesAreNamed) {
   refuse("<!DOCTYPE html>\n<html><body>404</body></html>", "an HTML page");
   refuse("\n <HTML><body>403</body></html>", "an HTML page");
   refuse(std::string("PK\x03\x04\x14\x00\x08\x00", 8) + random_data(500, 1),
-         "pickle is never loaded");
+         "pickle files are not loaded");
   refuse("\x80\x02}q\x01(X\x05" + random_data(500, 2), "a Python pickle");
   refuse(std::string("GGUF\x03\x00\x00\x00", 8) + random_data(500, 3), "a GGUF file");
   const Error error = caught([] { parse(simple_file({"a"}), true, "x.safetensors.incomplete"); });

@@ -31,14 +31,14 @@ std::string refused(const std::string& spec) {
 
 // Three machines: a build without CUDA, one with it but no GPU, and one with a GPU.
 TEST(Cuda, OpensOrSaysWhatItLacks) {
-  const std::string told = refused("cuda:0");
+  const std::string refusal = refused("cuda:0");
   if (test::test_device() == "cuda:0") {
-    EXPECT_EQ(told, "");  // there has to be one
+    EXPECT_EQ(refusal, "");  // there has to be one
   }
-  if (told.empty()) return;
-  const bool not_built = told.find("nvcc on the PATH") != told.npos;
-  const bool no_driver = told.find("NVIDIA GPU and a driver") != told.npos;
-  EXPECT_TRUE(not_built || no_driver) << told;
+  if (refusal.empty()) return;
+  const bool not_built = refusal.find("nvcc on the PATH") != refusal.npos;
+  const bool no_driver = refusal.find("NVIDIA GPU and a driver") != refusal.npos;
+  EXPECT_TRUE(not_built || no_driver) << refusal;
 }
 
 TEST(Cuda, NamesThatAreNotGpusAreRefused) {

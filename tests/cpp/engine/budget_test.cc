@@ -1,16 +1,14 @@
 // Random budgets on every tier: what is accepted runs and stays within them to the byte, what is
 // refused is refused before any work, and no policy that we can think of would have fitted.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <random>
 
 #include "penstock/engine.h"
 #include "penstock/planning.h"
 #include "support/outcome.h"
 #include "support/policy_maker.h"
-#include "support/tiny_model.h"
+#include "support/tiny_engine.h"
 
 namespace penstock {
 namespace {
@@ -25,13 +23,10 @@ constexpr int kBudgets = 200, kPolicies = 60;
 
 std::vector<Request> requests() {
   std::mt19937 random(2);
-  std::vector<Request> requests(6);
+  std::vector<Request> requests(6, testing::greedy_request(4));
   for (size_t i = 0; i < requests.size(); ++i) {
     requests[i].tokens.resize(5 + 9 * i);
     for (int32_t& token : requests[i].tokens) token = static_cast<int32_t>(random() % 500);
-    requests[i].sampling.max_tokens = 4;
-    requests[i].sampling.temperature = 0;
-    requests[i].sampling.ignore_eos = true;
   }
   return requests;
 }
@@ -51,15 +46,16 @@ void expect_nothing_fits(const EngineOptions& options, PolicyMaker& maker) {
   for (int i = 0; i < kPolicies; ++i) {
     const std::string policy = maker.options(options, options.device).policy;
     for (const std::string& text : {policy, small(policy)}) {
-      const nlohmann::json told = nlohmann::json::parse(planning.evaluate(text));
-      EXPECT_FALSE(told.at("fits").get<bool>()) << options.device << " " << text << "\n" << told;
+      const nlohmann::json evaluated = nlohmann::json::parse(planning.evaluate(text));
+      EXPECT_FALSE(evaluated.at("fits").get<bool>()) << options.device << " " << text << "\n"
+                                                     << evaluated;
     }
   }
 }
 
 TEST(Budgets, AreKeptOrRefusedWithReason) {
-  const std::string folder =
-      ::testing::TempDir() + "penstock-budgets-" + std::to_string(::getpid());
+  const testing::TinyEngine llama_model(testing::tiny_llama_config("bfloat16"));
+  const testing::TinyEngine opt_model(testing::tiny_opt_config("float16"));
   std::mt19937_64 random(9);
   PolicyMaker maker(9);
   const auto between = [&](double low, double high) {  // evenly over magnitudes
@@ -70,13 +66,8 @@ TEST(Budgets, AreKeptOrRefusedWithReason) {
   Outcome expected;
   for (int i = 0; i < kBudgets; ++i) {
     const bool llama = i % 2 == 0;
-    if (i < 2) {
-      const std::string config =
-          llama ? testing::tiny_llama_config("bfloat16") : testing::tiny_opt_config("float16");
-      testing::write_tiny_model(folder + (llama ? "l" : "o"), config);
-    }
     EngineOptions options;
-    options.model = folder + (llama ? "l" : "o");
+    options.model = (llama ? llama_model : opt_model).options.model;
     options.device = random() % 2 == 0 ? "cpu" : "virtual";
     options.host_memory = between(1e6, 16e6);
     options.device_memory = {between(2e5, 4e6)};
@@ -103,8 +94,6 @@ TEST(Budgets, AreKeptOrRefusedWithReason) {
   }
   EXPECT_GT(ran, kBudgets / 4);
   EXPECT_GT(refused, kBudgets / 8);
-  std::filesystem::remove_all(folder + "l");
-  std::filesystem::remove_all(folder + "o");
 }
 
 }  // namespace

@@ -1,15 +1,13 @@
 // Tokens are the same whether the device chooses them or the host does from logits that crossed,
 // which is the case for rows that want log-probabilities; what crosses is what the rows want.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <set>
 
 #include "penstock/engine.h"
 #include "support/outcome.h"
 #include "support/test_device.h"
-#include "support/tiny_model.h"
+#include "support/tiny_engine.h"
 
 namespace penstock {
 namespace {
@@ -20,20 +18,15 @@ constexpr int kRows = 8, kNew = 5;
 
 class DeviceSampling : public ::testing::Test {
  protected:
-  DeviceSampling()
-      : folder_(::testing::TempDir() + "penstock-draws-" + std::to_string(::getpid())) {
-    std::filesystem::remove_all(folder_);
-    testing::write_tiny_model(folder_, testing::tiny_llama_config("float32"));
-    options_.model = folder_;
+  DeviceSampling() {
     options_.kv = "fp32";
     options_.threads = 2;
-    options_.host_memory = uint64_t{96} << 20;
-    options_.device_memory = {uint64_t{64} << 20};
+    options_.disk.clear();
+    options_.disk_memory = 0;
     options_.expected_rows = kRows;
     options_.max_prompt = 20;
     options_.max_new = kNew;
   }
-  ~DeviceSampling() override { std::filesystem::remove_all(folder_); }
 
   // Of greedy rows, of all, of the best by number, mass and share. `with_logprobs` says which.
   template <class F>
@@ -66,8 +59,8 @@ class DeviceSampling : public ::testing::Test {
     return outcome;
   }
 
-  std::string folder_;
-  EngineOptions options_;
+  testing::TinyEngine tiny_{testing::tiny_llama_config("float32")};
+  EngineOptions options_ = tiny_.options;
   int vocab_ = 0;
 };
 

@@ -1,15 +1,13 @@
 // Whole engines over the emulated CUDA kernels, on the virtual accelerator: the ops as the engine
 // makes them, with its strides, page tables and cuts. Among themselves results do not depend on the
-// policy by a bit. Tokens of raw formats are those of the CPU device; quantised activations and
+// policy in any bit. Tokens of raw formats are those of the CPU device; quantised activations and
 // caches round to other codes for the least difference before them, so that those of the CPU's own
 // instruction sets are as far apart (0.45 in the last int8 case), and logits are held to that.
 // Weight-only products are compared with the CPU's fp32 activations; int8 ones are four times as
 // far from those.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <filesystem>
 #include <random>
 #include <set>
 
@@ -18,7 +16,7 @@
 #include "support/outcome.h"
 #include "support/policy_maker.h"
 #include "support/simt_emulator.h"
-#include "support/tiny_model.h"
+#include "support/tiny_engine.h"
 
 namespace penstock {
 namespace {
@@ -44,37 +42,28 @@ class EmulatedCuda : public ::testing::TestWithParam<Format> {
     ASSERT_TRUE(added);
   }
 
-  EmulatedCuda() : folder_(::testing::TempDir() + "penstock-cuda-" + std::to_string(::getpid())) {
-    std::filesystem::remove_all(folder_);
-    const std::string kv = GetParam().kv;
-    const std::string dtype = kv == "bf16" ? "bfloat16" : (kv == "fp16" ? "float16" : "float32");
-    testing::write_tiny_model(folder_, GetParam().llama ? testing::tiny_llama_config(dtype)
-                                                        : testing::tiny_opt_config(dtype));
-    options_.model = folder_;
+  EmulatedCuda() {
     options_.weights = GetParam().weights;
     options_.kv = GetParam().kv;
-    options_.threads = 1;
-    options_.host_memory = uint64_t{96} << 20;
-    options_.device_memory = {uint64_t{64} << 20};
-    options_.disk = ::testing::TempDir();
-    options_.disk_memory = uint64_t{64} << 20;
     options_.expected_rows = 3;
     options_.max_prompt = 40;
     options_.max_new = 4;
   }
-  ~EmulatedCuda() override { std::filesystem::remove_all(folder_); }
+
+  static std::string config() {
+    const std::string kv = GetParam().kv;
+    const std::string dtype = kv == "bf16" ? "bfloat16" : (kv == "fp16" ? "float16" : "float32");
+    return GetParam().llama ? testing::tiny_llama_config(dtype) : testing::tiny_opt_config(dtype);
+  }
 
   static std::vector<Request> requests(int vocab) {
     std::mt19937 random(11);
     std::vector<Request> made;
     for (const int length : {3, 38, 17}) {
-      Request& request = made.emplace_back();
+      Request& request = made.emplace_back(testing::greedy_request(4));
       for (int i = 0; i < length; ++i) {
         request.tokens.push_back(static_cast<int>(random() % static_cast<unsigned>(vocab)));
       }
-      request.sampling.max_tokens = 4;
-      request.sampling.temperature = 0;
-      request.sampling.ignore_eos = true;
       request.score = length == 17;
     }
     return made;
@@ -90,8 +79,8 @@ class EmulatedCuda : public ::testing::TestWithParam<Format> {
     return outcome;
   }
 
-  std::string folder_;
-  EngineOptions options_;
+  testing::TinyEngine tiny_{config()};
+  EngineOptions options_ = tiny_.options;
 };
 
 TEST_P(EmulatedCuda, TokensAreThoseOfTheCpuUnderAnyPolicy) {
@@ -138,15 +127,14 @@ void note_gemm(const GemmParams& params, const KernelContext& context) {
   test::emulated_cuda_table().gemm(params, context);
 }
 
-TEST(Engine, ProductsAreToldWhetherTheyAreInvariant) {
+TEST(Engine, ProductsKnowWhetherTheyAreInvariant) {
   static KernelTable noting = test::emulated_cuda_table();
   noting.isa = "noting";
   noting.gemm = note_gemm;
   add_kernel_table(noting);
-  const std::string folder = ::testing::TempDir() + "penstock-noting-" + std::to_string(::getpid());
-  testing::write_tiny_model(folder, testing::tiny_llama_config("float32"));
+  const testing::TinyEngine tiny(testing::tiny_llama_config("float32"));
   EngineOptions options;
-  options.model = folder;
+  options.model = tiny.options.model;
   options.weights = "int4";
   options.device = "virtual:noting";
   options.host_memory = options.device_memory.emplace_back(uint64_t{64} << 20);
@@ -156,10 +144,9 @@ TEST(Engine, ProductsAreToldWhetherTheyAreInvariant) {
     Engine engine(options);
     engine.logits({1, 2, 3});
     EXPECT_EQ(noted_invariant, std::set<bool>{invariant});
-    const std::string told = invariant ? "\"invariant\":true" : "\"invariant\":false";
-    EXPECT_NE(engine.describe().find(told), std::string::npos) << engine.describe();
+    const std::string part = invariant ? "\"invariant\":true" : "\"invariant\":false";
+    EXPECT_NE(engine.describe().find(part), std::string::npos) << engine.describe();
   }
-  std::filesystem::remove_all(folder);
 }
 
 // Before weights are read.

@@ -3,29 +3,24 @@
 #include "penstock/engine.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "engine/row.h"
-#include "support/tiny_model.h"
+#include "engine/live_request.h"
+#include "support/tiny_engine.h"
 
 namespace penstock {
 namespace {
 
+using testing::greedy_request;
 using testing::tiny_llama_config;
-using testing::tiny_opt_config;
-using testing::write_tiny_model;
+using testing::TinyEngine;
 
 class EngineTest : public ::testing::Test {
  protected:
   EngineTest() {
-    folder_ = ::testing::TempDir() + "penstock-engine-" + std::to_string(::getpid()) +
-              ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(folder_);
-    write_tiny_model(folder_, tiny_llama_config("bfloat16"));
     options_.model = folder_;
     options_.threads = 2;
     options_.host_memory = uint64_t{64} << 20;
@@ -33,14 +28,10 @@ class EngineTest : public ::testing::Test {
     options_.max_prompt = 40;
     options_.max_new = 8;
   }
-  ~EngineTest() override { std::filesystem::remove_all(folder_); }
 
   static Request request(int length, int max_tokens) {
-    Request request;
+    Request request = greedy_request(max_tokens);
     for (int i = 0; i < length; ++i) request.tokens.push_back((i * 37 + 11) % 500);
-    request.sampling.max_tokens = max_tokens;
-    request.sampling.temperature = 0;
-    request.sampling.ignore_eos = true;
     return request;
   }
 
@@ -64,7 +55,8 @@ class EngineTest : public ::testing::Test {
     return "accepted";
   }
 
-  std::string folder_;
+  TinyEngine tiny_{tiny_llama_config("bfloat16")};
+  std::string folder_ = tiny_.folder.path();
   EngineOptions options_;
 };
 
@@ -171,6 +163,23 @@ TEST_F(EngineTest, AChangedByteInThePackedCacheIsFound) {
   }
 }
 
+TEST_F(EngineTest, PackingIsReportedWhenThereIsSomethingToPack) {
+  options_.weights = "int4-g32";
+  std::vector<uint64_t> done;
+  uint64_t total = 0;
+  const PackProgress packing = [&](uint64_t bytes, uint64_t all) {
+    done.push_back(bytes);
+    total = all;
+  };
+  const Engine first(options_, packing);
+  ASSERT_GT(done.size(), 2u);
+  EXPECT_EQ(done.front(), 0u);
+  EXPECT_EQ(done.back(), total);
+  done.clear();
+  const Engine second(options_, packing);
+  EXPECT_TRUE(done.empty()) << "nothing is packed twice";
+}
+
 TEST_F(EngineTest, CancelledRowsLeaveAndTheOthersFinishTheSame) {
   Engine alone(options_);
   const uint64_t only = alone.submit(request(30, 8));
@@ -230,13 +239,13 @@ TEST_F(EngineTest, RowsThatGoOnForLongerThanExpectedGiveTheSame) {
   }
 }
 
-TEST(RowLength, IsTwiceWhatWasExpectedAsOftenAsTheRowOutgrewIt) {
-  Row row;
+TEST(LiveRequest, LikelyLengthIsTwiceWhatWasExpectedAsOftenAsItWasOutgrown) {
+  LiveRequest row;
   row.prompt_tokens = 10;
   row.tokens.resize(10);
-  row.request.sampling.max_tokens = 100;
+  row.asked.sampling.max_tokens = 100;
   EXPECT_EQ(row.likely_length(), 110);
-  row.request.expected_new = 16;
+  row.asked.expected_new = 16;
   EXPECT_EQ(row.likely_length(), 26);
   row.tokens.resize(25);
   EXPECT_EQ(row.likely_length(), 26);
@@ -244,7 +253,7 @@ TEST(RowLength, IsTwiceWhatWasExpectedAsOftenAsTheRowOutgrewIt) {
   EXPECT_EQ(row.likely_length(), 42);
   row.tokens.resize(100);
   EXPECT_EQ(row.likely_length(), 110);
-  row.request.score = true;
+  row.asked.score = true;
   EXPECT_EQ(row.likely_length(), 10);
 }
 

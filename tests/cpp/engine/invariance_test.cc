@@ -2,15 +2,13 @@
 // same tokens, log-probabilities and logits, bit for bit, for every weight and KV format. On the
 // way, bytes moved equal bytes scheduled and no budget is exceeded.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <random>
 
 #include "penstock/engine.h"
 #include "support/outcome.h"
 #include "support/policy_maker.h"
-#include "support/tiny_model.h"
+#include "support/tiny_engine.h"
 
 namespace penstock {
 namespace {
@@ -22,7 +20,7 @@ using testing::PolicyMaker;
 using testing::submit;
 using testing::tiny_llama_config;
 using testing::tiny_opt_config;
-using testing::write_tiny_model;
+using testing::TinyEngine;
 
 std::vector<Request> make_requests(int vocab) {
   std::mt19937 generator(7);
@@ -63,22 +61,14 @@ class Invariance : public ::testing::TestWithParam<Case> {};
 TEST_P(Invariance, RandomPoliciesGiveTheSameBits) {
   const auto [model, weights, kv] = GetParam();
   const std::string name = std::string(model) + "-" + weights + "-" + kv;
-  const std::string folder =
-      ::testing::TempDir() + "penstock-invariance-" + std::to_string(::getpid()) + name;
   const std::string dtype = std::string(kv) == "fp16"   ? "float16"
                             : std::string(kv) == "bf16" ? "bfloat16"
                                                         : "float32";
-  write_tiny_model(folder,
-                   std::string(model) == "opt" ? tiny_opt_config(dtype) : tiny_llama_config(dtype));
-  EngineOptions base;
-  base.model = folder;
+  const TinyEngine tiny(std::string(model) == "opt" ? tiny_opt_config(dtype)
+                                                    : tiny_llama_config(dtype));
+  EngineOptions base = tiny.options;
   base.weights = weights;
   base.kv = kv;
-  base.threads = 1;
-  base.host_memory = uint64_t{96} << 20;
-  base.device_memory = {uint64_t{64} << 20};
-  base.disk = ::testing::TempDir();
-  base.disk_memory = uint64_t{64} << 20;
   const Outcome expected = run(base);
   ASSERT_EQ(expected.tokens.size(), 6u);  // one of the seven rows is scored
   PolicyMaker maker(std::hash<std::string>{}(name));
@@ -89,7 +79,6 @@ TEST_P(Invariance, RandomPoliciesGiveTheSameBits) {
     const EngineOptions options = maker.options(base);
     ASSERT_TRUE(run(options).same(expected)) << options.device << " " << options.policy;
   }
-  std::filesystem::remove_all(folder);
 }
 
 std::vector<Case> cases() {

@@ -86,13 +86,13 @@ TEST(Probe, TellsHowFarApartTheRoundsWere) {
 
 TEST(Probe, TellsWhatItMeasures) {
   ProbeOptions options = quick("cpu:portable");
-  int told = 0;
-  options.progress = [&](const std::string& what) { told += !what.empty(); };
+  int reports = 0;
+  options.progress = [&](const std::string& what) { reports += !what.empty(); };
   options.disk.clear();
   options.quick = true;
   const std::string text = probe_machine(options);
   const auto json = nlohmann::json::parse(text);
-  EXPECT_GE(told, 10);
+  EXPECT_GE(reports, 10);
   EXPECT_NE(json["about"].get<std::string>().find("portable"), std::string::npos);
   EXPECT_NE(json["about"].get<std::string>().find("disk not measured"), std::string::npos);
   EXPECT_FALSE(json["spread"].contains("disk_read_bytes_per_second"));

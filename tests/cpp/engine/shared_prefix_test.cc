@@ -2,17 +2,16 @@
 #include "engine/shared_prefix.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <map>
+#include <optional>
 #include <random>
 
 #include "penstock/engine.h"
 #include "support/outcome.h"
 #include "support/policy_maker.h"
-#include "support/tiny_model.h"
+#include "support/tiny_engine.h"
 
 namespace penstock {
 namespace {
@@ -24,17 +23,17 @@ using testing::PolicyMaker;
 using testing::submit;
 using testing::tiny_llama_config;
 using testing::tiny_opt_config;
-using testing::write_tiny_model;
+using testing::TinyEngine;
 
-std::unique_ptr<Row> row_of(std::vector<int32_t> tokens, int64_t prompt) {
-  auto row = std::make_unique<Row>();
+std::unique_ptr<LiveRequest> row_of(std::vector<int32_t> tokens, int64_t prompt) {
+  auto row = std::make_unique<LiveRequest>();
   row->tokens = std::move(tokens);
   row->prompt_tokens = prompt;
   return row;
 }
 
 TEST(FindPrefix, TakesFullPagesAndLeavesATokenToRead) {
-  std::list<std::unique_ptr<Row>> active;
+  std::list<std::unique_ptr<LiveRequest>> active;
   active.push_back(row_of({1, 2, 3, 4, 9}, 5));
   active.push_back(row_of({1, 2, 3, 4, 5, 6, 7, 8}, 8));
   const auto pages = [&](std::vector<int32_t> tokens) {
@@ -51,7 +50,7 @@ TEST(FindPrefix, TakesFullPagesAndLeavesATokenToRead) {
 }
 
 TEST(FindPrefix, GeneratedTokensCountOnceTheyAreStored) {
-  std::list<std::unique_ptr<Row>> active;
+  std::list<std::unique_ptr<LiveRequest>> active;
   active.push_back(row_of({1, 2, 3, 4, 5, 6}, 2));
   const auto asks = row_of({1, 2, 3, 4, 5, 6, 7}, 7);
   EXPECT_EQ(find_prefix(active, *asks, 2).pages, 1);
@@ -60,16 +59,16 @@ TEST(FindPrefix, GeneratedTokensCountOnceTheyAreStored) {
 }
 
 TEST(FindPrefix, RowsThatScoreTakeNoPart) {
-  std::list<std::unique_ptr<Row>> active;
+  std::list<std::unique_ptr<LiveRequest>> active;
   active.push_back(row_of({1, 2, 3, 4}, 4));
   auto asks = row_of({1, 2, 3, 4, 5}, 5);
   EXPECT_EQ(find_prefix(active, *asks, 2).pages, 2);
-  asks->request.prompt_logprobs = true;
+  asks->asked.prompt_logprobs = true;
   EXPECT_EQ(find_prefix(active, *asks, 2).pages, 0);
 }
 
 // Pages below the tier where the model computes are there from the next sweep on.
-TEST(Row, WaitsForPagesBelowUntilTheyAreStored) {
+TEST(LiveRequest, WaitsForPagesBelowUntilTheyAreStored) {
   auto donor = row_of({1, 2, 3, 4}, 4), row = row_of({1, 2, 5}, 3);
   row->donor = donor.get();
   row->shared_tokens = 2;
@@ -84,23 +83,11 @@ TEST(Row, WaitsForPagesBelowUntilTheyAreStored) {
 
 class SharedPrefixTest : public ::testing::Test {
  protected:
-  SharedPrefixTest() {
-    folder_ = ::testing::TempDir() + "penstock-prefix-" + std::to_string(::getpid());
-    std::filesystem::remove_all(folder_);
-  }
-  ~SharedPrefixTest() override { std::filesystem::remove_all(folder_); }
-
   EngineOptions options(const std::string& config, const char* weights, const char* kv) {
-    write_tiny_model(folder_, config);
-    EngineOptions options;
-    options.model = folder_;
+    tiny_.emplace(config);
+    EngineOptions options = tiny_->options;
     options.weights = weights;
     options.kv = kv;
-    options.threads = 1;
-    options.host_memory = uint64_t{96} << 20;
-    options.device_memory = {uint64_t{64} << 20};
-    options.disk = ::testing::TempDir();
-    options.disk_memory = uint64_t{64} << 20;
     options.expected_rows = 12;
     options.max_prompt = 100;
     options.max_new = 10;
@@ -150,7 +137,7 @@ class SharedPrefixTest : public ::testing::Test {
     expect_honest(found.stats);
   }
 
-  std::string folder_;
+  std::optional<TinyEngine> tiny_;
 };
 
 TEST_F(SharedPrefixTest, SameBitsUnderRandomPolicies) {

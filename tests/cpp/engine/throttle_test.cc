@@ -1,26 +1,24 @@
 // Throttled runs: the same bits, lanes busy for at least as long as the rates say, and refusals of
-// rates that a device cannot be held to.
+// rates that a device cannot be throttled to.
 #include "engine/throttle.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <filesystem>
 
 #include "base/error.h"
 #include "penstock/engine.h"
 #include "support/outcome.h"
-#include "support/tiny_model.h"
+#include "support/tiny_engine.h"
 
 namespace penstock {
 namespace {
 
 using testing::collect;
 using testing::expect_honest;
+using testing::greedy_request;
 using testing::Outcome;
 using testing::submit;
 using testing::tiny_opt_config;
-using testing::write_tiny_model;
+using testing::TinyEngine;
 
 constexpr const char* kRates = R"({"version": 1, "about": "slow",
   "disk_read_bytes_per_second": 4e7, "disk_write_bytes_per_second": 3e7,
@@ -30,16 +28,7 @@ constexpr const char* kRates = R"({"version": 1, "about": "slow",
 class Throttled : public ::testing::TestWithParam<bool> {
  protected:
   Throttled() {
-    folder_ = ::testing::TempDir() + "penstock-throttle-" + std::to_string(::getpid());
-    std::filesystem::remove_all(folder_);
-    write_tiny_model(folder_, tiny_opt_config("float32"));
-    options_.model = folder_;
     options_.device = "virtual";
-    options_.threads = 1;
-    options_.host_memory = uint64_t{96} << 20;
-    options_.device_memory = {uint64_t{64} << 20};
-    options_.disk = ::testing::TempDir();
-    options_.disk_memory = uint64_t{64} << 20;
     options_.expected_rows = 6;
     options_.max_prompt = 60;
     options_.max_new = 4;
@@ -48,17 +37,13 @@ class Throttled : public ::testing::TestWithParam<bool> {
         "micro_batches": 2, "host_attention": )") +
                       (GetParam() ? "true}" : "false}");
   }
-  ~Throttled() override { std::filesystem::remove_all(folder_); }
 
   Outcome run(const std::string& throttle) {
     options_.throttle = throttle;
     Engine engine(options_);
-    std::vector<Request> requests(6);
+    std::vector<Request> requests(6, greedy_request(4));
     for (int i = 0; i < 6; ++i) {
       for (int t = 0; t < 10 * (i + 1); ++t) requests[i].tokens.push_back((37 * t + 11 * i) % 500);
-      requests[i].sampling.max_tokens = 4;
-      requests[i].sampling.temperature = 0;
-      requests[i].sampling.ignore_eos = true;
       requests[i].sampling.logprobs = 2;
     }
     Outcome outcome;
@@ -67,8 +52,8 @@ class Throttled : public ::testing::TestWithParam<bool> {
     return outcome;
   }
 
-  std::string folder_;
-  EngineOptions options_;
+  TinyEngine tiny_{tiny_opt_config("float32")};
+  EngineOptions options_ = tiny_.options;
 };
 
 TEST_P(Throttled, GivesTheSameBitsAndKeepsToTheRates) {

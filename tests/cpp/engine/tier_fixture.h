@@ -3,17 +3,15 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <random>
 
 #include "penstock/engine.h"
 #include "support/outcome.h"
 #include "support/policy_maker.h"
-#include "support/tiny_model.h"
+#include "support/tiny_engine.h"
 
 namespace penstock::testing {
 
@@ -63,16 +61,10 @@ inline std::vector<Request> requests() {
 class TierFixture : public ::testing::TestWithParam<TierFormat> {
  protected:
   TierFixture() {
-    folder_ = ::testing::TempDir() + "penstock-tiers-" + std::to_string(::getpid());
-    std::filesystem::remove_all(folder_);
-    write_tiny_model(folder_, config_of(GetParam()));
-    base_.model = folder_;
     base_.weights = GetParam().weights;
     base_.kv = GetParam().kv;
-    base_.threads = 1;
     base_.host_memory = uint64_t{256} << 20;
     base_.device_memory = {uint64_t{128} << 20};
-    base_.disk = ::testing::TempDir();
     base_.disk_memory = uint64_t{256} << 20;
     base_.expected_rows = 8;
     base_.max_prompt = 530;
@@ -80,12 +72,11 @@ class TierFixture : public ::testing::TestWithParam<TierFormat> {
     base_.mean_new = 5;
     base_.max_new = 8;
   }
-  ~TierFixture() override { std::filesystem::remove_all(folder_); }
 
   static Outcome run(const EngineOptions& options) {
     Engine engine(options);
     Outcome outcome;
-    const nlohmann::json predicted = nlohmann::json::parse(engine.predict(row_lengths()));
+    const nlohmann::json predicted = nlohmann::json::parse(engine.predict(request_lengths()));
     collect(engine, submit(engine, requests()), outcome);
     expect_honest(outcome.stats);
     expect_predicted(outcome.stats, predicted);
@@ -93,7 +84,7 @@ class TierFixture : public ::testing::TestWithParam<TierFormat> {
     return outcome;
   }
 
-  static std::vector<RowTokens> row_lengths() {
+  static std::vector<RowTokens> request_lengths() {
     std::vector<RowTokens> rows;
     for (const Request& request : requests()) {
       rows.push_back({static_cast<int64_t>(request.tokens.size()),
@@ -118,8 +109,8 @@ class TierFixture : public ::testing::TestWithParam<TierFormat> {
     }
   }
 
-  std::string folder_;
-  EngineOptions base_;
+  TinyEngine tiny_{config_of(GetParam())};
+  EngineOptions base_ = tiny_.options;
 };
 
 inline std::string format_name(const ::testing::TestParamInfo<TierFormat>& info) {

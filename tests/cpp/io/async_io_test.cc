@@ -157,7 +157,7 @@ TEST(AsyncIo, ST25_ShortFileNamesWantedAndGot) {
 TEST(AsyncIo, RefusesNonsense) {
   expect_error(ErrorCode::invalid_argument, "1 to 256", [] { AsyncIo io(0); });
   expect_error(ErrorCode::invalid_argument, "1 to 256", [] { AsyncIo io(257); });
-  AsyncIo io(AsyncIo::default_workers());
+  AsyncIo io(kFileWorkers);
   io.wait(io.start({}));
   const Transfer nothing{.file = nullptr, .data = nullptr, .bytes = 1};
   expect_error(ErrorCode::internal, "file", [&] { io.start({&nothing, 1}); });

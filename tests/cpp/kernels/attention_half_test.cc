@@ -203,11 +203,11 @@ TEST_F(AttentionHalf, ASpoiltQueryOrKeySpoilsWhatSeesIt) {
       query.q[static_cast<size_t>(20 * width + 48 + 5)] = bad;  // of row 20, head 1
       const std::vector<float> out = attend(query).out;
       for (int64_t i = 0; i < 70 * width; ++i) {
-        const float told = out[static_cast<size_t>(i)];
+        const float found = out[static_cast<size_t>(i)];
         if (i / 48 == 20 * 4 + 1) {
-          EXPECT_TRUE(std::isnan(told));
+          EXPECT_TRUE(std::isnan(found));
         } else {
-          ASSERT_EQ(told, expected[static_cast<size_t>(i)]) << i;
+          ASSERT_EQ(found, expected[static_cast<size_t>(i)]) << i;
         }
       }
     }

@@ -1,4 +1,4 @@
-// Products by cuBLASLt: through a stand-in library, which checks what the library is told and not
+// Products by cuBLASLt: through a stand-in library, which checks what the library is asked for and not
 // what a GPU's does, and the emulator for all around it. The library that
 // PENSTOCK_TEST_CUBLASLT names is asked for its descriptors too, which need no GPU.
 #include <gtest/gtest.h>
@@ -157,9 +157,9 @@ TEST_F(Cublaslt, WorksInPlaceAndBesideOtherColumns) {
     test::emulate_dense(p, dense.get());
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < stride; ++j) {
-        const float told = y[static_cast<size_t>(i * stride + j)];
+        const float found = y[static_cast<size_t>(i * stride + j)];
         const bool inside = j < n - origin;
-        EXPECT_EQ(told, inside ? expected[static_cast<size_t>(i * n + j + origin)] : 5.0f);
+        EXPECT_EQ(found, inside ? expected[static_cast<size_t>(i * n + j + origin)] : 5.0f);
       }
     }
   }

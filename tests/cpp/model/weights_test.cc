@@ -133,11 +133,11 @@ TEST(Weights, CheckNamesEveryTrouble) {
 
   tensors = good;
   tensors["model.layers.3.mlp.up_proj.weight"] = {200, 96};
-  EXPECT_NE(trouble(list, tensors).find("no place: model.layers.3.mlp.up_proj.weight"),
+  EXPECT_NE(trouble(list, tensors).find("no use for these tensors: model.layers.3.mlp.up_proj.weight"),
             std::string::npos);
   tensors = good;
   tensors["model.layers.1.self_attn.q_proj.bias"] = {120};
-  EXPECT_NE(trouble(list, tensors).find("no place: model.layers.1.self_attn.q_proj.bias"),
+  EXPECT_NE(trouble(list, tensors).find("no use for these tensors: model.layers.1.self_attn.q_proj.bias"),
             std::string::npos);
 
   tensors = good;

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "plan/memory_plan.h"
-#include "plan/row_lengths.h"
+#include "plan/request_lengths.h"
 #include "plan/tiny_models.h"
 
 namespace penstock {
@@ -262,18 +262,18 @@ TEST(ChoosePolicy, PagesOnDiskNeedADisk) {
   EXPECT_GT(refused_figure(model.input, wanted, "disk_memory"), 0u);
 }
 
-TEST(RowLengths, StayWithinTheContext) {
+TEST(RequestLengths, StayWithinTheContext) {
   Tiny model(llama_text(64, 4, 2, 1000, true));
   PlanInput& input = model.input;
   input.workload = {0, 100, 0, 50, 0};
-  RowLengths lengths = row_lengths(input);
+  RequestLengths lengths = request_lengths(input);
   EXPECT_EQ(lengths.mean, 150);
   EXPECT_EQ(lengths.longest, 300);
   EXPECT_EQ(lengths.flying, 125);
   input.max_context = 200;
-  EXPECT_EQ(row_lengths(input).longest, 200);
+  EXPECT_EQ(request_lengths(input).longest, 200);
   input.workload = {0, 1000, 2000, 1, 1};
-  lengths = row_lengths(input);
+  lengths = request_lengths(input);
   EXPECT_EQ(lengths.mean, 200);
   EXPECT_EQ(lengths.prompt, 200);
   EXPECT_EQ(lengths.longest, 200);

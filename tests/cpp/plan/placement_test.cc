@@ -52,7 +52,6 @@ Placed random_placed(int seed) {
   if (dice.one_in(5)) o.shares = {0, 0, 1};
   o.shares.disk = 1 - o.shares.host - o.shares.device;
   o.panel_bytes = dice.pick<uint64_t>({1, 500, 4096, 20000, 1 << 21});
-  o.head_chunk_bytes = dice.pick<uint64_t>({0, 0, 1, 100000});
   o.head_chunk_columns = dice.pick<int64_t>({256, 1000, 8192});
   o.whole_tensors = dice.one_in(4);
   made.plan = place_weights(made.model->program, made.model->list, made.model->input.formats, o);
@@ -205,7 +204,6 @@ TEST(PlaceWeights, WholeSharesLeaveNothingElsewhere) {
         place_weights(model->program, model->list, model->input.formats, options);
     EXPECT_EQ(plan.streamed_bytes, 0u);
     EXPECT_EQ(plan.resident_bytes[static_cast<int>(Tier::disk)], 0u);
-    EXPECT_EQ(plan.max_visit_streamed_panels, 0);
     options.shares = {0, 0, 1};
     const WeightPlan disk =
         place_weights(model->program, model->list, model->input.formats, options);
@@ -315,22 +313,17 @@ TEST(PlaceWeights, TotalsAreTheSumsOfWhatTravels) {
   for (int seed = 0; seed < kSeeds; ++seed) {
     const Placed placed = random_placed(seed);
     uint64_t disk = 0, upload = 0, largest = 0;
-    int most = 0;
     for (const Visit& visit : placed.plan.visits) {
-      int slots = 0;
       for (const Panel& panel : visit.panels) {
         if (panel.home == Tier::disk) disk += panel.bytes;
         if (!is_streamed(panel, placed.options.compute)) continue;
-        ++slots;
         largest = std::max(largest, panel.bytes);
         if (placed.options.compute == Tier::device) upload += panel.upload_bytes;
       }
-      most = std::max(most, slots);
     }
     EXPECT_EQ(placed.plan.streamed_bytes, disk);
     EXPECT_EQ(placed.plan.uploaded_bytes, upload);
     EXPECT_EQ(placed.plan.max_panel_bytes, largest);
-    EXPECT_EQ(placed.plan.max_visit_streamed_panels, most);
   }
 }
 

@@ -241,7 +241,7 @@ def test_plan_and_bench_print_one_object(model):
     assert policy["admission"] == "block" and policy["step_barrier"] and policy["whole_tensors"]
     assert not policy["share_prefix"] and policy["overlap"]
     found = penstock("bench", model, *words, "--throttle", '{"h2d_bytes_per_second": 1}')
-    assert found.returncode == 2 and "cannot be held to" in found.stderr
+    assert found.returncode == 2 and "cannot be throttled by" in found.stderr
 
 
 def test_a_plan_needs_no_weights(model, tmp_path):

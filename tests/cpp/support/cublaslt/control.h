@@ -10,7 +10,7 @@ struct StandinControl {
   int status = 0;
   bool refuses_all = false;  // no algorithm for any product
   bool ties_rows = false;    // no algorithm but for multiples of 8 weight rows
-  // Told: objects that are not destroyed, products, the last one's algorithm and its tile of K.
+  // Counted: objects that are not destroyed, products, the last one's algorithm and its tile of K.
   int64_t objects = 0, products = 0;
   int64_t algorithm = 0, tile = 0;
 };

@@ -1,4 +1,4 @@
-// The stand-in for libcublasLt, opened as a device opens the library, and told nothing yet.
+// The stand-in for libcublasLt, opened as a device opens the library, and asked for nothing yet.
 #pragma once
 
 #include <dlfcn.h>

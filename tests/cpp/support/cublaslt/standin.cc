@@ -1,5 +1,5 @@
 // Stands in for libcublasLt in tests: the functions that Penstock uses, on host memory, with
-// matrices as the public interface describes them. It checks what cuBLASLt is told, not cuBLASLt.
+// matrices as the public interface describes them. It checks what cuBLASLt is asked for, not cuBLASLt.
 // Like it, it ranks algorithms by the shape it is asked for, and they differ in how they sum: some
 // split K, some want workspace or certain shapes, and those that are left have tiles of K of their
 // own.
@@ -33,8 +33,8 @@ struct Preference {
 enum Field { kId, kSplits, kReduces, kTile, kWorkspace, kRowsOf };
 
 penstock::test::StandinControl& control() {
-  static penstock::test::StandinControl told;
-  return told;
+  static penstock::test::StandinControl control;
+  return control;
 }
 
 template <class T>
@@ -191,8 +191,8 @@ Status cublasLtMatmulAlgoConfigGetAttribute(const Algorithm* algorithm, int attr
                                             size_t bytes, size_t* written) {
   if (fails("cublasLtMatmulAlgoConfigGetAttribute")) return control().status;
   if (bytes != 4 || (attribute != 2 && attribute != 3)) return kInvalidValue;
-  const auto told = static_cast<uint32_t>(algorithm->data[attribute == 2 ? kSplits : kReduces]);
-  std::memcpy(value, &told, 4);
+  const auto setting = static_cast<uint32_t>(algorithm->data[attribute == 2 ? kSplits : kReduces]);
+  std::memcpy(value, &setting, 4);
   *written = 4;
   return kSuccess;
 }

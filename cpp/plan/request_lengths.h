@@ -8,7 +8,7 @@
 
 namespace penstock {
 
-struct RowLengths {
+struct RequestLengths {
   int64_t prompt = 1, fresh = 1;  // mean prompt tokens, mean new tokens
   int64_t mean = 1;               // final length, mean
   int64_t longest = 1;            // final length, longest
@@ -19,11 +19,11 @@ inline int64_t context_limit(const PlanInput& input) {
   return std::max(1, input.max_context > 0 ? input.max_context : input.spec->max_positions);
 }
 
-inline RowLengths row_lengths(const PlanInput& input) {
+inline RequestLengths request_lengths(const PlanInput& input) {
   const Workload& w = input.workload;
   const int64_t limit = context_limit(input);
   const auto within = [&](int64_t tokens) { return std::clamp<int64_t>(tokens, 1, limit); };
-  RowLengths lengths;
+  RequestLengths lengths;
   lengths.prompt = within(w.mean_prompt);
   lengths.fresh = within(w.mean_new);
   lengths.mean = within(w.mean_prompt + w.mean_new);
