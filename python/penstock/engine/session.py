@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.engine.loop import RequestLoop
 from penstock.engine.native import Core, Engine, native_core
-from penstock.engine.opening import open_engine
+from penstock.engine.opening import Packing, open_engine
 from penstock.engine.planning import plan
 from penstock.engine.workload import Workload
 from penstock.settings import EngineSettings
@@ -37,9 +37,10 @@ class Session:
         """The tokenizer, or None for a model that has none."""
         return self.encoder.optional_tokenizer
 
-    def open(self, workload: Workload) -> Engine:
+    def open(self, workload: Workload, packing: Packing | None = None) -> Engine:
         """An engine planned for `workload`, beside the memory that the tokenizer takes by now."""
-        return open_engine(self.core, self.settings, workload, self.encoder.memory_bytes)
+        memory = self.encoder.memory_bytes
+        return open_engine(self.core, self.settings, workload, memory, packing)
 
     def loop(self, engine: Engine) -> RequestLoop:
         """What feeds `engine` with rows."""
