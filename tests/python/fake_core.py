@@ -54,12 +54,14 @@ class Engine:
     with `aborts` the process dies instead, of the signal that `signal` names.
     """
 
-    def __init__(self, options):
+    def __init__(self, options, packing=None):
         self.options = options
         knobs = json.loads(options.policy) if options.policy else {}
         self._sleep = knobs.get("seconds_per_step", 0)
         self._fail_after = knobs.get("fail_after", -1)
         self._eos_every = knobs.get("eos_every", 23)
+        for done in knobs.get("packed", []):
+            packing(done, knobs["packed"][-1])
         if "predicted_seconds" in knobs:
             told = json.dumps({"seconds": knobs["predicted_seconds"]})
             self.predict = lambda rows, most_rows=0: told

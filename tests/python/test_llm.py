@@ -126,7 +126,7 @@ def test_the_engine_is_made_anew_only_when_work_does_not_fit(fake_model):
         )
 
         @staticmethod
-        def Engine(options):  # noqa: N802
+        def Engine(options, packing=None):  # noqa: N802
             made.append(options)
             return fake_core.Engine(options)
 

@@ -22,17 +22,28 @@ _COPIED = (
 )
 
 
+# Called while weights are quantised into the cache, with bytes done and bytes in all.
+Packing = Callable[[int, int], None]
+
+
 def open_engine(
-    core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int = 0
+    core: Core,
+    settings: EngineSettings,
+    workload: Workload,
+    reserved_bytes: int = 0,
+    packing: Packing | None = None,
 ) -> Engine:
     """An engine for `settings`; raises PenstockError.
 
-    `reserved_bytes` of the host budget are in use already (by the tokenizer).
+    `reserved_bytes` of the host budget are in use already (by the tokenizer). `packing` is called
+    while weights are quantised; what it raises ends the work.
     """
     with engine_errors():
         options = native_options(core, settings, workload, reserved_bytes)
         choose_policy(core, options)
-        return cast(Engine, core.Engine(options))
+        if packing is None:
+            return cast(Engine, core.Engine(options))
+        return cast(Engine, core.Engine(options, packing))
 
 
 def native_options(

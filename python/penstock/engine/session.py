@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock.engine.loop import RequestLoop
 from penstock.engine.native import Core, Engine, native_core
-from penstock.engine.opening import open_engine
+from penstock.engine.opening import Packing, open_engine
 from penstock.engine.planning import plan
 from penstock.engine.workload import Workload
 from penstock.errors import BudgetError
@@ -39,10 +39,11 @@ class Session:
         """The tokenizer, or None for a model that has none."""
         return self.encoder.optional_tokenizer
 
-    def open(self, workload: Workload) -> Engine:
+    def open(self, workload: Workload, packing: Packing | None = None) -> Engine:
         """An engine planned for `workload`, beside the memory that the tokenizer takes by now."""
+        memory = self.encoder.memory_bytes
         try:
-            return open_engine(self.core, self.settings, workload, self.encoder.memory_bytes)
+            return open_engine(self.core, self.settings, workload, memory, packing)
         except BudgetError as error:
             if not workload.is_open:
                 raise

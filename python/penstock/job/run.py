@@ -16,7 +16,7 @@ from penstock.errors import InvalidArgumentError, JobChangedError, PenstockError
 from penstock.job.files import JobFiles
 from penstock.job.manifest import describe_engine, describe_job
 from penstock.job.options import JobHooks, JobOptions, JobResult
-from penstock.job.progress import Progress, ProgressState
+from penstock.job.progress import Progress, ProgressState, packing_text
 from penstock.job.records import encode_record, error_record
 from penstock.job.report import make_report
 from penstock.job.restarts import add_stats, verdict
@@ -209,6 +209,9 @@ class _Run:
         """What the engine said after "ready"; None when stopped before."""
         while not stop.received:
             messages = self._engine.poll(_SECONDS_TO_POLL)
+            while messages and messages[0]["type"] == "packing":
+                self._hooks.tell(packing_text(messages[0]["done"], messages[0]["total"]))
+                del messages[0]
             if messages:
                 self._begin(messages[0])
                 return messages[1:]

@@ -69,7 +69,7 @@ TEST_F(SweepsInFlightTest, TheOldestIsCollectedFirst) {
 // and the bytes of all schedules are counted by lane.
 TEST_F(SweepsInFlightTest, SweepsFollowEachOther) {
   SweepsInFlight sweeps = this->sweeps();
-  LiveRequest& request = add(30);
+  LiveRequest& request = add(20);
   const auto ahead = [](const Schedule& schedule) {
     return std::count_if(schedule.steps.begin(), schedule.steps.end(),
                          [](const Step& step) { return step.ahead; });
@@ -79,6 +79,7 @@ TEST_F(SweepsInFlightTest, SweepsFollowEachOther) {
   EXPECT_EQ(first.schedule.first_id, 1u);
   EXPECT_GT(ahead(first.schedule), 0);
   request.cached += request.riding;
+  request.tokens.push_back(3);  // both sweeps visit the head
   sweeps.start(sweeps.plan(0, {&request}), true);
   const ServedSweep last = sweeps.finish_oldest();
   EXPECT_EQ(last.schedule.first_id, 1 + first.schedule.steps.size());

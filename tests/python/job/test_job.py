@@ -42,6 +42,19 @@ def test_every_row_has_one_record(job):
     assert result.report["engine"]["isa"] == "fake"
 
 
+def test_packing_is_shown_when_it_takes_time(job):
+    def shown(*packed):
+        job.told.clear()
+        job.run(overwrite=True, policy={"packed": list(packed)})
+        return [line for line in job.told if "packed" in line]
+
+    job.write(rows(2))
+    assert shown(0, 1 << 20) == []
+    lines = shown(0, 1 << 30, 4 << 30)
+    assert len(lines) == 2  # the one between comes too soon
+    assert "0 B of 4.0 GiB" in lines[0] and "4.0 GiB of 4.0 GiB" in lines[1]
+
+
 def test_a_complete_job_does_nothing(job):
     job.write(rows(5)).run()
     before = job.output.read_bytes(), os.stat(journal_path(job.output)).st_mtime_ns
