@@ -7,8 +7,8 @@ from typing import Any
 
 from penstock.engine.loop import RequestLoop
 from penstock.engine.native import Core, Engine, native_core
-from penstock.engine.opening import open_engine
-from penstock.engine.planning import plan
+from penstock.engine.opening import Tell, open_engine, tell_nobody
+from penstock.engine.planning import context_limit, plan
 from penstock.engine.workload import Workload
 from penstock.settings import EngineSettings
 from penstock.text.model_folder import eos_token_ids
@@ -19,11 +19,16 @@ from penstock.text.tokenizer import Tokenizer
 class Session:
     """One model. The native module and the tokenizer are loaded when they are first needed."""
 
-    def __init__(self, settings: EngineSettings, core: Core | None = None) -> None:
-        """Reads nothing yet. `core` replaces the native module in tests."""
+    def __init__(
+        self, settings: EngineSettings, core: Core | None = None, tell: Tell = tell_nobody
+    ) -> None:
+        """Reads nothing yet. `core` replaces the native module in tests.
+
+        `tell` is called with what is done before each step that may take a while.
+        """
         self.settings = settings
         self.encoder = PromptEncoder(settings.model, settings.special_tokens)
-        self._core = core
+        self._core, self._tell = core, tell
 
     @property
     def core(self) -> Core:
@@ -39,7 +44,8 @@ class Session:
 
     def open(self, workload: Workload) -> Engine:
         """An engine planned for `workload`, beside the memory that the tokenizer takes by now."""
-        return open_engine(self.core, self.settings, workload, self.encoder.memory_bytes)
+        reserved = self.encoder.memory_bytes
+        return open_engine(self.core, self.settings, workload, reserved, self._tell)
 
     def loop(self, engine: Engine) -> RequestLoop:
         """What feeds `engine` with rows."""
@@ -49,7 +55,17 @@ class Session:
 
     def plan(self, workload: Workload) -> dict[str, Any]:
         """What an engine would do for `workload`."""
-        return plan(self.core, self.settings, workload, self.encoder.memory_bytes)
+        return plan(self.core, self.settings, workload, self.encoder.memory_bytes, self._tell)
+
+    def max_context(self) -> int:
+        """Tokens that a row may have, without an engine; 0: unknown before there is one."""
+        return context_limit(self.core, self.settings)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Ends the helper process of the chat template."""
