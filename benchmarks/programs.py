@@ -14,7 +14,6 @@ SOURCES = {
     "peaks": (
         *("benchmarks/peaks.cc", "benchmarks/kernels/peak.cc"),
         *("cpp/base/thread_pool.cc", "cpp/base/error.cc", "cpp/kernels/cpu/x86_probe.cc"),
-        "cpp/kernels/cpu/x86_amx_probe.cc",
     ),
     "disk_probe": ("benchmarks/disk_probe.cc",),
 }

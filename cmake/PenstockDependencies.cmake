@@ -3,12 +3,27 @@
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 
+# Built for another processor, the module takes the headers of this machine's Python, which hold no
+# machine code, and a name for the other processor's Python of the same version.
+function(penstock_find_python_headers)
+  execute_process(
+    COMMAND "${Python_EXECUTABLE}" -c "from sysconfig import get_path; print(get_path('include'))"
+    OUTPUT_VARIABLE Python_INCLUDE_DIR OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  find_package(Python REQUIRED COMPONENTS Development.Module ${SKBUILD_SABI_COMPONENT})
+  set(Python_SOABI
+      "cpython-${Python_VERSION_MAJOR}${Python_VERSION_MINOR}-${CMAKE_LIBRARY_ARCHITECTURE}"
+      PARENT_SCOPE)
+endfunction()
+
 # Python also names the folder of the header packages that pip installed for the build.
-if(PENSTOCK_PYTHON)
+if(NOT PENSTOCK_PYTHON)
+  find_package(Python 3.10 QUIET COMPONENTS Interpreter)
+elseif(CMAKE_CROSSCOMPILING)
+  find_package(Python 3.10 REQUIRED COMPONENTS Interpreter)
+  penstock_find_python_headers()
+else()
   find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module
                ${SKBUILD_SABI_COMPONENT})
-else()
-  find_package(Python 3.10 QUIET COMPONENTS Interpreter)
 endif()
 
 # Sets `out` to the folder of the header package `module`, or to "" when Python does not have it.

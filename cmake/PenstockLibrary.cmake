@@ -2,65 +2,37 @@
 
 set(PENSTOCK_LIBRARIES "" CACHE INTERNAL "Targets to install")
 
-set(PENSTOCK_AVX2_FLAGS -mavx2 -mfma -mf16c)
-set(PENSTOCK_AVX512_FLAGS ${PENSTOCK_AVX2_FLAGS} -mavx512f -mavx512bw -mavx512vl -mavx512dq
-    -mavx512vnni)
-
-# Sets `out` to ON when this build compiles `file`. By its name a file belongs to a feature: a file
-# in a folder cuda/ to CUDA, *amx* to AMX, *avx2* *avx512* *sse42* x86_* to x86-64. A file named *_stub.cc or no_*.cc
-# stands in where the feature is off (outside cuda/: where the processor is not x86-64).
+# Sets `out` to whether this build compiles a file below cpp/. The table of instruction sets names
+# those of other architectures. Files in a folder cuda/ belong to CUDA, and no_*.cc there stands in
+# where the build has none.
 function(penstock_is_compiled file out)
-  get_filename_component(name "${file}" NAME)
-  set(feature ON)
-  if(file MATCHES "/cuda/")
-    set(feature ${PENSTOCK_CUDA})
-  elseif(name MATCHES "amx")
-    set(feature ${PENSTOCK_AMX})
-  elseif(name MATCHES "^x86_|avx2|avx512|sse42|_stub\\.cc$|^no_")
-    set(feature ${PENSTOCK_X86})
-  endif()
-  if(name MATCHES "_stub\\.cc$|^no_")
-    if(feature)
-      set(feature OFF)
-    else()
-      set(feature ON)
+  set(compiled ON)
+  if(file IN_LIST PENSTOCK_OTHER_FILES)
+    set(compiled OFF)
+  elseif(file MATCHES "/cuda/no_[^/]*$")
+    if(PENSTOCK_CUDA)
+      set(compiled OFF)
     endif()
+  elseif(file MATCHES "/cuda/")
+    set(compiled ${PENSTOCK_CUDA})
   endif()
-  set(${out} ${feature} PARENT_SCOPE)
-endfunction()
-
-# Gives an ISA file its instruction set; every other file keeps the x86-64 baseline.
-function(penstock_isa_flags file)
-  get_filename_component(name "${file}" NAME)
-  set(flags "")
-  if(name MATCHES "avx512")
-    set(flags ${PENSTOCK_AVX512_FLAGS})
-    if(name MATCHES "avx512bf16")
-      list(APPEND flags -mavx512bf16)
-    elseif(name MATCHES "avx512amx")
-      list(APPEND flags -mavx512bf16 -mamx-tile -mamx-bf16 -mamx-int8)
-    endif()
-  elseif(name MATCHES "avx2")
-    set(flags ${PENSTOCK_AVX2_FLAGS})
-  elseif(name MATCHES "sse42")
-    set(flags -msse4.2)
-  endif()
-  if(flags AND NOT name MATCHES "_stub\\.cc$|^no_")
-    set_source_files_properties("${file}" PROPERTIES COMPILE_OPTIONS "${flags}")
-  endif()
+  set(${out} ${compiled} PARENT_SCOPE)
 endfunction()
 
 # penstock_library(<folder> [<folder it may include>...]) makes penstock_<folder> from all .cc and .cu
 # files below cpp/<folder>. A folder without sources becomes an interface library with the same links.
 function(penstock_library folder)
-  file(GLOB_RECURSE found CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cc"
-       "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cu")
+  file(GLOB_RECURSE found CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
+       "${folder}/*.cc" "${folder}/*.cu")
   set(sources "")
   foreach(file IN LISTS found)
     penstock_is_compiled("${file}" compiled)
-    if(compiled)
-      penstock_isa_flags("${file}")
-      list(APPEND sources "${file}")
+    if(NOT compiled)
+      continue()
+    endif()
+    list(APPEND sources "${file}")
+    if(file IN_LIST PENSTOCK_ISA_FILES)
+      set_source_files_properties("${file}" PROPERTIES COMPILE_OPTIONS "${PENSTOCK_FLAGS_${file}}")
     endif()
   endforeach()
   list(TRANSFORM ARGN PREPEND penstock_ OUTPUT_VARIABLE links)

@@ -53,7 +53,7 @@ uint32_t crc32c_portable(uint32_t state, const unsigned char* data, size_t bytes
 }
 
 uint32_t crc32c(uint32_t crc, const void* data, size_t bytes) {
-  static const auto loop = crc32c_sse42_usable() ? crc32c_sse42 : crc32c_portable;
+  static const Crc32cLoop loop = fastest_crc32c();
   return ~loop(~crc, static_cast<const unsigned char*>(data), bytes);
 }
 

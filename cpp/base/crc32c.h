@@ -1,5 +1,5 @@
-// CRC32C (Castagnoli, reflected polynomial 0x82F63B78, as in iSCSI RFC 3720). SSE4.2 when the
-// processor has it.
+// CRC32C (Castagnoli, reflected polynomial 0x82F63B78, as in iSCSI RFC 3720). By the
+// processor's own instruction where it has one.
 #pragma once
 
 #include <cstddef>

@@ -9,10 +9,14 @@ namespace penstock {
 
 inline constexpr uint32_t kCrc32cPolynomial = 0x82f63b78u;  // reflected
 
+using Crc32cLoop = uint32_t (*)(uint32_t state, const unsigned char* data, size_t bytes);
+
 uint32_t crc32c_portable(uint32_t state, const unsigned char* data, size_t bytes);
-// Needs SSE4.2; about three times as fast as one chain of crc32 instructions.
+// By the processor's instruction (crc32c_stretches.inl); each only on its architecture.
 uint32_t crc32c_sse42(uint32_t state, const unsigned char* data, size_t bytes);
-// False where the build or the processor lacks it; crc32c_sse42 may not be called then.
-bool crc32c_sse42_usable();
+uint32_t crc32c_armv8(uint32_t state, const unsigned char* data, size_t bytes);
+
+// The fastest loop that this processor runs. One file for each architecture has this function.
+Crc32cLoop fastest_crc32c();
 
 }  // namespace penstock

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace penstock {
 namespace {
 
@@ -16,29 +18,6 @@ std::string compose(const std::string& message, const ErrorDetail& detail) {
   if (!detail.allowed.empty()) tail += (tail.empty() ? "allowed " : ", allowed ") + detail.allowed;
   if (!tail.empty()) text += " (" + tail + ")";
   return text;
-}
-
-// Length of the valid UTF-8 sequence at the start of `text` and its code point; length 0 if none.
-struct Sequence {
-  size_t length = 0;
-  uint32_t point = 0;
-};
-
-Sequence decode_utf8(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t lead = byte(0);
-  if (lead < 0x80) return {1, lead};
-  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return {};
-  uint32_t point = lead & (0x7fu >> length);
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return {};
-    point = point << 6 | (byte(i) & 0x3fu);
-  }
-  constexpr uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = point >= 0xd800 && point <= 0xdfff;
-  if (point < kSmallest[length] || surrogate || point > 0x10ffff) return {};
-  return {length, point};
 }
 
 // Control characters: C0, C1, line and paragraph separators, direction overrides.
@@ -100,7 +79,7 @@ std::string escape_for_message(std::string_view text, size_t limit) {
   std::string out;
   size_t uncut = 0;  // how much of `out` leaves room for the mark of a cut
   while (!text.empty()) {
-    const Sequence sequence = decode_utf8(text);
+    const Utf8Sequence sequence = decode_utf8(text);
     const size_t taken = sequence.length == 0 ? 1 : sequence.length;
     const std::string_view bytes = text.substr(0, taken);
     const bool plain = sequence.length != 0 && !must_escape(sequence.point);

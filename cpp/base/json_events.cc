@@ -226,6 +226,8 @@ std::string json_text(const JsonScalar& scalar) {
   return std::visit(Writer{}, scalar);
 }
 
+std::string json_number(double value) { return nlohmann::json(value).dump(); }
+
 void visit_strict_json(std::string_view text, const std::string& file, JsonVisitor& visitor,
                        const JsonLimits& limits) {
   refuse_bytes(text, file);

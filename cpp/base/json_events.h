@@ -23,6 +23,9 @@ struct JsonLimits {
 using JsonScalar = std::variant<std::nullptr_t, bool, int64_t, uint64_t, double, std::string_view>;
 std::string_view json_kind(const JsonScalar& scalar);  // "null", "a boolean", "an integer", ...
 std::string json_text(const JsonScalar& scalar);       // for messages: short and escaped
+// A float as JSON writes it: it reads back the same, and never looks like an integer. NaN and
+// infinities are "null".
+std::string json_number(double value);
 
 // Where the parser is. Owned by it; valid during an event.
 class JsonPlace {

@@ -131,14 +131,14 @@ std::string prefix_fault(const Prefix& prefix, const PackedPlan& plan, uint64_t 
 // Takes the checksums out of the parsed header and compares the rest.
 std::string header_fault(const Json& header, PackedPlan& plan) {
   const auto text_of = [](const Json& object, const char* name) {
-    const auto at = object.find(name);
-    return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
+    const Json* at = object.find(name);
+    return at != nullptr && at->is_string() ? at->get<std::string>() : std::string();
   };
   if (!header.is_object() || header.size() != 3) return "its header is malformed";
   if (text_of(header, "engine") != version()) return "it was written by another engine version";
   if (text_of(header, "key") != plan.key) return "it was made for other sources";
-  const auto table = header.find("tensors");
-  if (table == header.end() || !table->is_array() || table->size() != plan.tensors.size()) {
+  const Json* table = header.find("tensors");
+  if (table == nullptr || !table->is_array() || table->size() != plan.tensors.size()) {
     return "its table does not fit the model";
   }
   for (size_t i = 0; i < plan.tensors.size(); ++i) {

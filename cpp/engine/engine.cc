@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
@@ -211,7 +210,7 @@ std::string Engine::predict(const std::vector<RowTokens>& rows, int64_t most_row
 
 std::string Engine::describe() const {
   const State& state = *state_;
-  nlohmann::json result = describe_plan({state.options, state.model, state.input, state.chosen});
+  Json result = describe_plan({state.options, state.model, state.input, state.chosen});
   if (state.context.devices.size() == 1) {
     result["device"] = state.context.device().info().name;
   }
@@ -219,7 +218,7 @@ std::string Engine::describe() const {
   result["isa"] = info.isa;
   if (!info.products.empty()) result["products"] = info.products;
   if (!state.options.throttle.empty()) {
-    result["throttle"] = nlohmann::json::parse(state.options.throttle);
+    result["throttle"] = parse_strict_json(state.options.throttle, "throttle");
   }
   result["packed_now"] = state.packed != nullptr && state.packed->packed_now();
   return result.dump();

@@ -1,7 +1,6 @@
 #include "engine/planning.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -15,7 +14,7 @@
 namespace penstock {
 namespace {
 
-nlohmann::json shares_json(const Shares& shares) {
+Json shares_json(const Shares& shares) {
   return {{"device", shares.device}, {"host", shares.host}, {"disk", shares.disk}};
 }
 
@@ -55,22 +54,21 @@ std::vector<uint64_t> device_memory_of(const EngineOptions& options) {
 
 }  // namespace
 
-nlohmann::json policy_json(const ResolvedPolicy& policy) {
-  nlohmann::json json = {
-      {"weight_share", shares_json(policy.weights)},
-      {"kv_share", shares_json(policy.kv)},
-      {"activation_share", shares_json(policy.activations)},
-      {"micro_batch", policy.micro_batch},
-      {"micro_batch_tokens", policy.micro_batch_tokens},
-      {"micro_batches", policy.micro_batches},
-      {"prefill_chunk", policy.prefill_chunk},
-      {"share_prefix", policy.share_prefix},
-      {"kv_split", policy.kv_split},
-      {"admission", policy.admission == Admission::block ? "block" : "continuous"},
-      {"lookahead", (policy.lookahead + 1) / 2},
-      {"threads", policy.threads},
-      {"max_sequences", policy.max_sequences},
-      {"page_tokens", policy.page_tokens}};
+Json policy_json(const ResolvedPolicy& policy) {
+  Json json = {{"weight_share", shares_json(policy.weights)},
+               {"kv_share", shares_json(policy.kv)},
+               {"activation_share", shares_json(policy.activations)},
+               {"micro_batch", policy.micro_batch},
+               {"micro_batch_tokens", policy.micro_batch_tokens},
+               {"micro_batches", policy.micro_batches},
+               {"prefill_chunk", policy.prefill_chunk},
+               {"share_prefix", policy.share_prefix},
+               {"kv_split", policy.kv_split},
+               {"admission", policy.admission == Admission::block ? "block" : "continuous"},
+               {"lookahead", (policy.lookahead + 1) / 2},
+               {"threads", policy.threads},
+               {"max_sequences", policy.max_sequences},
+               {"page_tokens", policy.page_tokens}};
   if (policy.host_attention) json["host_attention"] = true;
   if (policy.pace > 0) json["pace"] = policy.pace;
   if (policy.sweeps() > 1) json["device_layers"] = policy.device_layers;
@@ -138,9 +136,9 @@ Chosen choose(const EngineOptions& options, const PlanInput& input) {
   return choose_policy(input, open ? Policy{} : policy_from_json(options.policy, "policy"));
 }
 
-nlohmann::json describe_plan(const EnginePlan& plan) {
+Json describe_plan(const EnginePlan& plan) {
   const ModelSpec& spec = plan.model.spec();
-  nlohmann::json items = nlohmann::json::array();
+  Json items = Json::array();
   for (const MemoryItem& item : plan.chosen.memory.items) {
     items.push_back({{"tier", place_name({item.tier, item.device})},
                      {"label", item.label},
@@ -172,8 +170,8 @@ nlohmann::json describe_plan(const EnginePlan& plan) {
           {"warnings", plan.model.warnings()}};
 }
 
-nlohmann::json predict(const PlanInput& input, const Chosen& chosen,
-                       const std::vector<RowTokens>& rows, const PredictOptions& options) {
+Json predict(const PlanInput& input, const Chosen& chosen, const std::vector<RowTokens>& rows,
+             const PredictOptions& options) {
   DryRunInput job;
   job.plan = &input;
   job.policy = &chosen.policy;
@@ -194,7 +192,7 @@ std::string plan(const EngineOptions& given, const std::vector<RowTokens>& rows)
     const Model model(options, WeightFiles::not_needed);
     const PlanInput input = plan_input(options, model);
     const Chosen chosen = choose(options, input);
-    nlohmann::json result = describe_plan({options, model, input, chosen});
+    Json result = describe_plan({options, model, input, chosen});
     result["prediction"] =
         predict(input, chosen, rows, {.most_rows = 8 * int64_t{chosen.policy.max_sequences}});
     return result.dump();

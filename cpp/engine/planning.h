@@ -1,8 +1,7 @@
 // From the options of an engine to its plan, and the plan in words. Needs a model's config alone.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
-
+#include "base/json.h"
 #include "engine/model.h"
 #include "penstock/engine.h"
 #include "plan/memory_plan.h"
@@ -24,14 +23,14 @@ struct EnginePlan {
   const PlanInput& input;
   const Chosen& chosen;
 };
-nlohmann::json describe_plan(const EnginePlan& plan);
-nlohmann::json policy_json(const ResolvedPolicy& policy);  // as policy_from_json() reads it
+Json describe_plan(const EnginePlan& plan);
+Json policy_json(const ResolvedPolicy& policy);  // as policy_from_json() reads it
 struct PredictOptions {
   int64_t most_rows = 0;  // run through so many; 0: all
   bool with_sweep = true;
 };
 // `rows` empty: those of the workload.
-nlohmann::json predict(const PlanInput& input, const Chosen& chosen,
-                       const std::vector<RowTokens>& rows, const PredictOptions& options);
+Json predict(const PlanInput& input, const Chosen& chosen, const std::vector<RowTokens>& rows,
+             const PredictOptions& options);
 
 }  // namespace penstock

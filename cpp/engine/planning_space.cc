@@ -1,5 +1,4 @@
 #include <map>
-#include <nlohmann/json.hpp>
 #include <tuple>
 
 #include "engine/dry_run.h"
@@ -15,8 +14,6 @@
 namespace penstock {
 
 namespace {
-
-using Json = nlohmann::json;
 
 Json lanes_json(const SweepCost& cost) {
   Json lanes = Json::object();
@@ -96,7 +93,7 @@ std::string Planning::facts() const {
         {"weight_bytes", weights},
         {"kv_bytes_per_token", layers * static_cast<int64_t>(kv.page_bytes()) / kv.page_tokens},
         {"budget_bytes", budget_json(s.input)},
-        {"machine", Json::parse(machine_to_json(s.input.machine))}};
+        {"machine", parse_strict_json(machine_to_json(s.input.machine), "machine")}};
     return facts.dump();
   });
 }

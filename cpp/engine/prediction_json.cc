@@ -3,11 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
-#include <nlohmann/json.hpp>
+
 namespace penstock {
 namespace {
-
-using Json = nlohmann::json;
 
 const char* lane_words(LaneKind lane) {
   constexpr const char* kWords[] = {"compute",

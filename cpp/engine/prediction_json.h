@@ -1,8 +1,7 @@
 // A prediction in words and numbers, as plans and reports carry it.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
-
+#include "base/json.h"
 #include "engine/dry_run.h"
 
 namespace penstock {
@@ -10,11 +9,10 @@ namespace penstock {
 // tokens_per_second, seconds, sweeps, lanes {seconds, bytes}, peak_bytes and budget_bytes by place,
 // bottleneck (a sentence), tensors by tier, roofline; `with_sweep`: the steps of a sweep from the
 // middle, at seconds from its beginning.
-nlohmann::json prediction_json(const DryRunInput& input, const Prediction& prediction,
-                               bool with_sweep);
+Json prediction_json(const DryRunInput& input, const Prediction& prediction, bool with_sweep);
 
 // Bytes by place: "device", "device:1", ..., "host", "disk".
-nlohmann::json budget_json(const PlanInput& input);
-nlohmann::json memory_json(const MemoryPlan& memory);
+Json budget_json(const PlanInput& input);
+Json memory_json(const MemoryPlan& memory);
 
 }  // namespace penstock

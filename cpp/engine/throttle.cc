@@ -63,13 +63,13 @@ Throttle throttle_from_json(const std::string& text, const std::string& device) 
   const Machine machine = machine_from_json(text, kFile);
   const Json json = parse_strict_json(text, kFile);
   const std::vector<Rate> rates = rates_of(device);
-  for (const auto& item : json.items()) {
-    if (item.key() == "about" || item.key() == "version") continue;
+  for (const auto& [key, value] : json.items()) {
+    if (key == "about" || key == "version") continue;
     const Rate* found = nullptr;
     for (const Rate& rate : rates) {
-      if (rate.name == item.key()) found = &rate;
+      if (rate.name == key) found = &rate;
     }
-    if (found == nullptr) refuse(item.key(), item.value(), rates, device);
+    if (found == nullptr) refuse(key, value, rates, device);
     throttle.*found->kept = machine.*found->given;
   }
   return throttle;

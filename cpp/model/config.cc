@@ -219,7 +219,7 @@ class SpecReader {
       spec_.eos.push_back(static_cast<int32_t>(*root_.integer("eos_token_id", ids)));
       return;
     }
-    for (const Json& id : *eos) {
+    for (const Json& id : eos->elements()) {
       const bool inside =
           id.is_number_unsigned() && id.get<uint64_t>() <= static_cast<uint64_t>(ids.max);
       if (!inside) {

@@ -199,7 +199,7 @@ void refuse_unknown_keys(const ConfigObject& root, const Family& family) {
     const FixedKey* fixed = fixed_key(family, key);
     if (fixed == nullptr) {
       unknown.push_back(key);
-    } else if (value != Json::parse(fixed->value)) {
+    } else if (value != parse_strict_json(fixed->value, "a fixed key")) {
       root.refuse(ErrorCode::unsupported, key,
                   "changes the mathematics in a way that is not supported", fixed->value);
     }

@@ -14,8 +14,8 @@ std::string plain(double value) {
 }  // namespace
 
 const Json* ConfigObject::find(std::string_view key) const {
-  const auto at = json_.find(key);
-  return at == json_.end() || at->is_null() ? nullptr : &*at;
+  const Json* value = json_.find(key);
+  return value == nullptr || value->is_null() ? nullptr : value;
 }
 
 std::optional<int64_t> ConfigObject::integer(std::string_view key, IntegerRange range) const {
@@ -65,7 +65,7 @@ std::optional<std::vector<std::string>> ConfigObject::texts(std::string_view key
   if (value == nullptr) return {};
   if (!value->is_array()) refuse(ErrorCode::malformed, key, "is not a list of strings", "");
   std::vector<std::string> texts;
-  for (const Json& element : *value) {
+  for (const Json& element : value->elements()) {
     if (!element.is_string()) refuse(ErrorCode::malformed, key, "is not a list of strings", "");
     texts.push_back(element.get<std::string>());
   }
@@ -78,7 +78,7 @@ std::optional<std::vector<double>> ConfigObject::numbers(std::string_view key,
   if (value == nullptr) return {};
   if (!value->is_array()) refuse(ErrorCode::malformed, key, "is not a list of numbers", "");
   std::vector<double> numbers;
-  for (const Json& element : *value) numbers.push_back(read_number(element, key, range));
+  for (const Json& element : value->elements()) numbers.push_back(read_number(element, key, range));
   return numbers;
 }
 
@@ -91,8 +91,8 @@ std::optional<ConfigObject> ConfigObject::object(std::string_view key) const {
 
 void ConfigObject::refuse(ErrorCode code, std::string_view key, std::string_view why,
                           std::string_view allowed) const {
-  const auto at = json_.find(key);
-  const std::string found = at == json_.end() ? "" : escape_for_message(at->dump());
+  const Json* value = json_.find(key);
+  const std::string found = value == nullptr ? "" : escape_for_message(value->dump());
   throw Error(code, std::string(why),
               {file_, pointer_ + "/" + escape_for_message(key), found, std::string(allowed)});
 }

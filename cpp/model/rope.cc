@@ -203,7 +203,7 @@ const Variant& pick_variant(const ConfigObject& values) {
   if (now && before && *now != *before) {
     values.refuse(ErrorCode::malformed, "type", "disagrees with rope_type", *now);
   }
-  if (!now && !before && values.json().size() > values.json().count("rope_theta")) {
+  if (!now && !before && values.json().size() > (values.json().contains("rope_theta") ? 1 : 0)) {
     values.refuse(ErrorCode::malformed, "rope_type", "is missing", "");
   }
   const std::string name = now ? *now : before.value_or("default");

@@ -96,7 +96,7 @@ Json rotary_config(const Shape& shape) {
 
 Json config_of(const Shape& shape) {
   Json json = shape.type == "opt" ? opt_config(shape) : rotary_config(shape);
-  json["architectures"] = {shape.architecture};
+  json["architectures"] = Json::array({shape.architecture});
   json["model_type"] = shape.type;
   json["torch_dtype"] = shape.dtype;
   json["hidden_size"] = shape.hidden;

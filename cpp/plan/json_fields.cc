@@ -29,10 +29,7 @@ JsonFields::JsonFields(const Json& json, std::string file, std::string field)
               {file_, field_, escape_for_message(json_.dump()), "an object"});
 }
 
-const Json* JsonFields::find(std::string_view name) const {
-  const auto found = json_.find(name);
-  return found == json_.end() ? nullptr : &*found;
-}
+const Json* JsonFields::find(std::string_view name) const { return json_.find(name); }
 
 std::string JsonFields::place(std::string_view name) const {
   return field_.empty() ? std::string(name) : field_ + "." + std::string(name);
@@ -51,9 +48,9 @@ void JsonFields::refuse(std::string_view name, std::string_view why,
 void JsonFields::allow_only(std::initializer_list<std::string_view> names) const {
   std::string allowed;
   for (std::string_view name : names) allowed += (allowed.empty() ? "" : ", ") + std::string(name);
-  for (const auto& item : json_.items()) {
-    if (std::find(names.begin(), names.end(), item.key()) != names.end()) continue;
-    refuse(item.key(), "unknown field", allowed);
+  for (const auto& [key, value] : json_.items()) {
+    if (std::find(names.begin(), names.end(), key) != names.end()) continue;
+    refuse(key, "unknown field", allowed);
   }
 }
 
@@ -72,13 +69,15 @@ std::optional<std::vector<int>> JsonFields::integers(std::string_view name, int 
   const Json* value = find(name);
   if (value == nullptr) return {};
   const bool all =
-      value->is_array() && std::all_of(value->begin(), value->end(),
+      value->is_array() && std::all_of(value->elements().begin(), value->elements().end(),
                                        [&](const Json& v) { return is_integer(v, min, max); });
   if (!all) {
     refuse(name, "wrong type or out of range",
            "a list of integers, " + std::to_string(min) + " to " + std::to_string(max));
   }
-  return value->get<std::vector<int>>();
+  std::vector<int> numbers;
+  for (const Json& element : value->elements()) numbers.push_back(element.get<int>());
+  return numbers;
 }
 
 std::optional<double> JsonFields::number(std::string_view name, double min, double max) const {

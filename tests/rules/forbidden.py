@@ -11,9 +11,10 @@ CONFIG_READER = "python/penstock/util/config.py"
 # A function that an ISA file inlines from a header may be kept by the linker for every caller, wide
 # instructions included. So these files see only headers without such functions.
 ISA_FILE = re.compile(
-    r"^cpp/(?:kernels|base)/.*(?:\.inl|/vec_[^/]*\.h|(?:avx|sse)[^/]*\.(?:cc|h))$"
+    r"^cpp/(?:kernels|base)/.*(?:\.inl|/vec_[^/]*\.h|(?:avx|sse|neon|armv)[^/]*\.(?:cc|h))$"
 )
 ISA_HEADERS = {
+    *("<arm_acle.h>", "<arm_neon.h>"),
     *("<bit>", "<cmath>", "<concepts>", "<cstddef>", "<cstdint>", "<cstring>", "<immintrin.h>"),
     *("<limits>", "<nmmintrin.h>", "<type_traits>"),
 }

@@ -23,6 +23,9 @@ TABLE["engine"] = set(TABLE)
 PUBLIC = "penstock"
 MAY_INCLUDE_PUBLIC = {PUBLIC, "engine", "bindings"}
 
+# nlohmann_json is slow to compile: one unit alone includes it, base/json.h is for all others.
+JSON_LIBRARY, JSON_UNIT = "<nlohmann/", "cpp/base/json_events.cc"
+
 # Errors and element types are the words in which the bindings speak.
 BINDINGS = {"engine", "plan", "model", "schedule", "base", "tensor"}
 
@@ -42,7 +45,10 @@ def allowed(folder: str) -> set[str]:
     return own | public | (BINDINGS if folder == "bindings" else TABLE.get(folder, set()))
 
 
-def _violation(folder: str, name: str) -> str | None:
+def _violation(path: str, name: str) -> str | None:
+    folder = folder_of(path)
+    if name.startswith(JSON_LIBRARY) and path != JSON_UNIT:
+        return f"only {JSON_UNIT} includes {name}: use base/json.h"
     if name.startswith("<"):
         if folder == PUBLIC and "/" in name:
             return f"a public header includes {name}: only the standard library is allowed"
@@ -60,7 +66,7 @@ def include_violations(path: str, source: str) -> list[str]:
     folder = folder_of(path)
     if folder not in TABLE and folder not in (PUBLIC, "bindings"):
         return [f"{path}: cpp/{folder} is not in the table"]
-    found = ((line, _violation(folder, name)) for line, name in cxx.includes(source))
+    found = ((line, _violation(path, name)) for line, name in cxx.includes(source))
     return [f"{path}:{line}: {message}" for line, message in found if message]
 
 

@@ -46,5 +46,12 @@ def test_public_headers_stand_alone():
     assert not layering.include_violations(path, '#include <string>\n#include "penstock/a.h"\n')
 
 
+def test_one_unit_includes_the_json_library():
+    include = "#include <nlohmann/json.hpp>\n"
+    assert not layering.include_violations("cpp/base/json_events.cc", include)
+    assert layering.include_violations("cpp/engine/planning.cc", include)
+    assert layering.include_violations("python/bindings/a.cc", include)
+
+
 def test_a_commented_include_does_not_count():
     assert not layering.include_violations("cpp/base/a.cc", '// #include "engine/a.h"\n')

@@ -6,7 +6,7 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 
 #include "kernels/attention_state.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/cpu/x86.h"
 #include "kernels/sample.h"
 #include "kernels/views.h"
 

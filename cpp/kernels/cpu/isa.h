@@ -1,6 +1,5 @@
-// What a kernel gets besides its params, the table of kernels, and the functions that put one ISA's
-// kernels into it. Light on purpose: the files compiled with wide instruction sets include this and
-// no standard library template.
+// What a kernel gets besides its params, and the table of kernels. Light on purpose: the files
+// compiled with wide instruction sets include this and no standard library template.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +20,7 @@ struct KernelContext {
 };
 
 struct KernelTable {
-  std::string_view isa;  // "portable", "avx2", "avx512", "avx512bf16", "avx512amx"
+  std::string_view isa;  // "portable", "avx2", ...: isas_*.cc
   // gemm takes quantised weights with bf16 inputs (Compute::weight_only).
   bool weight_only = false;
   RawInputs raw_inputs{};
@@ -38,22 +37,7 @@ struct KernelTable {
   void (*sample)(const SampleParams&, const KernelContext&);
 };
 
-// Each replaces entries of the table. Those of x86 do nothing where the build has no x86
-// (x86_stub.cc).
+// Replaces every entry.
 void overlay_portable(KernelTable& table);
-void overlay_avx2(KernelTable& table);
-void overlay_avx512(KernelTable& table);
-void overlay_avx512bf16(KernelTable& table);
-void overlay_avx512amx(KernelTable& table);
-// What the bf16 kernels leave to AVX-512.
-void gemm_avx512(const GemmParams& params, const KernelContext& context);
-void attention_avx512(const AttentionParams& params, const KernelContext& context);
-// Whether processor and operating system can run the files compiled for this ISA.
-bool runs_avx2();
-bool runs_avx512();
-bool runs_avx512bf16();
-bool runs_avx512amx();  // asks the system for the tile registers, once for the process
-// Whether dot products of bf16 pairs are faster than fp32 multiply-adds.
-bool prefers_bf16_dot();
 
 }  // namespace penstock

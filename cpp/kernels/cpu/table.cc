@@ -1,46 +1,42 @@
 #include "kernels/cpu/table.h"
 
-#include <algorithm>
-#include <array>
 #include <string>
 
 #include "base/error.h"
+#include "kernels/cpu/isas.h"
 
 namespace penstock {
 namespace {
 
-struct Isa {
-  std::string_view name;
-  bool (*runs)();
-  void (*overlay)(KernelTable&);
-};
-
-// From the plainest to the widest; each takes over what the one before has.
-constexpr std::array kIsas = {
-    Isa{"portable", [] { return true; }, overlay_portable},
-    Isa{"avx2", runs_avx2, overlay_avx2},
-    Isa{"avx512", runs_avx512, overlay_avx512},
-    Isa{"avx512bf16", runs_avx512bf16, overlay_avx512bf16},
-    Isa{"avx512amx", runs_avx512amx, overlay_avx512amx},
-};
-
-// The tables that this processor runs. Overlays are compiled for their instruction sets, so none is
-// called before the processor was asked.
-std::vector<KernelTable> make_tables() {
+// The tables that this processor runs, and their names, best first.
+struct Supported {
   std::vector<KernelTable> tables;
+  std::vector<std::string_view> names;
+};
+
+// Overlays are compiled for their instruction sets, so none is called before the processor was
+// asked.
+Supported find_supported() {
+  Supported found;
   KernelTable table{};
-  for (const Isa& isa : kIsas) {
+  overlay_portable(table);
+  table.isa = "portable";
+  found.tables.push_back(table);
+  found.names.push_back(table.isa);
+  for (const Isa& isa : isas()) {
     if (!isa.runs()) continue;
     isa.overlay(table);
     table.isa = isa.name;
-    tables.push_back(table);
+    found.tables.push_back(table);
+    const bool is_best = isa.is_preferred == nullptr || isa.is_preferred();
+    found.names.insert(found.names.begin() + (is_best ? 0 : 1), isa.name);
   }
-  return tables;
+  return found;
 }
 
-const std::vector<KernelTable>& tables() {
-  static const std::vector<KernelTable> tables = make_tables();
-  return tables;
+const Supported& supported() {
+  static const Supported supported = find_supported();
+  return supported;
 }
 
 std::vector<const KernelTable*>& added_tables() {
@@ -53,12 +49,7 @@ std::vector<const KernelTable*>& added_tables() {
 void add_kernel_table(const KernelTable& table) { added_tables().push_back(&table); }
 
 std::vector<std::string_view> supported_isas() {
-  std::vector<std::string_view> names;
-  for (auto table = tables().rbegin(); table != tables().rend(); ++table) {
-    names.push_back(table->isa);
-  }
-  const auto dot = std::find(names.begin(), names.end(), "avx512bf16");
-  if (dot != names.end() && !prefers_bf16_dot()) std::iter_swap(dot, dot + 1);
+  std::vector<std::string_view> names = supported().names;
   for (const KernelTable* added : added_tables()) names.push_back(added->isa);
   return names;
 }
@@ -68,7 +59,7 @@ const KernelTable& kernel_table(std::string_view isa) {
   const std::string_view wanted = isa.empty() || isa == "auto" ? names.front() : isa;
   std::string allowed = "auto";
   for (const std::string_view name : names) allowed += ", " + std::string(name);
-  for (const KernelTable& table : tables()) {
+  for (const KernelTable& table : supported().tables) {
     if (table.isa == wanted) return table;
   }
   for (const KernelTable* added : added_tables()) {

@@ -1,4 +1,4 @@
-// One table of kernels per instruction set. portable fills every entry; avx2 and avx512 replace
+// One table of kernels per instruction set. portable fills every entry; the others replace
 // what they do better. Chosen once when a device is opened, by the processor or by name; there is
 // no global state but what tests add.
 #pragma once

@@ -6,8 +6,7 @@ using vi = __m256i;
 constexpr int kLanes = 8;
 constexpr int kRowVectors = 2;
 constexpr int kMaxRows = 6;
-constexpr int kMaxIntRows = 4;  // the same with int8 inputs
-constexpr int64_t kDepth = 512;
+constexpr int64_t kDepth = 256;
 
 inline __m256i mask_of(int64_t n) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -143,48 +142,4 @@ inline void vtranspose(vf (&v)[8]) {
     v[i] = _mm256_permute2f128_ps(low, high, 0x20);
     v[i + 4] = _mm256_permute2f128_ps(low, high, 0x31);
   }
-}
-
-// ---- Integer dot products: codes of 8 rows x 4 k against 4 int8 activations ----
-typedef int Dots __attribute__((vector_size(32)));
-using Codes = vi;
-// Whether products of bytes are as fast as those of nibbles: then nibbles are widened once for many
-// rows.
-constexpr bool kWideCodes = false;
-inline Codes vload_codes(const void* p) {
-  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-}
-inline void vstore_codes(void* p, Codes codes) {
-  _mm256_storeu_si256(static_cast<__m256i*>(p), codes);
-}
-// 8-bit codes do not fit maddubs' 16-bit sums: even and odd k as 16-bit values instead.
-struct Weights8 {
-  vi even, odd;
-};
-struct Inputs8 {
-  vi even, odd;
-};
-using Inputs4 = vi;
-inline Weights8 weights8(Codes codes) {
-  return {_mm256_and_si256(codes, _mm256_set1_epi32(0x00ff00ff)), _mm256_srli_epi16(codes, 8)};
-}
-inline Inputs8 inputs8(int32_t four) {
-  const __m256i x = _mm256_set1_epi32(four);
-  return {_mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), _mm256_srai_epi16(x, 8)};
-}
-inline Inputs4 inputs4(int32_t four) { return _mm256_set1_epi32(four); }
-inline Dots dot8(Dots sum, const Weights8& w, const Inputs8& x) {
-  return sum + (Dots)_mm256_madd_epi16(w.even, x.even) + (Dots)_mm256_madd_epi16(w.odd, x.odd);
-}
-inline Dots dot4(Dots sum, Codes w, Inputs4 x) {  // 2 * 15 * 127 fits into 16 bits
-  return sum + (Dots)_mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
-}
-inline Dots dot44(Dots sum, Codes w, Inputs4 x, Codes other_w, Inputs4 other_x) {
-  const __m256i both =
-      _mm256_add_epi16(_mm256_maddubs_epi16(w, x), _mm256_maddubs_epi16(other_w, other_x));
-  return sum + (Dots)_mm256_madd_epi16(both, _mm256_set1_epi16(1));
-}
-inline Codes low_nibbles(Codes c) { return _mm256_and_si256(c, _mm256_set1_epi8(15)); }
-inline Codes high_nibbles(Codes c) {
-  return _mm256_and_si256(_mm256_srli_epi32(c, 4), _mm256_set1_epi8(15));
 }

@@ -133,11 +133,10 @@ inline void vtranspose(vf (&v)[16]) {
 // cast at every step.
 typedef int Dots __attribute__((vector_size(64)));
 using Codes = vi;
-// Whether products of bytes are as fast as those of nibbles: then nibbles are widened once for many
-// rows.
-constexpr bool kWideCodes = true;
 inline Codes vload_codes(const void* p) { return _mm512_loadu_si512(p); }
 inline void vstore_codes(void* p, Codes codes) { _mm512_storeu_si512(p, codes); }
+// Stored 8-bit codes are 128 larger than their values; by this much they still are when multiplied.
+constexpr int32_t kCodeOffset = 128;
 using Weights8 = vi;
 using Inputs8 = vi;
 using Inputs4 = vi;
@@ -148,11 +147,28 @@ inline Dots dot8(Dots sum, Weights8 w, Inputs8 x) {
   return (Dots)_mm512_dpbusd_epi32((__m512i)sum, w, x);
 }
 inline Dots dot4(Dots sum, Codes w, Inputs4 x) { return dot8(sum, w, x); }
-// Two of them.
-inline Dots dot44(Dots sum, Codes w, Inputs4 x, Codes other_w, Inputs4 other_x) {
-  return dot8(dot8(sum, w, x), other_w, other_x);
-}
 inline Codes low_nibbles(Codes c) { return _mm512_and_si512(c, _mm512_set1_epi8(15)); }
 inline Codes high_nibbles(Codes c) {
   return _mm512_and_si512(_mm512_srli_epi32(c, 4), _mm512_set1_epi8(15));
 }
+// Codes of kBits as many rows multiply them, widened once for all of them to kCodeBits.
+template <int kBits>
+struct Widening {
+  static constexpr int kCodeBits = kBits;  // as they are stored
+};
+template <>
+struct Widening<4> {
+  static constexpr int kCodeBits = 8;
+  // Input rows: of a product, at a time.
+  static constexpr int kFrom = kMaxIntRows + 1, kMost = kMaxIntRows;
+  // Two vectors.
+  static void store(std::byte* p, Codes codes) {
+    vstore_codes(p, low_nibbles(codes));
+    vstore_codes(p + kLanes * 4, high_nibbles(codes));
+  }
+};
+// Sums of products of kBits in fewer bits than Dots, of kMost words at most.
+template <int kBits>
+struct NarrowSums {
+  static constexpr int kMost = 0;
+};

@@ -153,15 +153,23 @@ inline void vtranspose(vf (&v)[4]) {
 // ---- Integer dot products: codes of 4 rows x 4 k against 4 int8 activations ----
 using Dots = vi;
 using Codes = vi;
-// Whether products of bytes are as fast as those of nibbles: then nibbles are widened once for many
-// rows.
-constexpr bool kWideCodes = false;
+// Codes of kBits as many rows multiply them, widened once for all of them to kCodeBits.
+template <int kBits>
+struct Widening {
+  static constexpr int kCodeBits = kBits;  // as they are stored
+};
+// Sums of products of kBits in fewer bits than Dots, of kMost words at most.
+template <int kBits>
+struct NarrowSums {
+  static constexpr int kMost = 0;
+};
 inline Codes vload_codes(const void* p) {
   vi x;
   __builtin_memcpy(&x, p, 16);
   return x;
 }
 inline void vstore_codes(void* p, Codes codes) { __builtin_memcpy(p, &codes, sizeof codes); }
+constexpr int32_t kCodeOffset = 128;
 // Even and odd k as 16-bit values: a product of a code and an activation fits into 16 bits.
 struct Weights8 {
   vshort even, odd;
@@ -188,8 +196,5 @@ inline Dots dot8(Dots sum, const Weights8& w, const Inputs8& x) {
   return sum + add_pairs(w.even * x.even) + add_pairs(w.odd * x.odd);
 }
 inline Dots dot4(Dots sum, Codes w, const Inputs4& x) { return dot8(sum, weights8(w), x); }
-inline Dots dot44(Dots sum, Codes w, const Inputs4& x, Codes other_w, const Inputs4& other_x) {
-  return dot4(dot4(sum, w, x), other_w, other_x);
-}
 inline Codes low_nibbles(Codes c) { return c & vset_i(0x0f0f0f0f); }
 inline Codes high_nibbles(Codes c) { return (c >> 4) & vset_i(0x0f0f0f0f); }

@@ -48,9 +48,10 @@ RandomFile make_random_file(std::mt19937_64& random) {
   std::shuffle(shuffled.begin(), shuffled.end(), random);
   Json header = Json::object();
   for (const Expected& tensor : shuffled) {
-    header[tensor.name] = {{"dtype", tensor.dtype},
-                           {"shape", tensor.shape},
-                           {"data_offsets", {tensor.begin, tensor.begin + tensor.bytes}}};
+    header[tensor.name] = {
+        {"dtype", tensor.dtype},
+        {"shape", tensor.shape},
+        {"data_offsets", Json::array({tensor.begin, tensor.begin + tensor.bytes})}};
   }
   if (random() % 2) header["__metadata__"] = {{"format", "pt"}};
   file.header = std::string(random() % 3, ' ') + header.dump(random() % 2 ? 1 : -1);

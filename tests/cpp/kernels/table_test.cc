@@ -15,6 +15,9 @@ TEST(KernelTable, PortableIsAlwaysThereAndComesLast) {
   ASSERT_FALSE(isas.empty());
   EXPECT_EQ(isas.back(), "portable");
   EXPECT_EQ(kernel_table("portable").isa, "portable");
+  std::string all;
+  for (const std::string_view isa : isas) all += std::string(isa) + " ";
+  RecordProperty("isas", all);  // read by tests/aarch64/run.sh
 }
 
 TEST(KernelTable, AutoIsTheFirst) {

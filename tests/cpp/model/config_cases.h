@@ -18,14 +18,14 @@ inline Json small_config(std::string_view family) {
   json["model_type"] = family;
   json["max_position_embeddings"] = 64;
   if (family == "opt") {
-    json["architectures"] = {"OPTForCausalLM"};
+    json["architectures"] = Json::array({"OPTForCausalLM"});
     json["ffn_dim"] = 200;
     json["activation_function"] = "relu";
     return json;
   }
   std::string name(family);
   name[0] = static_cast<char>(name[0] - 'a' + 'A');
-  json["architectures"] = {name + "ForCausalLM"};
+  json["architectures"] = Json::array({name + "ForCausalLM"});
   json["num_key_value_heads"] = 2;
   json["head_dim"] = 20;
   json["intermediate_size"] = 200;

@@ -84,7 +84,7 @@ TEST(Program, PostNormWithProjection) {
 // Registers are written before they are read, and widths fit the matrices.
 TEST(Program, RegistersFlow) {
   for (const std::string& name : shape_names()) {
-    const Built built(Json::parse(shape_config(name)));
+    const Built built(parse_strict_json(shape_config(name), "shape"));
     std::vector<bool> live(kRegs, false);
     for (const Module& module : built.program.modules) {
       for (const ProgramOp& op : module.ops) {

@@ -19,7 +19,7 @@ inline vi store_code_pairs(vf steps, std::byte* high, std::byte* low) {
 // A row of codes over one group of the cache.
 struct alignas(16) RowGroup {
   float scale;   // of a code
-  int32_t zero;  // 8-bit: what to add to a dot product because stored codes are 128 too large
+  int32_t zero;  // 8-bit: what to add to a dot product of codes that are kCodeOffset too large
   float bias;    // 4-bit: sum of value * bias of the cache, or what the bias is multiplied by
 };
 
@@ -340,7 +340,7 @@ struct CodeAttention {
       for (int64_t k = 0; k < count; k += 8) order_as_nibbles(high + k), order_as_nibbles(low + k);
     }
     const int32_t sum = vsum_i(sums);
-    return {scale.scale, -128 * sum, scale.scale * static_cast<float>(sum)};
+    return {scale.scale, -kCodeOffset * sum, scale.scale * static_cast<float>(sum)};
   }
 
   // Even elements, then odd ones.
@@ -403,6 +403,6 @@ struct CodeAttention {
       const vf steps = vmul(vload(scaled + k), vset(scale.inverse));
       sums = vadd_i(sums, store_code_pairs(steps, high + k, high + kWeightStride + k));
     }
-    return {scale.scale, -128 * vsum_i(sums), vsum(biases)};
+    return {scale.scale, -kCodeOffset * vsum_i(sums), vsum(biases)};
   }
 };

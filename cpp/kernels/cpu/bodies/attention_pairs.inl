@@ -131,17 +131,19 @@ struct PairAttention {
  private:
   void score_step(int64_t first, KeyRange keys, float* scores, Ahead& ahead) const {
     const AttentionScratch& s = t.scratch;
-    const float* words[kRowVectors];
-    for (int v = 0; v < kRowVectors; ++v) {
-      words[v] = floats_of(t.key_lanes(first + v * kLanes, keys).codes);
-    }
+    // Keys of one block lie side by side; two vectors lie wherever their keys are.
+    constexpr bool kOneBlock = kKeyStep == kKeyBlock;
+    static_assert(kOneBlock || kRowVectors == 2);
+    const KvAt block = kOneBlock ? t.keys().at(first) : t.key_lanes(first, keys);
+    const float* words = floats_of(block.codes);
+    const float* next =
+        kOneBlock ? words + kLanes : floats_of(t.key_lanes(first + kLanes, keys).codes);
     for (int64_t i = 0; i < t.count(); ++i) {
       for (int v = 0; v < kRowVectors; ++v) vstore(scores + i * kScoreStride + v * kLanes, vzero());
     }
-    static_assert(kRowVectors == 2);
-    multiply_rows<Pairs>({.w = words[0],
+    multiply_rows<Pairs>({.w = words,
                           .w_stride = kKeyStride / 4,
-                          .v_stride = words[1] - words[0],
+                          .v_stride = next - words,
                           .x = bytes_of(s.query),
                           .x_stride = s.width * 4,
                           .steps = blocks_of(t.view.head_dim, 2),

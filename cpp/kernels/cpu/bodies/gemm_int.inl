@@ -35,6 +35,18 @@ struct InputBlock {
   int32_t code_sum(int64_t i) const { return int_at(code_sums + i * stride); }
 };
 
+// A block of K: its number and that of its group of weights. Counted, since divisions take long.
+struct BlockPlace {
+  int64_t block, group;
+  int64_t left;        // of K in the group, from the block on
+  int64_t group_size;  // of K
+
+  void step(int64_t block_size) {
+    ++block;
+    for (left -= block_size; left <= 0; left += group_size) ++group;
+  }
+};
+
 template <int kRows>
 using RowDots = Dots[kRows][kRowVectors];
 
@@ -43,47 +55,140 @@ struct CodeRows {
   int64_t stride;
 };
 
-// The codes of `depth` k against kRows rows of bytes.
-template <int kRows, int kBits>
-inline void add_dots(const CodeWords& words, const CodeRows& rows, int64_t depth,
-                     RowDots<kRows>& dots) {
-  constexpr int kWord = kBits == 8 ? 4 : 8;
-  const std::byte* codes_at[kRowVectors];
+// The next word of every vector.
+class WordReader {
+ public:
+  explicit WordReader(const CodeWords& words) : stride_(words.stride) {
 #pragma GCC unroll 4
-  for (int v = 0; v < kRowVectors; ++v) codes_at[v] = words.at[v];
-  RowPointers<kRows> at(rows.first, rows.stride);
-  for (int64_t k = 0; k < depth; k += kWord, at.step(kWord)) {
-    Codes codes[kRowVectors];
+    for (int v = 0; v < kRowVectors; ++v) at_[v] = words.at[v];
+  }
+  void next(Codes (&codes)[kRowVectors]) {
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
-      codes[v] = vload_codes(codes_at[v]);
-      codes_at[v] += words.stride;
+      codes[v] = vload_codes(at_[v]);
+      at_[v] += stride_;
     }
-    if constexpr (kBits == 8) {
-      Weights8 weights[kRowVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kRowVectors; ++v) weights[v] = weights8(codes[v]);
+  }
+
+ private:
+  const std::byte* at_[kRowVectors];
+  int64_t stride_;
+};
+
+// Values of kBits in words of kCodeBits a value: k in a word of 32 bits, and bytes of input that it
+// is multiplied by.
+template <int kCodeBits>
+constexpr int kWordDepth = 32 / kCodeBits;
+template <int kCodeBits>
+constexpr int kWordInputs = kCodeBits == 16 ? 4 : kWordDepth<kCodeBits>;
+
+// Leaves the registers to others meanwhile.
+template <int kRows>
+inline void keep_in_memory(RowDots<kRows>& dots) {
+  asm("" : "+m"(dots));
+}
+
+// Nibbles of kWords words, two to a byte or one, with sums in fewer bits.
+template <int kRows, int kCodeBits, int kWords>
+inline void add_nibble_words(WordReader& words, RowPointers<kRows>& at, RowDots<kRows>& dots) {
+  using Narrow = NarrowSums<kRows == 0 ? 8 : 4>;
+  typename Narrow::Sums sums[kRows][kRowVectors];
 #pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const Inputs8 inputs = inputs8(int_at(at[i]));
+  for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-        for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot8(dots[i][v], weights[v], inputs);
-      }
-    } else {
-      Codes low[kRowVectors], high[kRowVectors];
+    for (int v = 0; v < kRowVectors; ++v) sums[i][v] = typename Narrow::Sums{};
+  }
+  keep_in_memory<kRows>(dots);
+#pragma GCC unroll 1
+  for (int word = 0; word < kWords; ++word) {
+    Codes codes[kRowVectors], high[kRowVectors];
+    words.next(codes);
+    if constexpr (kCodeBits == 4) {
 #pragma GCC unroll 4
       for (int v = 0; v < kRowVectors; ++v) {
-        low[v] = low_nibbles(codes[v]);
         high[v] = high_nibbles(codes[v]);
+        codes[v] = low_nibbles(codes[v]);
       }
+    }
 #pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const Inputs4 x_low = inputs4(int_at(at[i])), x_high = inputs4(int_at(at[i] + 4));
+    for (int i = 0; i < kRows; ++i) {
+      const Inputs4 x = inputs4(int_at(at[i]));
 #pragma GCC unroll 4
-        for (int v = 0; v < kRowVectors; ++v) {
-          dots[i][v] = dot44(dots[i][v], low[v], x_low, high[v], x_high);
-        }
+      for (int v = 0; v < kRowVectors; ++v) sums[i][v] += Narrow::product(codes[v], x);
+      if constexpr (kCodeBits == 4) {
+        const Inputs4 x_high = inputs4(int_at(at[i] + 4));
+#pragma GCC unroll 4
+        for (int v = 0; v < kRowVectors; ++v) sums[i][v] += Narrow::product(high[v], x_high);
       }
+    }
+    at.step(kWordInputs<kCodeBits>);
+  }
+  keep_in_memory<kRows>(dots);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v) dots[i][v] = Narrow::add_to(dots[i][v], sums[i][v]);
+  }
+}
+
+// A word of every vector.
+template <int kRows, int kCodeBits>
+inline void add_word(const Codes (&codes)[kRowVectors], const RowPointers<kRows>& at,
+                     RowDots<kRows>& dots) {
+  if constexpr (kCodeBits == 16) {
+    using Wide = Widening<kCodeBits / 2>;
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const Inputs4 inputs = inputs4(int_at(at[i]));
+#pragma GCC unroll 4
+      for (int v = 0; v < kRowVectors; ++v) dots[i][v] = Wide::dot(dots[i][v], codes[v], inputs);
+    }
+  } else if constexpr (kCodeBits == 8) {
+    Weights8 weights[kRowVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v) weights[v] = weights8(codes[v]);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const Inputs8 inputs = inputs8(int_at(at[i]));
+#pragma GCC unroll 4
+      for (int v = 0; v < kRowVectors; ++v) dots[i][v] = dot8(dots[i][v], weights[v], inputs);
+    }
+  } else {
+    Codes low[kRowVectors], high[kRowVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v) {
+      low[v] = low_nibbles(codes[v]);
+      high[v] = high_nibbles(codes[v]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const Inputs4 x_low = inputs4(int_at(at[i])), x_high = inputs4(int_at(at[i] + 4));
+#pragma GCC unroll 4
+      for (int v = 0; v < kRowVectors; ++v) {
+        dots[i][v] = dot4(dot4(dots[i][v], low[v], x_low), high[v], x_high);
+      }
+    }
+  }
+}
+
+// The codes of `depth` k, of kBits in kCodeBits, against kRows rows of inputs.
+template <int kRows, int kCodeBits, int kBits = kCodeBits>
+inline void add_dots(const CodeWords& words, const CodeRows& rows, int64_t depth,
+                     RowDots<kRows>& dots) {
+  constexpr int kInWord = kWordDepth<kCodeBits>;
+  RowPointers<kRows> at(rows.first, rows.stride);
+  WordReader reader(words);
+  if constexpr (NarrowSums<kBits>::kMost > 0) {
+    constexpr int64_t kPart = NarrowSums<kBits>::kMost * 4;  // k
+    for (; depth >= kPart; depth -= kPart) {
+      add_nibble_words<kRows, kCodeBits, kPart / kInWord>(reader, at, dots);
+    }
+    for (; depth > 0; depth -= kInWord) add_nibble_words<kRows, kCodeBits, 1>(reader, at, dots);
+  } else {
+    for (int64_t k = 0; k < depth; k += kInWord, at.step(kWordInputs<kCodeBits>)) {
+      Codes codes[kRowVectors];
+      reader.next(codes);
+      add_word<kRows, kCodeBits>(codes, at, dots);
     }
   }
 }
@@ -98,7 +203,7 @@ inline void scale_dots(const WeightBlock& w, const InputBlock& x, const RowDots<
     const vf scale = vset(x.scale(i));
     vf code_sum, base;
     if constexpr (kBits == 8) {
-      base = vfrom_bits(vset_i(kDotsBits + x.code_sum(i) * 128));
+      base = vfrom_bits(vset_i(kDotsBits + x.code_sum(i) * kCodeOffset));
     } else {
       code_sum = vto_float(vset_i(x.code_sum(i)));
     }
@@ -116,16 +221,40 @@ inline void scale_dots(const WeightBlock& w, const InputBlock& x, const RowDots<
 // widened.
 struct CodeTiles {
   PackedRows rows[kRowVectors];
-  const std::byte* codes[kRowVectors];
+  CodeWords words;
 };
 
-// Two nibbles a byte become two rows of bytes; a vector holds all rows of a tile.
-inline void widen_nibbles(const std::byte* codes, int64_t depth, std::byte* out) {
-  constexpr int64_t kRowBytes = kTileRows * 4;
-  for (int64_t k = 0; k < depth; k += 8, codes += kRowBytes, out += 2 * kRowBytes) {
-    const Codes word = vload_codes(codes);
-    vstore_codes(out, low_nibbles(word));
-    vstore_codes(out + kRowBytes, high_nibbles(word));
+constexpr int64_t kVectorBytes = kLanes * 4;
+template <int kBits>
+constexpr int kWideBits = Widening<kBits>::kCodeBits;
+
+// Words of kBits become two vectors each of half as many values.
+template <int kBits>
+inline void widen_codes(const std::byte* codes, int64_t depth, std::byte* out) {
+  for (int64_t k = 0; k < depth; k += kWordDepth<kBits>, codes += kTileRows * 4) {
+    Widening<kBits>::store(out, vload_codes(codes));
+    out += 2 * kVectorBytes;
+  }
+}
+
+// K of a chunk, in whole blocks of the input.
+inline int64_t whole_depth(const Chunk& c) {
+  const int64_t block = c.p.input.block;
+  return (blocks_of(c.k_end, block) - c.k_begin / block) * block;
+}
+
+constexpr int64_t kIntDepth = 256;                        // K of a chunk of many input rows
+constexpr int64_t kWideInputStride = kIntDepth * 2 + 64;  // bytes of a row of widened inputs
+static_assert(kRunRows * kWideInputStride + kSumsBytes + kTileBytes <= kScratchBytesPerWorker);
+static_assert(kIntDepth * kTileWidth * 2 <= kTileBytes);
+
+// Where the inputs of K from `k` on are, of the rows from `first` on.
+template <int kCodeBits>
+inline CodeRows code_rows(const Chunk& c, int64_t first, int64_t k) {
+  if constexpr (kCodeBits == 16) {
+    return {c.scratch.inputs + first * kWideInputStride + (k - c.k_begin) * 2, kWideInputStride};
+  } else {
+    return {c.input_row(first) + k, c.p.input.stride_bytes};
   }
 }
 
@@ -189,18 +318,20 @@ __attribute__((noinline)) void multiply_blocks(const IntTile<kBits>& tile, int64
   float* sums = tile.sums + first * kTileWidth;
   const int64_t k_end = tile.chunk.k_end;
   int64_t codes = 0;
-  for (int64_t k = tile.chunk.k_begin; k < k_end; k += input.block) {
+  BlockPlace place = tile.gemm.first_block(tile.chunk.k_begin, input.block);
+  for (int64_t k = tile.chunk.k_begin; k < k_end; k += input.block, place.step(input.block)) {
     ahead.touch();
-    const WeightBlock w = tile.gemm.weight_block(tile.codes, k, codes);
-    const InputBlock x(row, input, k / input.block);
-    codes += input.block * kTileRows * kCodeBits / 8;
+    const WeightBlock w = tile.gemm.weight_block(tile.codes, place.group, codes);
+    const InputBlock x(row, input, place.block);
+    codes += input.block / kWordDepth<kCodeBits> * w.codes.stride;
     RowDots<kRows> dots;
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
       for (int v = 0; v < kRowVectors; ++v) dots[i][v] = (Dots)vset_i(kDotsBits);
     }
-    add_dots<kRows, kCodeBits>(w.codes, {x.codes, x.stride}, input.block, dots);
+    add_dots<kRows, kCodeBits, kBits>(w.codes, code_rows<kCodeBits>(tile.chunk, first, k),
+                                      input.block, dots);
     scale_dots<kRows, kBits>(w, x, dots, sums);
   }
 }
@@ -210,42 +341,60 @@ struct GemmInt {
   WeightView view;
 
   // Few input rows: memory is read in longer runs.
-  int64_t depth(bool few) const { return few ? 2048 : 512; }
-  void begin(const Chunk&) const {}
+  int64_t depth(bool few) const { return few ? 2048 : kIntDepth; }
 
-  void tile(const Chunk& c, const TileRows& rows, const NextTile& next, float* sums) const {
-    const bool wide = kBits == 4 && kWideCodes && c.rows() > kMaxIntRows;
-    const CodeTiles codes = code_tiles(c, rows, wide);
-    if constexpr (kBits == 4 && kWideCodes) {
-      if (wide) return multiply<8>(c, codes, next, sums);
+  void begin(const Chunk& c) const {
+    if constexpr (kWideBits<kBits> == 16) {
+      if (!is_wide(c)) return;
+      for (int64_t i = 0; i < c.rows(); ++i) {
+        const CodeRows from = code_rows<8>(c, i, c.k_begin), to = code_rows<16>(c, i, c.k_begin);
+        for (int64_t d = 0; d < whole_depth(c); d += Widening<kBits>::kInputs) {
+          Widening<kBits>::widen_inputs(from.first + d, const_cast<std::byte*>(to.first) + 2 * d);
+        }
+      }
     }
-    multiply<kBits>(c, codes, next, sums);
   }
 
-  // wide: with a code a byte, in scratch if they are not stored so.
+  void tile(const Chunk& c, const TileRows& rows, const NextTile& next, float* sums) const {
+    const bool wide = is_wide(c);
+    const CodeTiles codes = code_tiles(c, rows, wide);
+    if constexpr (kWideBits<kBits> != kBits) {
+      if (wide) return multiply<Widening<kBits>::kMost, kWideBits<kBits>>(c, codes, next, sums);
+    }
+    multiply<kMaxIntRows, kBits>(c, codes, next, sums);
+  }
+
+  // wide: widened, in scratch.
   CodeTiles code_tiles(const Chunk& c, const TileRows& rows, bool wide) const {
-    const int64_t block = c.p.input.block;
-    const int64_t depth = (blocks_of(c.k_end, block) - c.k_begin / block) * block;
+    const int64_t depth = whole_depth(c);
     CodeTiles codes{};
     for (int v = 0; v < kRowVectors; ++v) {
       const PackedRows packed = codes.rows[v] = packed_rows(view, rows, v);
-      codes.codes[v] =
-          packed.tile + view.codes_offset + packed.first * 4 + c.k_begin * kTileRows * kBits / 8;
-      if (!wide || kBits == 8) continue;
-      std::byte* out = c.scratch.tile + v * depth * kTileRows;
-      widen_nibbles(codes.codes[v], depth, out);
-      codes.codes[v] = out;
+      const std::byte*& at = codes.words.at[v];
+      at = packed.tile + view.codes_offset + packed.first * 4 + c.k_begin * kTileRows * kBits / 8;
+      if constexpr (kWideBits<kBits> != kBits) {
+        if (!wide) continue;
+        std::byte* out = c.scratch.tile + v * depth * kLanes * kWideBits<kBits> / 8;
+        widen_codes<kBits>(at, depth, out);
+        at = out;
+      }
     }
+    if (wide && kWideBits<kBits> != kBits) codes.words.stride = kVectorBytes;
     return codes;
   }
 
-  // The block of K that begins at `k`, whose codes begin `offset` bytes behind the chunk's.
-  WeightBlock weight_block(const CodeTiles& tiles, int64_t k, int64_t offset) const {
-    WeightBlock w;
+  BlockPlace first_block(int64_t k, int64_t block) const {
     const int64_t group = k / view.group;
+    return {k / block, group, (group + 1) * view.group - k, view.group};
+  }
+
+  // A block of K in a group of weights, whose codes begin `offset` bytes behind the chunk's.
+  WeightBlock weight_block(const CodeTiles& tiles, int64_t group, int64_t offset) const {
+    WeightBlock w;
+    w.codes.stride = tiles.words.stride;
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
-      w.codes.at[v] = tiles.codes[v] + offset;
+      w.codes.at[v] = tiles.words.at[v] + offset;
       w.scales[v] = packed_scales(tiles.rows[v], group);
       w.zeros[v] = vto_float(packed_zeros(view, tiles.rows[v], group));
     }
@@ -253,12 +402,17 @@ struct GemmInt {
   }
 
  private:
-  template <int kCodeBits>
+  static bool is_wide(const Chunk& c) {
+    if constexpr (kWideBits<kBits> != kBits) return c.rows() >= Widening<kBits>::kFrom;
+    return false;
+  }
+
+  template <int kMost, int kCodeBits>
   void multiply(const Chunk& c, const CodeTiles& codes, const NextTile& next, float* sums) const {
     const int64_t blocks = blocks_of(c.depth(), c.p.input.block);
-    AheadCodes ahead(*this, next, blocks * blocks_of(c.rows(), kMaxIntRows));
+    AheadCodes ahead(*this, next, blocks * blocks_of(c.rows(), kMost));
     const IntTile<kBits> tile{*this, c, codes, sums};
-    for_row_groups<kMaxIntRows>(c.rows(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
+    for_row_groups<kMost>(c.rows(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
       multiply_blocks<kRows, kCodeBits>(tile, i, ahead);
     });
   }

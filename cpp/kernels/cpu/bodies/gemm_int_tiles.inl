@@ -66,8 +66,8 @@ struct GemmIntTiles {
     for_tile_groups(c.rows(), step, [&](int64_t i, int64_t group) {
       const std::byte* x = c.input_row(i);
       for (int64_t b = first; b < last; ++b) {
-        const WeightBlock w =
-            plain.weight_block(codes, b * input.block, (b - first) * input.block * kTileRows);
+        const WeightBlock w = plain.weight_block(codes, b * input.block / plain.view.group,
+                                                 (b - first) * input.block * kTileRows);
         alignas(64) int32_t dots[2 * kRowVectors * kTileSide * kTileSide];
         if (group > kTileSide) {
           dot_block<true>(w, x, input, b, dots);

@@ -1,19 +1,19 @@
-"""Held-out perplexity of the two small models per weight, activation and KV format, as Markdown.
+"""Held-out perplexity of the two small models per weight, activation and KV format.
 
-    python tools/perplexity_table.py
+    python benchmarks/perplexity.py
 
-Writes benchmarks/results/perplexity.json too. Needs the installed package and nothing else.
+Writes benchmarks/results/perplexity.json. Needs the installed package and nothing else.
 """
 
 import argparse
-import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import machine
 from penstock import LLM
 from penstock.cli.evaluate import Windows, perplexity
+from results import RESULTS, Criterion, Results
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("penstock-opt-5m", "penstock-llama-5m")
@@ -49,41 +49,15 @@ def measure(model: Path, text: Path, context: int) -> list[dict[str, Any]]:
     return measured
 
 
-def table(measured: dict[str, list[dict[str, Any]]]) -> str:
-    """Formats down, models across."""
-    lines = [
-        f"| weights | activations | KV | {' | '.join(measured)} |",
-        "|---|---|---|" + "---:|" * len(measured),
-    ]
-    for index, (weights, kv, compute) in enumerate(FORMATS):
-        shown = []
-        for results in measured.values():
-            told = results[index]
-            change = f" ({told['change']:+.2%})" if index else ""
-            shown.append(f"{told['perplexity']:.3f}{change}")
-        activations = "fp32" if compute == "exact" else weights.replace("int4-g64", "int8")
-        names = [name.replace("auto", "bf16") for name in (weights, activations, kv)]
-        lines.append(f"| {' | '.join(names + shown)} |")
-    return "\n".join(lines)
-
-
 def criteria(measured: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """What faster arithmetic costs, per model, beside its limit."""
     found = []
     for faster, slower, limit in LIMITS:
         for name, results in measured.items():
-            told = [results[FORMATS.index(one)]["perplexity"] for one in (faster, slower)]
+            fast, slow = (results[FORMATS.index(one)]["perplexity"] for one in (faster, slower))
             what = f"{name}: {faster[0]} {faster[2]} over {slower[0]} {slower[2]}"
-            change = told[0] / told[1] - 1
-            found.append({"what": what, "value": change, "at_most": limit, "met": change <= limit})
+            found.append(Criterion(what, fast / slow - 1, limit).to_json())
     return found
-
-
-def write(path: Path, result: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
 
 
 def main() -> None:
@@ -91,15 +65,14 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=ROOT / "models", help="folder of both")
     parser.add_argument("--text", type=Path, default=ROOT / "tests" / "data" / "heldout.txt")
     parser.add_argument("--context", type=int, default=512, help="tokens a window")
-    default = ROOT / "benchmarks" / "results" / "perplexity.json"
-    parser.add_argument("--output", type=Path, default=default)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file")
     arguments = parser.parse_args()
     text = arguments.text
     measured = {name: measure(arguments.models / name, text, arguments.context) for name in MODELS}
     judged = criteria(measured)
-    told = {"text": text.name, "context": arguments.context, "models": measured}
-    write(arguments.output, {**told, "criteria": judged})
-    print(table(measured))
+    told = {"machine": machine.facts(), "text": text.name, "context": arguments.context}
+    written = {**told, "models": measured, "criteria": judged}
+    Results(arguments.results).write("perplexity", written)
     for one in judged:
         print(f"{one['what']}: {one['value']:+.3%} (at most {one['at_most']:.1%})")
 

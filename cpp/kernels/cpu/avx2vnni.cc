@@ -1,0 +1,55 @@
+// GEMM of quantised weights and attention over quantised caches for AVX2 with VNNI (AVX-VNNI),
+// which Intel's processors without AVX-512 have; compiled with these instruction sets.
+#include <immintrin.h>
+
+#include "kernels/attention_state.h"
+#include "kernels/cpu/x86.h"
+#include "kernels/views.h"
+
+namespace penstock {
+namespace avx2vnni_kernels {
+namespace {
+
+#include "kernels/cpu/vec_avx2.h"
+
+#include "kernels/cpu/vec_avx2vnni_dots.h"
+
+#include "kernels/cpu/bodies/math.inl"
+
+// clang-format off: each file uses the ones above it
+#include "kernels/cpu/bodies/gemm_driver.inl"
+#include "kernels/cpu/bodies/ahead.inl"
+#include "kernels/cpu/bodies/multiply.inl"
+#include "kernels/cpu/bodies/raw_rows.inl"
+
+#include "kernels/cpu/bodies/gemm_f32.inl"
+#include "kernels/cpu/bodies/gemm_int.inl"
+#include "kernels/cpu/bodies/kv_places.inl"
+#include "kernels/cpu/bodies/attention_driver.inl"
+#include "kernels/cpu/bodies/attention_tasks.inl"
+#include "kernels/cpu/bodies/attention_codes.inl"
+// clang-format on
+
+void gemm(const GemmParams& p, const KernelContext& context) {
+  const WeightView view = weight_view(p.format, p.k);
+  if (p.input.kind != InputKind::int8) return gemm_avx2(p, context);
+  if (view.bits == 8) return run_gemm(GemmInt<8>{view}, p, context);
+  run_gemm(GemmInt<4>{view}, p, context);
+}
+
+void attention(const AttentionParams& p, const KernelContext& context) {
+  const KvView view = kv_view(p.layout);
+  if (p.exact || !view.quantised) return attention_avx2(p, context);
+  if (view.bits == 8) return run_attention<CodeAttention<8, CodeVectors<8>>>(p, context);
+  run_attention<CodeAttention<4, CodeVectors<4>>>(p, context);
+}
+
+}  // namespace
+}  // namespace avx2vnni_kernels
+
+void overlay_avx2vnni(KernelTable& table) {
+  table.gemm = avx2vnni_kernels::gemm;
+  table.attention = avx2vnni_kernels::attention;
+}
+
+}  // namespace penstock
