@@ -137,7 +137,13 @@ PlanInput plan_input(const EngineOptions& options, const Model& model) {
   input.disk_bytes = options.disk_memory;
   input.reserved_host_bytes = options.reserved_host_memory;
   const int limit = model.spec().max_positions;
-  input.max_context = options.max_context > 0 ? std::min(options.max_context, limit) : limit;
+  if (options.max_context > limit) {
+    throw Error(ErrorCode::invalid_argument, "more than the model's context",
+                {.field = "max_context",
+                 .found = std::to_string(options.max_context),
+                 .allowed = "1 to " + std::to_string(limit) + ", or 0 for all of it"});
+  }
+  input.max_context = options.max_context > 0 ? options.max_context : limit;
   input.workload.rows = options.expected_rows;
   if (options.mean_prompt > 0) input.workload.mean_prompt = options.mean_prompt;
   if (options.mean_new > 0) input.workload.mean_new = options.mean_new;

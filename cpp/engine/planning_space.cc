@@ -97,6 +97,7 @@ std::string Planning::facts() const {
         {"prompt", lengths.prompt},
         {"fresh", lengths.fresh},
         {"longest", lengths.longest},
+        {"max_context", s.input.max_context},
         {"weight_bytes", weights},
         {"kv_bytes_per_token", layers * static_cast<int64_t>(kv.page_bytes()) / kv.page_tokens},
         {"budget_bytes", budget_json(s.input)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -107,6 +108,7 @@ class EngineSettings:
         given["policy"] = json_text("policy", given.get("policy", ""))
         given["machine"] = machine_text(given.get("machine", "auto"))
         given["throttle"] = json_text("throttle", given.get("throttle", ""))
+        check_disk(given["disk"], given["disk_memory"])
         name = _text("model", model)
         given["cache"] = cache_folder(name, given["cache"])
         return cls(model=name, **given)
@@ -125,6 +127,24 @@ def _refuse(name: str, found: object, allowed: str) -> InvalidArgumentError:
     shown = repr(found)[:80]
     message = f"{name}: found {shown}, allowed: {allowed}"
     return InvalidArgumentError(message, field=name, found=shown, allowed=allowed)
+
+
+def check_disk(disk: str, disk_memory: int) -> None:
+    """Refuses a folder for spilled data that cannot be one, and one without a ceiling."""
+    if not disk:
+        return
+    folder = Path(disk)
+    if not folder.is_dir():
+        raise NotFoundError(f"disk: no folder {disk!r}", file=disk, field="disk")
+    if os.statvfs(folder).f_blocks == 0:
+        message = f"disk: {disk} is no folder on a disk: its file system holds no data"
+        raise InvalidArgumentError(message, file=disk, field="disk", found=disk)
+    if not os.access(folder, os.W_OK):
+        message = f"disk: the folder {disk} is not writable"
+        raise InvalidArgumentError(message, file=disk, field="disk", found=disk)
+    if disk_memory == 0:
+        message = "disk: needs disk_memory beside it, the most bytes that may be written there"
+        raise InvalidArgumentError(message, field="disk_memory", allowed="a size, as 100GiB")
 
 
 def _count(name: str, value: object, limit: int) -> int:

@@ -157,6 +157,7 @@ class WorkloadArgs:
 class PageArgs:
     """The page of ``penstock plan``."""
 
+    json: Annotated[bool, typer.Option("--json", help="Print JSON on a terminal too.")] = False
     html: Annotated[Path | None, typer.Option(help="Also write the plan as a page for people.")] = (
         None
     )

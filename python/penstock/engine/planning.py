@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any, cast
 
 from penstock.engine.native import Core
-from penstock.engine.opening import choose_policy, native_options
+from penstock.engine.opening import Tell, choose_policy, native_options, tell_nobody
 from penstock.engine.workload import Workload
 from penstock.errors import engine_errors
 from penstock.settings import EngineSettings
@@ -18,7 +17,7 @@ def plan(
     settings: EngineSettings,
     workload: Workload,
     reserved_bytes: int = 0,
-    tell: Callable[[str], None] | None = None,
+    tell: Tell = tell_nobody,
 ) -> dict[str, Any]:
     """What such an engine would do, from config.json alone; raises PenstockError.
 
@@ -27,8 +26,9 @@ def plan(
     """
     with engine_errors():
         options = native_options(core, settings, workload, reserved_bytes)
-        wanted = json.loads(options.policy or "{}")
+        given = options.policy
         choice = choose_policy(core, options, tell)
+        wanted = json.loads(given or "{}")
         told = cast("dict[str, Any]", json.loads(core.plan(options)))
         if choice is None or "prediction" not in told:
             return told
@@ -40,12 +40,19 @@ def plan(
                 setattr(other, name, value)
             return other
 
-        if tell is not None:
-            tell("planning: what a change would give")
+        tell("planning: what a change would give")
         told["planner"] = {"programs": choice.tried, "seconds": choice.seconds}
         rate = told["prediction"]["tokens_per_second"]
         told["prediction"]["what_if"] = what_if(core, changed, (choice, rate), wanted)
         return told
+
+
+def context_limit(core: Core, settings: EngineSettings) -> int:
+    """Tokens that a row may have; 0 where the native module cannot tell before it opens a model."""
+    if not hasattr(core, "Planning"):
+        return 0
+    facts = json.loads(planning(core, settings, Workload()).facts())
+    return int(facts.get("max_context", 0))
 
 
 def planning(core: Core, settings: EngineSettings, workload: Workload) -> Any:

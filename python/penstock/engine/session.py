@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from penstock.engine.loop import RequestLoop
 from penstock.engine.native import Core, Engine, native_core
-from penstock.engine.opening import Packing, open_engine
-from penstock.engine.planning import plan
+from penstock.engine.opening import Packing, Tell, open_engine, tell_nobody
+from penstock.engine.planning import context_limit, plan
 from penstock.engine.workload import Workload
 from penstock.errors import BudgetError
 from penstock.settings import EngineSettings
@@ -21,11 +20,16 @@ from penstock.text.tokenizer import Tokenizer
 class Session:
     """One model. The native module and the tokenizer are loaded when they are first needed."""
 
-    def __init__(self, settings: EngineSettings, core: Core | None = None) -> None:
-        """Reads nothing yet. `core` replaces the native module in tests."""
+    def __init__(
+        self, settings: EngineSettings, core: Core | None = None, tell: Tell = tell_nobody
+    ) -> None:
+        """Reads nothing yet. `core` replaces the native module in tests.
+
+        `tell` is called with what is done before each step that may take a while.
+        """
         self.settings = settings
         self.encoder = PromptEncoder(settings.model, settings.special_tokens)
-        self._core = core
+        self._core, self._tell = core, tell
 
     @property
     def core(self) -> Core:
@@ -43,7 +47,7 @@ class Session:
         """An engine planned for `workload`, beside the memory that the tokenizer takes by now."""
         memory = self.encoder.memory_bytes
         try:
-            return open_engine(self.core, self.settings, workload, memory, packing)
+            return open_engine(self.core, self.settings, workload, memory, self._tell, packing)
         except BudgetError as error:
             if not workload.is_open:
                 raise
@@ -61,9 +65,20 @@ class Session:
         eos = [] if settings.is_dummy else eos_token_ids(Path(settings.model))
         return RequestLoop(self.core, engine, self.tokenizer, eos)
 
-    def plan(self, workload: Workload, tell: Callable[[str], None] | None = None) -> dict[str, Any]:
-        """What an engine would do for `workload`; `tell` hears what is being done."""
-        return plan(self.core, self.settings, workload, self.encoder.memory_bytes, tell)
+    def plan(self, workload: Workload, tell: Tell | None = None) -> dict[str, Any]:
+        """What an engine would do for `workload`; `tell` hears of it in place of the session's."""
+        hears = tell or self._tell
+        return plan(self.core, self.settings, workload, self.encoder.memory_bytes, hears)
+
+    def max_context(self) -> int:
+        """Tokens that a row may have, without an engine; 0: unknown before there is one."""
+        return context_limit(self.core, self.settings)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Ends the helper process of the chat template."""

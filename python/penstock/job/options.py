@@ -58,5 +58,6 @@ class JobHooks:
 
     progress: Callable[[], Progress] = Progress
     tell: Callable[[str], None] = _ignore
+    doing: Callable[[str], None] = _ignore  # what is done now, before it may take a while
     worker_command: list[str] | None = None
     restarts: Callable[[], Restarts] = Restarts
