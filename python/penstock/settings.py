@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError
 from penstock.machine.shipped import shipped_machine, shipped_machines
 from penstock.util.config import cache_folder, machine_file
+from penstock.util.engine_options import options_of
 from penstock.util.sizes import parse_size, parse_sizes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_SIZES = ("host_memory", "disk_memory")
-_COUNTS = {"threads": 4096, "max_context": 1 << 30, "seed": (1 << 64) - 1}
-_TEXTS = ("device", "disk", "weights", "kv", "compute", "cache")
-_FLAGS = ("invariant", "pin_threads", "special_tokens")
 _MAX_JSON_BYTES = 1 << 20
 
 
@@ -95,14 +92,14 @@ class EngineSettings:
                 allowed = ", ".join(sorted(known))
                 message = f"unknown option {name!r}; allowed: {allowed}"
                 raise InvalidArgumentError(message, field=name, allowed=allowed)
-        for name in _SIZES:
+        for name in (option.name for option in options_of("size")):
             given[name] = parse_size(given.get(name), name)
         given["device_memory"] = parse_sizes(given.get("device_memory"), "device_memory")
-        for name, limit in _COUNTS.items():
-            given[name] = _count(name, given.get(name, 0), limit)
-        for name in _TEXTS:
-            given[name] = _text(name, given.get(name, getattr(cls, name)))
-        for name in _FLAGS:
+        for option in options_of("count"):
+            given[option.name] = _count(option.name, given.get(option.name, 0), option.most)
+        for option in options_of("text"):
+            given[option.name] = _text(option.name, given.get(option.name, option.default))
+        for name in (option.name for option in options_of("flag")):
             if not isinstance(given.get(name, False), bool):
                 raise _refuse(name, given[name], "true or false")
         given["policy"] = json_text("policy", given.get("policy", ""))
