@@ -201,14 +201,14 @@ def doctor(
 def quantize(model: Model, engine: EngineArgs) -> None:
     """Pack weights once into the cache (--weights int8, int4, ...) and say where they are."""
     from penstock.engine.native import description, native_core
-    from penstock.engine.opening import open_engine
+    from penstock.engine.opening import Listener, open_engine
     from penstock.engine.workload import Workload
 
     if engine.weights == "auto":
         raise InvalidArgumentError("weights: quantize needs a format, as int4", field="weights")
     one_row = Workload.uniform(1, 1, 1)
     settings = engine.settings(model)
-    told = description(open_engine(native_core(), settings, one_row, tell=_doing))
+    told = description(open_engine(native_core(), settings, one_row, listener=Listener(_doing)))
     folder = settings.cache or f"{settings.model}/.penstock"
     if settings.is_dummy:
         _tell("nothing is written of a model with random weights")

@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.engine.loop import RequestLoop, Work
 from penstock.engine.native import Core, description, native_core, prediction, stats_dict
-from penstock.engine.opening import Tell, open_engine, tell_nobody
+from penstock.engine.opening import Listener, Tell, open_engine, tell_nobody
 from penstock.engine.workload import Workload
 from penstock.errors import InvalidArgumentError
 from penstock.machine.facts import machine_facts
@@ -66,7 +66,7 @@ def run_bench(
     chosen = core or native_core()
     rows, prompt, new = workload.expected_rows, workload.max_prompt, workload.max_new
     begun = time.monotonic()
-    engine = open_engine(chosen, settings, workload, tell=tell)
+    engine = open_engine(chosen, settings, workload, listener=Listener(tell))
     predicted = prediction(engine)
     opened = time.monotonic()
     tell(f"running {rows} rows")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from penstock.engine.native import Core, Engine
@@ -22,8 +23,6 @@ _COPIED = (
     *("compute", "invariant", "policy", "machine", "throttle", "cache", "threads", "max_context"),
     "pin_threads",
 )
-
-
 # Called while weights are quantised into the cache, with bytes done and bytes in all.
 Packing = Callable[[int, int], None]
 
@@ -32,29 +31,37 @@ def tell_nobody(_: str) -> None:
     """Drops what it is told."""
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Who hears what is done while an engine is opened; what it raises ends the work.
+
+    `doing` is called with what is done before each step that may take a while.
+    """
+
+    doing: Tell = tell_nobody
+    packing: Packing | None = None
+
+
 def open_engine(
     core: Core,
     settings: EngineSettings,
     workload: Workload,
     reserved_bytes: int = 0,
-    tell: Tell = tell_nobody,
-    packing: Packing | None = None,
+    listener: Listener = Listener(),  # noqa: B008 a frozen value
 ) -> Engine:
     """An engine for `settings`; raises PenstockError.
 
-    `reserved_bytes` of the host budget are in use already (by the tokenizer). `tell` is called
-    with what is done before each step that may take a while, `packing` while weights are
-    quantised; what it raises ends the work.
+    `reserved_bytes` of the host budget are in use already (by the tokenizer).
     """
     with engine_errors():
         options = native_options(core, settings, workload, reserved_bytes)
-        choose_policy(core, options, tell)
+        choose_policy(core, options, listener.doing)
         packs = settings.weights not in _AS_PUBLISHED and not settings.is_dummy
         first = f"; the first time, its weights are packed as {settings.weights}" if packs else ""
-        tell(f"loading {settings.model}{first}")
-        if packing is None:
+        listener.doing(f"loading {settings.model}{first}")
+        if listener.packing is None:
             return cast(Engine, core.Engine(options))
-        return cast(Engine, core.Engine(options, packing))
+        return cast(Engine, core.Engine(options, listener.packing))
 
 
 def native_options(

@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.engine.loop import RequestLoop
 from penstock.engine.native import Core, Engine, native_core
-from penstock.engine.opening import Packing, Tell, open_engine, tell_nobody
+from penstock.engine.opening import Listener, Packing, Tell, open_engine, tell_nobody
 from penstock.engine.planning import context_limit, plan
 from penstock.engine.workload import Workload
 from penstock.errors import BudgetError
@@ -46,8 +46,9 @@ class Session:
     def open(self, workload: Workload, packing: Packing | None = None) -> Engine:
         """An engine planned for `workload`, beside the memory that the tokenizer takes by now."""
         memory = self.encoder.memory_bytes
+        listener = Listener(self._tell, packing)
         try:
-            return open_engine(self.core, self.settings, workload, memory, self._tell, packing)
+            return open_engine(self.core, self.settings, workload, memory, listener)
         except BudgetError as error:
             if not workload.is_open:
                 raise
