@@ -151,7 +151,8 @@ uint64_t HeaderVisitor::shape_bytes(const JsonPlace& place, int bits) const {
   }
   if (empty) return 0;
   if (product % 8 != 0)
-    refuse(place, "the tensor has no whole number of bytes", {std::to_string(product) + " bits", ""});
+    refuse(place, "the tensor has no whole number of bytes",
+           {std::to_string(product) + " bits", ""});
   return product / 8;
 }
 

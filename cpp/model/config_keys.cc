@@ -200,8 +200,7 @@ void refuse_unknown_keys(const ConfigObject& root, const Family& family) {
     if (fixed == nullptr) {
       unknown.push_back(key);
     } else if (value != parse_strict_json(fixed->value, "a fixed key")) {
-      root.refuse(ErrorCode::unsupported, key,
-                  "has a value that is not supported", fixed->value);
+      root.refuse(ErrorCode::unsupported, key, "has a value that is not supported", fixed->value);
     }
   }
   if (unknown.empty()) return;

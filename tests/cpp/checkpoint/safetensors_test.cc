@@ -219,7 +219,8 @@ TEST(Safetensors, ST13_ProductOverflow) {
 
 TEST(Safetensors, ST14_PartOfAByte) {
   refuse_header("{" + entry("a", "F4", "[3]", 0, 1) + "}", 1, "no whole number of bytes", "/a");
-  refuse_header("{" + entry("a", "F6_E3M2", "[2]", 0, 1) + "}", 1, "no whole number of bytes", "/a");
+  refuse_header("{" + entry("a", "F6_E3M2", "[2]", 0, 1) + "}", 1, "no whole number of bytes",
+                "/a");
 }
 
 TEST(Safetensors, ST15_BadOffsets) {

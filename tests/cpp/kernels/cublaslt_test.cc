@@ -1,5 +1,5 @@
-// Products by cuBLASLt: through a stand-in library, which checks what the library is asked for and not
-// what a GPU's does, and the emulator for all around it. The library that
+// Products by cuBLASLt: through a stand-in library, which checks what the library is asked for and
+// not what a GPU's does, and the emulator for all around it. The library that
 // PENSTOCK_TEST_CUBLASLT names is asked for its descriptors too, which need no GPU.
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // Weight-only products of many rows that need not have bits of their own: weights that become bf16
-// in the workspace, by the stand-in for cuBLASLt. What it is asked for is compared with what the same
-// weights, kept as bf16, are multiplied like.
+// in the workspace, by the stand-in for cuBLASLt. What it is asked for is compared with what the
+// same weights, kept as bf16, are multiplied like.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -133,12 +133,14 @@ TEST(Weights, CheckNamesEveryTrouble) {
 
   tensors = good;
   tensors["model.layers.3.mlp.up_proj.weight"] = {200, 96};
-  EXPECT_NE(trouble(list, tensors).find("no use for these tensors: model.layers.3.mlp.up_proj.weight"),
-            std::string::npos);
+  EXPECT_NE(
+      trouble(list, tensors).find("no use for these tensors: model.layers.3.mlp.up_proj.weight"),
+      std::string::npos);
   tensors = good;
   tensors["model.layers.1.self_attn.q_proj.bias"] = {120};
-  EXPECT_NE(trouble(list, tensors).find("no use for these tensors: model.layers.1.self_attn.q_proj.bias"),
-            std::string::npos);
+  EXPECT_NE(
+      trouble(list, tensors).find("no use for these tensors: model.layers.1.self_attn.q_proj.bias"),
+      std::string::npos);
 
   tensors = good;
   for (int i = 0; i < 20; ++i) tensors["extra." + std::to_string(i)] = {1};

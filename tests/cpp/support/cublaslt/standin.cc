@@ -1,8 +1,8 @@
 // Stands in for libcublasLt in tests: the functions that Penstock uses, on host memory, with
-// matrices as the public interface describes them. It checks what cuBLASLt is asked for, not cuBLASLt.
-// Like it, it ranks algorithms by the shape it is asked for, and they differ in how they sum: some
-// split K, some want workspace or certain shapes, and those that are left have tiles of K of their
-// own.
+// matrices as the public interface describes them. It checks what cuBLASLt is asked for, not
+// cuBLASLt. Like it, it ranks algorithms by the shape it is asked for, and they differ in how they
+// sum: some split K, some want workspace or certain shapes, and those that are left have tiles of K
+// of their own.
 #include <algorithm>
 #include <cstring>
 #include <vector>
