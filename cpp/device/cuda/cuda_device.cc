@@ -53,7 +53,7 @@ constexpr int kBf16 = 80;  // the first capability with tensor cores for it
 // machine has it.
 struct DenseLibrary {
   std::unique_ptr<cublaslt::DenseProducts> products;  // null: our own kernels
-  std::string isa, about;                              // for DeviceInfo
+  std::string isa, about;                             // for DeviceInfo
 };
 
 DenseLibrary open_dense(const Gpu& gpu, const std::string& choice) {
