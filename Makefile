@@ -69,8 +69,8 @@ check: install lint rules cpp processors cuda-check aarch64 $(TEST_STAMP)
 # ---- set-up ------------------------------------------------------------------------------------
 
 $(BUILD_STAMP): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 15))' || { \
-	  echo "Penstock needs Python 3.10 to 3.15: run make PYTHON=<a Python of that version>"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2])' || { \
+	  echo "Penstock needs Python 3.10 or later: run make PYTHON=<a Python of that version>"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) cannot make virtual" \
 	  "environments: install its venv package (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
 	@test -x $(VENV)/bin/python || $(call narrate,venv,a virtual environment) $(PYTHON) -m venv $(VENV)
@@ -164,9 +164,10 @@ format: $(DEV_STAMP)
 	ruff check --fix $(RUFF_PATHS)
 	ruff format $(RUFF_PATHS)
 
+# From Python 3.12 on one wheel serves all later Pythons: make wheel PYTHON=python3.12 on a fresh clone.
 wheel: $(BUILD_STAMP)
-	@$(call narrate,wheel,the wheel) $(VENV)/bin/python -m pip --disable-pip-version-check wheel -v \
-	  $(PACKAGE) --no-deps -w dist .
+	@$(call narrate,wheel-tools,what names wheels) $(PIP) --group wheel
+	@$(call narrate,wheel,the wheel) $(VENV)/bin/python tools/build_wheel.py $(PACKAGE)
 
 clean:
 	rm -rf build dist $(INSTALL_STAMP)

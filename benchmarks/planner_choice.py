@@ -32,7 +32,7 @@ from schedules import Shape, modelled_machine
 
 _RUNS = 5
 _BEST = 5
-_PATIENCE = 4.0  # seconds of a search; a run gives it a small part of the job
+_PATIENCE = 4.0  # seconds of work for a search; a run gives it a small part of the job
 _SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the weights on the device
 
 
@@ -158,7 +158,7 @@ def compare(name: str, job: Job, folder: Path, dry: bool) -> dict[str, Any]:
     native = planning_of(job, folder)
     space = Space(native)
     found, tried = ranked(job, space)
-    choice = choose(native, seconds=_PATIENCE)
+    choice = choose(native, effort=_PATIENCE)
     if choice is None:
         raise SystemExit(f"{name}: no policy was found to fit")
     policies = {f"grid {place}": policy for place, (_, policy) in enumerate(found[:_BEST], 1)}

@@ -90,7 +90,7 @@ def options(it: Anchor, rows: int, machine_text: str) -> Any:
     given = {
         "model": f"dummy:{it.model}",
         "device": "virtual",
-        "device_memory": _DEVICE,
+        "device_memory": [_DEVICE],
         "host_memory": _HOST,
         "disk": "/tmp",
         "disk_memory": _DISK,

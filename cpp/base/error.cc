@@ -20,10 +20,10 @@ std::string compose(const std::string& message, const ErrorDetail& detail) {
   return text;
 }
 
-// Control characters (C0, C1, line and paragraph separators, direction overrides) and quotes.
+// Control characters: C0, C1, line and paragraph separators, direction overrides.
 bool must_escape(uint32_t point) {
-  return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == '"' || point == '\'' ||
-         (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
+  return point < 0x20 || (point >= 0x7f && point < 0xa0) || (point >= 0x2028 && point <= 0x202e) ||
+         (point >= 0x2066 && point <= 0x2069);
 }
 
 std::string hex_escape(std::string_view bytes) {
@@ -96,10 +96,10 @@ std::string escape_for_message(std::string_view text, size_t limit) {
 }
 
 std::string quote_for_message(std::string_view text, size_t limit) {
-  std::string quoted(1, '\'');
-  quoted += escape_for_message(text, limit);
-  quoted += '\'';
-  return quoted;
+  // Text that holds one kind of quote stands between two of the other.
+  const bool has_single = text.find('\'') != std::string_view::npos;
+  const char mark = has_single && text.find('"') == std::string_view::npos ? '"' : '\'';
+  return mark + escape_for_message(text, limit) + mark;
 }
 
 void check(bool condition, std::string_view what) {

@@ -49,11 +49,11 @@ class Error : public std::runtime_error {
   ErrorDetail detail_;
 };
 
-// Replaces control characters, quotes and invalid UTF-8 by \xNN and cuts at `limit` bytes: safe for
-// a terminal.
+// Replaces control characters and invalid UTF-8 by \xNN and cuts at `limit` bytes: safe for a
+// terminal.
 std::string escape_for_message(std::string_view text, size_t limit = 120);
 
-// The escaped text between single quotes.
+// The escaped text between single quotes, or between double ones where it has single ones alone.
 std::string quote_for_message(std::string_view text, size_t limit = 120);
 
 // Invariant check: throws Error(internal) with the text. Never aborts.

@@ -17,7 +17,7 @@ constexpr size_t kProbes =
 AdmissionRule::Course AdmissionRule::course(const LiveRequest& request) const {
   const int64_t chunk = std::max(1, policy_.prefill_chunk);
   const int64_t sweeps = std::max<int64_t>(1, ceil_div(request.pending(), chunk));
-  const int64_t left = request.final_length() - static_cast<int64_t>(request.tokens.size());
+  const int64_t left = request.likely_length() - static_cast<int64_t>(request.tokens.size());
   return {sweeps, static_cast<int64_t>(request.tokens.size()),
           sweeps + std::max<int64_t>(left, 1) - 1};
 }

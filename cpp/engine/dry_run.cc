@@ -1,6 +1,7 @@
 #include "engine/dry_run.h"
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <memory>
 
@@ -31,15 +32,23 @@ class Reckoner final : public SweepRunner {
     Timeline timeline = simulator_.run(sweep.schedule, seconds, begin);
     const double sampling = sampling_seconds(sweep.plan);
     const double results = results_at(sweep.schedule, timeline, begin);
-    pending_.push_back({results, kSweepSeconds + sampling});
-    for (const auto& [lane, busy] : timeline.busy) done_.lane_seconds[lane] += busy;
+    const SweepKind kind = kind_of(sweep.plan);
+    pending_.push_back({results, kSweepSeconds + sampling, kind});
+    Phase& phase = phase_of(kind);
+    ++phase.sweeps;
+    for (const auto& [lane, busy] : timeline.busy) {
+      done_.lane_seconds[lane] += busy;
+      phase.lane_seconds[lane] += busy;
+    }
     for (const Step& step : sweep.schedule.steps) done_.lane_bytes[step.lane] += step.bytes;
+    done_.steps += sweep.schedule.steps.size();
     const double flops = cost_.flops(sweep.shapes);
     done_.flops += flops;
     const bool middle = tokens_ <= middle_ && tokens_ + sweep.plan.logits_rows > middle_;
     tokens_ += sweep.plan.logits_rows;
     if (!middle && !done_.sweep.steps.empty()) return;
     done_.sweep = sweep.schedule;
+    done_.sweep_kind = kind;
     done_.timeline = std::move(timeline);
     done_.sweep_begin = begin;
     done_.sweep_seconds = results + kSweepSeconds + sampling - begin;
@@ -49,7 +58,9 @@ class Reckoner final : public SweepRunner {
   void finish() override {
     const PendingResults next = pending_.front();
     pending_.pop_front();
+    const double before = now_;
     now_ = std::max(now_, next.results) + next.after;
+    phase_of(next.kind).seconds += now_ - before;
   }
   const float* logits(int64_t) const override { return nullptr; }
   int32_t token(int64_t) const override { return 0; }
@@ -62,7 +73,19 @@ class Reckoner final : public SweepRunner {
   // Of a sweep that has been started and not been finished.
   struct PendingResults {
     double results, after;  // when they can be read; seconds until the next sweep is there
+    SweepKind kind;
   };
+
+  Phase& phase_of(SweepKind kind) { return done_.phases[static_cast<size_t>(kind)]; }
+
+  static SweepKind kind_of(const SweepPlan& plan) {
+    bool prompts = false, tokens = false;
+    for (const BatchPlan& batch : plan.batches) {
+      for (const SpanPlan& span : batch.spans) (span.count() > 1 ? prompts : tokens) = true;
+    }
+    if (prompts && tokens) return SweepKind::both;
+    return prompts ? SweepKind::prompts : SweepKind::tokens;
+  }
 
   static double results_at(const Schedule& schedule, const Timeline& timeline, double begin) {
     double end = begin;
@@ -113,6 +136,7 @@ struct Mark {
   double seconds = 0, rows = 0, flops = 0;
   PerLane<double> lane_seconds;
   PerLane<uint64_t> lane_bytes;
+  std::array<Phase, kSweepKinds> phases;
 };
 
 Mark mark_of(const Reckoner& reckoner, const Prediction& done, double rows) {
@@ -122,6 +146,7 @@ Mark mark_of(const Reckoner& reckoner, const Prediction& done, double rows) {
   mark.flops = done.flops;
   mark.lane_seconds = done.lane_seconds;
   mark.lane_bytes = done.lane_bytes;
+  mark.phases = done.phases;
   return mark;
 }
 
@@ -141,6 +166,15 @@ void extrapolate(const Mark& from, const Mark& to, double rows, Prediction* pred
   }
   for (const auto& [lane, bytes] : to.lane_bytes) {
     prediction->lane_bytes[lane] += static_cast<uint64_t>(grown(bytes, from.lane_bytes, lane));
+  }
+  for (size_t i = 0; i < to.phases.size(); ++i) {
+    const Phase &begin = from.phases[i], &end = to.phases[i];
+    Phase& phase = prediction->phases[i];
+    phase.seconds += (end.seconds - begin.seconds) * each;
+    phase.sweeps += (end.sweeps - begin.sweeps) * each;
+    for (const auto& [lane, seconds] : end.lane_seconds) {
+      phase.lane_seconds[lane] += grown(seconds, begin.lane_seconds, lane);
+    }
   }
 }
 
@@ -221,9 +255,11 @@ class DryRun {
     const Mark& from = end_.rows > begin_.rows ? begin_ : Mark{};
     const Mark to =
         end_.rows > begin_.rows ? end_ : mark_of(reckoner_, done, static_cast<double>(count_));
-    const double sweep_seconds = done.seconds / static_cast<double>(done.sweeps);
     extrapolate(from, to, static_cast<double>(input_.rows.size() - count_), &done);
-    done.sweeps = static_cast<uint64_t>(done.seconds / sweep_seconds);
+    done.sweeps = 0;
+    for (const Phase& phase : done.phases) {
+      done.sweeps += static_cast<uint64_t>(std::llround(phase.sweeps));
+    }
     done.prompt_tokens = static_cast<uint64_t>(static_cast<double>(done.prompt_tokens) * whole);
     done.generated_tokens =
         static_cast<uint64_t>(static_cast<double>(done.generated_tokens) * whole);

@@ -3,6 +3,7 @@
 // moves, to the byte, as long as requests end where they are said to end.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -18,13 +19,26 @@ struct RequestLength {
   bool logits = false;            // they come to the host: not samples_plainly()
 };
 
+// What a sweep serves: prompts that are read, rows that get tokens, or both in one.
+enum class SweepKind : uint8_t { prompts, both, tokens };
+inline constexpr int kSweepKinds = 3;
+
+// All sweeps of one kind.
+struct Phase {
+  double seconds = 0, sweeps = 0;
+  PerLane<double> lane_seconds;
+};
+
 struct Prediction {
   double seconds = 0;
   uint64_t rows = 0, sweeps = 0, prompt_tokens = 0, generated_tokens = 0;
   PerLane<double> lane_seconds;
   PerLane<uint64_t> lane_bytes;
   double flops = 0;
+  std::array<Phase, kSweepKinds> phases;  // they make up the seconds of the job
+  uint64_t steps = 0;                     // run through: the work of predicting
   // A sweep from the middle of the job.
+  SweepKind sweep_kind = SweepKind::both;
   Schedule sweep;
   Timeline timeline;
   double sweep_begin = 0, sweep_seconds = 0, sweep_flops = 0;

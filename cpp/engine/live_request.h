@@ -1,6 +1,7 @@
 // A request on its way through the engine: what was asked for, and how far it has come.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -33,6 +34,14 @@ struct LiveRequest {
   int64_t generated() const { return static_cast<int64_t>(tokens.size()) - prompt_tokens; }
   int64_t final_length() const {
     return prompt_tokens + (generates() ? asked.sampling.max_tokens : 0);
+  }
+  // As far as one can tell: what is expected, and twice that as often as the request has outgrown
+  // it.
+  int64_t likely_length() const {
+    if (!generates() || asked.expected_new <= 0) return final_length();
+    int64_t fresh = asked.expected_new;
+    while (fresh <= generated()) fresh *= 2;
+    return std::min(prompt_tokens + fresh, final_length());
   }
   // The last token is never read back, so its keys and values are not stored.
   int64_t final_cached() const { return generates() ? final_length() - 1 : final_length(); }

@@ -1,6 +1,7 @@
 #include "engine/planning.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -10,6 +11,9 @@
 #include "engine/host_limits.h"
 #include "engine/prediction_json.h"
 #include "engine/throttle.h"
+#include "plan/coarse_panels.h"
+#include "plan/layout.h"
+#include "plan/request_lengths.h"
 
 namespace penstock {
 namespace {
@@ -18,6 +22,9 @@ Json shares_json(const Shares& shares) {
   return {{"device", shares.device}, {"host", shares.host}, {"disk", shares.disk}};
 }
 
+constexpr int kCoarsePanels = 8;                      // of a visit
+constexpr int64_t kPredictedWaves = 8;                // of rows in flight
+constexpr double kMostSteps = 1e7;                    // of a dry run in panels as they are
 constexpr uint64_t kDeviceBytes = uint64_t{1} << 30;  // where no device can be asked
 constexpr uint64_t kDeviceUnit = uint64_t{1} << 28;   // so that one who asks again hears the same
 
@@ -51,6 +58,20 @@ std::vector<uint64_t> device_memory_of(const EngineOptions& options) {
     memory[device] = free > 0 ? round_down(free / 10 * 9, kDeviceUnit) : kDeviceBytes;
   }
   return memory;
+}
+
+// About how many panels a dry run of so many of the workload's rows would follow.
+double steps_of(const PlanInput& input, const Chosen& chosen, int64_t most_rows) {
+  double panels = 0;
+  for (const Visit& visit : chosen.memory.weights.visits) {
+    panels += static_cast<double>(visit.panels.size());
+  }
+  const RequestLengths lengths = request_lengths(input);
+  const int64_t asked = input.workload.rows > 0 ? input.workload.rows : most_rows;
+  const auto rows = static_cast<double>(std::min(asked, most_rows));
+  const double waves = std::ceil(rows / std::max(1, chosen.policy.max_sequences));
+  const int64_t reads = ceil_div(lengths.prompt, std::max(1, chosen.policy.prefill_chunk));
+  return panels * waves * static_cast<double>(reads + lengths.fresh);
 }
 
 }  // namespace
@@ -116,7 +137,13 @@ PlanInput plan_input(const EngineOptions& options, const Model& model) {
   input.disk_bytes = options.disk_memory;
   input.reserved_host_bytes = options.reserved_host_memory;
   const int limit = model.spec().max_positions;
-  input.max_context = options.max_context > 0 ? std::min(options.max_context, limit) : limit;
+  if (options.max_context > limit) {
+    throw Error(ErrorCode::invalid_argument, "more than the model's context",
+                {.field = "max_context",
+                 .found = std::to_string(options.max_context),
+                 .allowed = "1 to " + std::to_string(limit) + ", or 0 for all of it"});
+  }
+  input.max_context = options.max_context > 0 ? options.max_context : limit;
   input.workload.rows = options.expected_rows;
   if (options.mean_prompt > 0) input.workload.mean_prompt = options.mean_prompt;
   if (options.mean_new > 0) input.workload.mean_new = options.mean_new;
@@ -168,9 +195,15 @@ Json describe_plan(const EnginePlan& plan) {
 Json predict(const PlanInput& input, const Chosen& chosen, const std::vector<RowTokens>& rows,
              const PredictOptions& options) {
   DryRunInput job;
+  MemoryPlan coarse;
   job.plan = &input;
   job.policy = &chosen.policy;
   job.memory = &chosen.memory;
+  if (options.coarse) {
+    coarse = chosen.memory;
+    coarsen_panels(compute_tier(input), kCoarsePanels, chosen.policy.host_attention, &coarse);
+    job.memory = &coarse;
+  }
   job.most_rows = options.most_rows;
   for (const RowTokens& row : rows) {
     job.rows.push_back({row.prompt, row.fresh, row.tokens, row.logits});
@@ -188,8 +221,9 @@ std::string plan(const EngineOptions& given, const std::vector<RowTokens>& rows)
     const PlanInput input = plan_input(options, model);
     const Chosen chosen = choose(options, input);
     Json result = describe_plan({options, model, input, chosen});
-    result["prediction"] =
-        predict(input, chosen, rows, {.most_rows = 8 * int64_t{chosen.policy.max_sequences}});
+    PredictOptions predicted{.most_rows = kPredictedWaves * chosen.policy.max_sequences};
+    predicted.coarse = rows.empty() && steps_of(input, chosen, predicted.most_rows) > kMostSteps;
+    result["prediction"] = predict(input, chosen, rows, predicted);
     return result.dump();
   });
 }

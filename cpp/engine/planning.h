@@ -28,6 +28,7 @@ Json policy_json(const ResolvedPolicy& policy);  // as policy_from_json() reads 
 struct PredictOptions {
   int64_t most_rows = 0;  // run through so many; 0: all
   bool with_sweep = true;
+  bool coarse = false;  // in larger panels: quicker, and nearly right
 };
 // `rows` empty: those of the workload.
 Json predict(const PlanInput& input, const Chosen& chosen, const std::vector<RowTokens>& rows,

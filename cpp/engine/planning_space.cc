@@ -47,6 +47,14 @@ struct Planning::State {
     return found->second;
   }
 
+  // As the policy says, whether it fits or not.
+  Chosen planned(const std::string& policy) const {
+    Chosen chosen;
+    chosen.policy = PolicyShape(input, parse(policy)).complete();
+    chosen.memory = memory_plan(input, chosen.policy);
+    return chosen;
+  }
+
   bool fits(const MemoryPlan& plan) const {
     return penstock::fits(input, plan, Tier::device) && penstock::fits(input, plan, Tier::host) &&
            penstock::fits(input, plan, Tier::disk);
@@ -89,6 +97,7 @@ std::string Planning::facts() const {
         {"prompt", lengths.prompt},
         {"fresh", lengths.fresh},
         {"longest", lengths.longest},
+        {"max_context", s.input.max_context},
         {"weight_bytes", weights},
         {"kv_bytes_per_token", layers * static_cast<int64_t>(kv.page_bytes()) / kv.page_tokens},
         {"budget_bytes", budget_json(s.input)},
@@ -123,12 +132,16 @@ std::string Planning::evaluate(const std::string& policy) const {
 std::string Planning::predict(const std::string& policy, const std::vector<RowTokens>& rows,
                               int64_t most_rows, bool with_sweep) const {
   return guarded([&] {
-    State& s = *state_;
-    const Policy wanted = s.parse(policy);
-    Chosen chosen;
-    chosen.policy = PolicyShape(s.input, wanted).complete();
-    chosen.memory = memory_plan(s.input, chosen.policy);
-    return penstock::predict(s.input, chosen, rows, {most_rows, with_sweep}).dump();
+    const Chosen chosen = state_->planned(policy);
+    return penstock::predict(state_->input, chosen, rows, {most_rows, with_sweep}).dump();
+  });
+}
+
+std::string Planning::sketch(const std::string& policy, int64_t most_rows) const {
+  return guarded([&] {
+    const Chosen chosen = state_->planned(policy);
+    PredictOptions options{.most_rows = most_rows, .with_sweep = false, .coarse = true};
+    return penstock::predict(state_->input, chosen, {}, options).dump();
   });
 }
 

@@ -1,6 +1,7 @@
 #include "engine/prediction_json.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <map>
 
@@ -17,16 +18,76 @@ const char* lane_words(LaneKind lane) {
   return kWords[static_cast<int>(lane)];
 }
 
-std::string bottleneck(const Prediction& prediction) {
-  const auto& lanes = prediction.lane_seconds;
-  if (lanes.empty()) return "nothing to do";
-  const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
-  const auto& [lane, busy] = *std::max_element(lanes.begin(), lanes.end(), less);
-  const double share = busy / std::max(prediction.seconds, 1e-12);
-  char text[200];
-  std::snprintf(text, sizeof text, "%s decides: busy for %.0f %% of the time (%.3g of %.3g s)",
-                lane_words(lane.kind), 100 * share, busy, prediction.seconds);
+// As people tell it: "1 h 12 min", "3 min 20 s", "4.2 s".
+std::string duration(double seconds) {
+  char text[64];
+  const auto whole = std::llround(seconds), minutes = std::llround(seconds / 60);
+  if (seconds >= 3599.5) {
+    std::snprintf(text, sizeof text, "%lld h %lld min", minutes / 60, minutes % 60);
+  } else if (seconds >= 99.95) {
+    std::snprintf(text, sizeof text, "%lld min %lld s", whole / 60, whole % 60);
+  } else {
+    std::snprintf(text, sizeof text, "%.3g s", seconds);
+  }
   return text;
+}
+
+constexpr double kLeastPart = 0.1;  // of the job, for a phase that is worth a sentence
+constexpr const char* kPhaseNames[kSweepKinds] = {"prompts", "both", "tokens"};
+constexpr const char* kPhaseWords[kSweepKinds] = {"while prompts are read",
+                                                  "while prompts are read and tokens generated",
+                                                  "while tokens are generated"};
+
+LaneId busiest(const PerLane<double>& lanes) {
+  const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
+  return std::max_element(lanes.begin(), lanes.end(), less)->first;
+}
+
+std::string decides(const PerLane<double>& lanes, double seconds) {
+  const LaneId lane = busiest(lanes);
+  const double busy = lanes.at(lane);
+  char share[32];
+  std::snprintf(share, sizeof share, "%.0f", 100 * std::min(1.0, busy / std::max(seconds, 1e-12)));
+  return std::string(lane_words(lane.kind)) + " decides: busy for " + share + " % of the time (" +
+         duration(busy) + " of " + duration(seconds) + ")";
+}
+
+// What decides in the whole job, where it is one lane; else in each of its phases.
+std::string bottleneck(const Prediction& prediction) {
+  if (prediction.lane_seconds.empty()) return "nothing to do";
+  std::vector<size_t> large;
+  bool one = true;
+  for (size_t i = 0; i < prediction.phases.size(); ++i) {
+    const Phase& phase = prediction.phases[i];
+    if (phase.lane_seconds.empty() || phase.seconds < kLeastPart * prediction.seconds) continue;
+    large.push_back(i);
+    one = one && busiest(phase.lane_seconds).kind == busiest(prediction.lane_seconds).kind;
+  }
+  if (one) return decides(prediction.lane_seconds, prediction.seconds);
+  std::string text;
+  for (const size_t i : large) {
+    const Phase& phase = prediction.phases[i];
+    text += (text.empty() ? "" : "; ") + std::string(kPhaseWords[i]) + ", " +
+            decides(phase.lane_seconds, phase.seconds);
+  }
+  return text;
+}
+
+Json phases_json(const Prediction& prediction) {
+  Json json = Json::array();
+  for (size_t i = 0; i < prediction.phases.size(); ++i) {
+    const Phase& phase = prediction.phases[i];
+    if (phase.sweeps <= 0) continue;
+    Json lanes = Json::object();
+    for (const auto& [lane, seconds] : phase.lane_seconds) {
+      if (seconds > 0) lanes[lane_name(lane)] = seconds;
+    }
+    json.push_back({{"name", kPhaseNames[i]},
+                    {"sweeps", static_cast<int64_t>(std::llround(phase.sweeps))},
+                    {"seconds", phase.seconds},
+                    {"lanes", lanes}});
+  }
+  return json;
 }
 
 Json lanes_json(const Prediction& prediction) {
@@ -128,7 +189,9 @@ Json sweep_json(const DryRunInput& input, const Prediction& prediction) {
          {"layer", module.layer},
          {"batch", step.batch}});
   }
-  return {{"seconds", prediction.sweep_seconds}, {"steps", steps}};
+  return {{"seconds", prediction.sweep_seconds},
+          {"phase", kPhaseNames[static_cast<size_t>(prediction.sweep_kind)]},
+          {"steps", steps}};
 }
 
 }  // namespace
@@ -164,6 +227,8 @@ Json prediction_json(const DryRunInput& input, const Prediction& prediction, boo
                {"generated_tokens", prediction.generated_tokens},
                {"exact", !prediction.extrapolated},
                {"lanes", lanes_json(prediction)},
+               {"phases", phases_json(prediction)},
+               {"steps", prediction.steps},
                {"peak_bytes", memory_json(*input.memory)},
                {"budget_bytes", budget_json(*input.plan)},
                {"bottleneck", bottleneck(prediction)},

@@ -2,8 +2,8 @@
 // in-order and every step takes the seconds that `seconds_of` says.
 #pragma once
 
+#include <cstdint>
 #include <functional>
-#include <unordered_map>
 #include <vector>
 
 #include "schedule/step.h"
@@ -34,13 +34,22 @@ class Simulator {
   Timeline run(const Schedule& sweep, const StepSeconds& seconds_of, double not_before);
 
  private:
-  double wake_seconds_;
   struct Lane {
+    LaneId id;
+    bool used = false;
     double free = 0, busy = 0;  // when; of the sweep at hand
   };
-  PerLane<Lane> lanes_;
-  // Of the steps of this sweep and the ones before; what is older is over.
-  std::unordered_map<uint64_t, double> ends_;
+  void forget();
+  Lane& lane_of(LaneId id);
+  double end_of(uint64_t id) const;  // 0 for steps that are over
+  void note_end(uint64_t id, double end);
+
+  double wake_seconds_;
+  std::vector<Lane> lanes_;  // by ordinal and kind
+  // Of the steps of this sweep and the ones before, by id from first_end_ on; what is older is
+  // over.
+  std::vector<double> ends_;
+  uint64_t first_end_ = 0;
   std::vector<uint64_t> first_ids_;  // of the last sweeps, the oldest first
 };
 

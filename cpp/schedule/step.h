@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/lane.h"
+#include "base/small_vector.h"
 #include "tensor/tier.h"
 
 namespace penstock {
@@ -77,8 +78,8 @@ struct Step {
   uint64_t bytes = 0;  // moved by this step; host_attention: keys and values read
   // compute: first the streamed panels of the visit in their order (one slot each), then gather,
   // kv, activation.
-  std::vector<SlotUse> slots;
-  std::vector<uint64_t> after;  // ids, all smaller than this id
+  SmallVector<SlotUse, 2> slots;
+  SmallVector<uint64_t, 3> after;  // ids, all smaller than this id
 };
 
 struct Schedule {

@@ -20,6 +20,7 @@ StepCost::StepCost(const PlanInput& input, const ResolvedPolicy& policy, const W
     : input_(input) {
   const Program& program = program_of(input, policy);
   for (const Visit& visit : weights.visits) visits_.push_back(work_of(visit, program));
+  known_.resize(visits_.size());
   const AttentionSpec& attention = input.spec->attention;
   const KvLayout kv{input.kv, attention.kv_heads, attention.head_dim, policy.page_tokens};
   key_bytes_ = static_cast<double>(kv.page_bytes()) / kv.page_tokens;
@@ -69,7 +70,8 @@ double StepCost::attention_seconds(const BatchShape& batch) const {
   return seconds + prompt / kPrefillKeyReuse * key_bytes_ / rate;
 }
 
-double StepCost::compute_seconds(const VisitWork& work, const BatchShape& batch) const {
+// All but attention.
+double StepCost::products_seconds(const VisitWork& work, const BatchShape& batch) const {
   const auto tokens = static_cast<double>(batch.tokens);
   const auto head_rows = static_cast<double>(batch.head_rows);
   double seconds = visit_seconds(input_.machine);
@@ -77,15 +79,21 @@ double StepCost::compute_seconds(const VisitWork& work, const BatchShape& batch)
     seconds += product_seconds(product, product.head ? head_rows : tokens);
   }
   const double other = work.other_flops * tokens + work.other_head_flops * head_rows;
-  seconds += other / (kVectorFlopsShare * input_.machine.gemm_flops_per_second);
-  return work.attention ? seconds + attention_seconds(batch) : seconds;
+  return seconds + other / (kVectorFlopsShare * input_.machine.gemm_flops_per_second);
+}
+
+double StepCost::compute_seconds(int visit, const BatchShape& batch) const {
+  const VisitWork& work = visits_.at(visit);
+  const auto [found, is_new] = known_[visit].try_emplace({batch.tokens, batch.head_rows}, 0.0);
+  if (is_new) found->second = products_seconds(work, batch);
+  return work.attention ? found->second + attention_seconds(batch) : found->second;
 }
 
 double StepCost::seconds(const Step& step, const std::vector<BatchShape>& batches) const {
   const Machine& machine = input_.machine;
   switch (step.lane.kind) {
     case LaneKind::compute:
-      return compute_seconds(visits_.at(step.visit), batches.at(step.batch));
+      return compute_seconds(step.visit, batches.at(step.batch));
     case LaneKind::host_compute:
       return visit_seconds(machine) +
              static_cast<double>(step.bytes) / machine.host_attention_rate(format(input_.kv).name);

@@ -2,7 +2,10 @@
 // runs, visit by visit; rates are the machine's.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "plan/memory_plan.h"
@@ -33,12 +36,16 @@ class StepCost {
   };
 
   VisitWork work_of(const Visit& visit, const Program& program) const;
-  double compute_seconds(const VisitWork& work, const BatchShape& batch) const;
+  double compute_seconds(int visit, const BatchShape& batch) const;
+  double products_seconds(const VisitWork& work, const BatchShape& batch) const;
   double product_seconds(const Product& product, double rows) const;
   double attention_seconds(const BatchShape& batch) const;
 
   const PlanInput& input_;
   std::vector<VisitWork> visits_;
+  // Of the products of a visit, by visit, rows and head rows: they are asked for again and again.
+  using Rows = std::tuple<int64_t, int64_t>;
+  mutable std::vector<std::map<Rows, double>> known_;
   double key_bytes_ = 0;  // K and V of one position, one layer
   double key_flops_ = 0;  // of attending to one position, one layer
 };

@@ -12,7 +12,7 @@ void StepWriter::follow(Step* step, uint64_t id) {
 uint64_t StepWriter::emit(Step step) {
   for (const uint64_t id : barrier_) follow(&step, id);
   const uint64_t id = step.id;
-  last_of_lane_[step.lane] = id;
+  if (frame_.options.step_barrier) last_of_lane_[step.lane] = id;
   out_.steps.push_back(std::move(step));
   if (!frame_.options.overlap) barrier_ = {id};
   return id;

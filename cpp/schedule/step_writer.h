@@ -12,6 +12,8 @@ class StepWriter {
  public:
   StepWriter(const SweepFrame& frame, const Carry& carry) : frame_(frame), barrier_(carry.barrier) {
     out_.first_id = carry.next_id;
+    const size_t turns = frame.positions.size() * frame.batches.size();
+    out_.steps.reserve(static_cast<size_t>(frame.panel_count) + 2 * turns);
   }
 
   Step make(StepKind kind, int position, int batch) const {

@@ -93,6 +93,7 @@ void register_requests(nb::module_& m) {
       .def_rw("tokens", &Request::tokens)
       .def_rw("sampling", &Request::sampling)
       .def_rw("score", &Request::score)
+      .def_rw("expected_new", &Request::expected_new)
       .def_rw("prompt_logprobs", &Request::prompt_logprobs);
 }
 

@@ -11,6 +11,7 @@ namespace penstock {
 void register_engine(nb::module_& m);    // engine.cc
 void register_planning(nb::module_& m);  // planning.cc
 void register_probe(nb::module_& m);     // probe.cc
+void register_system(nb::module_& m);    // system.cc
 }  // namespace penstock
 
 NB_MODULE(_core, m) {
@@ -19,4 +20,5 @@ NB_MODULE(_core, m) {
   penstock::register_planning(m);
   penstock::register_engine(m);
   penstock::register_probe(m);
+  penstock::register_system(m);
 }

@@ -23,7 +23,8 @@ void register_planning(nb::module_& m) {
       .def("facts", &Planning::facts, Release())
       .def("evaluate", &Planning::evaluate, "policy"_a, Release())
       .def("predict", &Planning::predict, "policy"_a, "rows"_a, "most_rows"_a = 0,
-           "with_sweep"_a = false, Release());
+           "with_sweep"_a = false, Release())
+      .def("sketch", &Planning::sketch, "policy"_a, "most_rows"_a = 0, Release());
 }
 
 }  // namespace penstock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +10,34 @@ from penstock.engine.loop import Finished, RequestLoop, Work
 from penstock.engine.native import Core, Engine, stats_dict
 from penstock.engine.seeds import completion_seeds
 from penstock.engine.session import Session
+from penstock.engine.vllm_names import constructor_options, refuse_others
 from penstock.engine.workload import Workload
 from penstock.errors import InvalidArgumentError, engine_errors
 from penstock.outputs import RequestOutput, ScoreOutput
 from penstock.sampling import SamplingParams
 from penstock.settings import EngineSettings
-from penstock.text.checks import check_token_ids
+from penstock.text.checks import check_template_variables, check_token_ids
+from penstock.util.bar import progress_bar
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from penstock.settings import EngineOptions
 
+    class LLMOptions(EngineOptions, total=False):
+        """The same, and vLLM's name for one of them."""
+
+        max_model_len: int | None
+
+
 Prompt = str | Sequence[int] | Mapping[str, Any]
+Params = SamplingParams | Sequence[SamplingParams] | None
+# Options of chat() that are variables of the template.
+_VARIABLES = ("add_generation_prompt", "tools")
+_CHAT_OPTIONS = (
+    "messages, sampling_params, use_tqdm, chat_template, chat_template_kwargs, tools,"
+    " add_generation_prompt"
+)
 # Prompt tokens that wait inside the engine at most.
 _WAITING_TOKENS = 1 << 20
 # More rows than that factor times what the engine was planned for: it is planned anew.
@@ -48,10 +63,15 @@ class LLM:
     """
 
     def __init__(
-        self, model: str | Path, core: Core | None = None, **options: Unpack[EngineOptions]
+        self, model: str | Path, core: Core | None = None, **options: Unpack[LLMOptions]
     ) -> None:
-        """Checks the options; reads no weights yet. `core` replaces the native module in tests."""
-        self._session = Session(EngineSettings.make(model, **options), core)
+        """Checks the options; reads no weights yet. `core` replaces the native module in tests.
+
+        vLLM's names are accepted where they mean something here: ``max_model_len`` is max_context.
+        Others are refused by name, unless their value changes nothing.
+        """
+        own = constructor_options(options)
+        self._session = Session(EngineSettings.make(model, **own), core)
         self._encoder = self._session.encoder
         self._engine: Engine | None = None
         self._planned = Workload()
@@ -59,29 +79,53 @@ class LLM:
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
-        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        sampling_params: Params = None,
+        *,
+        use_tqdm: bool | Callable[..., Any] = False,
+        params: Params = None,
+        **others: Any,
     ) -> list[RequestOutput]:
         """Continues each prompt; results in the order of the prompts.
 
-        `params` is one for all, or one per prompt. Raises InvalidArgumentError when a prompt is
-        longer than the context or not a prompt.
+        `sampling_params` (or `params`) is one for all, or one per prompt. With `use_tqdm` a bar on
+        standard error shows how many are done; a class such as ``tqdm.tqdm`` makes its own. Raises
+        InvalidArgumentError when a prompt is longer than the context or not a prompt, and
+        UnsupportedError for vLLM's other options.
         """
+        refuse_others("generate", others, "prompts, sampling_params, use_tqdm")
+        each = _one_name(sampling_params, params)
         texts = _as_list(prompts)
-        return self._generate(texts, [self._tokens(p) for p in texts], params)
+        tokens = [self._tokens(p) for p in texts]
+        return self._generate(texts, tokens, _one_each(each, len(tokens)), use_tqdm)
 
     def chat(
         self,
         messages: Sequence[Any],
-        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        sampling_params: Params = None,
+        *,
+        use_tqdm: bool | Callable[..., Any] = False,
+        chat_template: str | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        params: Params = None,
+        **others: Any,
     ) -> list[RequestOutput]:
         """Answers a conversation, or each of a list of them, through the model's chat template.
 
-        A conversation is a list of ``{"role": ..., "content": ...}``.
+        A conversation is a list of ``{"role": ..., "content": ...}``. Without `sampling_params` an
+        answer may go on to the end of the context. `chat_template` is the text of another template;
+        `chat_template_kwargs` holds further variables of the template, as do the options `tools`
+        and `add_generation_prompt`.
         """
+        variables = {n: others.pop(n) for n in _VARIABLES if others.get(n) is not None}
+        refuse_others("chat", others, _CHAT_OPTIONS)
+        variables.update(check_template_variables(chat_template_kwargs))
+        each = _one_name(sampling_params, params)
         is_one = bool(messages) and isinstance(messages[0], dict)
         conversations = [messages] if is_one else list(messages)
-        tokens = [self._encoder.messages(list(c)) for c in conversations]
-        return self._generate([None] * len(tokens), tokens, params)
+        tokens = [self._encoder.messages(list(c), variables, chat_template) for c in conversations]
+        to_the_end = SamplingParams(max_tokens=None)
+        chosen = _one_each(to_the_end if each is None else each, len(tokens))
+        return self._generate([None] * len(tokens), tokens, chosen, use_tqdm)
 
     def score(self, prompts: Prompt | Sequence[Prompt]) -> list[ScoreOutput]:
         """The log-probability of each token of each text, given the tokens before it."""
@@ -89,7 +133,7 @@ class LLM:
         tokens = [self._tokens(p) for p in texts]
         params = SamplingParams(max_tokens=1)
         work = [Work(i, t, params, [0], score=True) for i, t in enumerate(tokens)]
-        finished = self._run(work, [0] * len(work))
+        finished = self._run(work, [0] * len(work), lambda: None)
         return [
             ScoreOutput(_text_of(text), ids, done.prompt_logprobs or [None])
             for text, ids, done in zip(texts, tokens, finished, strict=True)
@@ -102,12 +146,14 @@ class LLM:
         with engine_errors():
             return engine.logits(ids)
 
-    def plan(self, workload: Workload | None = None) -> dict[str, Any]:
+    def plan(
+        self, workload: Workload | None = None, tell: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
         """Model, formats, policy, the reasons for it and memory by item, for this workload.
 
-        Needs config.json alone: no weights are read.
+        Needs config.json alone: no weights are read. `tell` hears what is being done.
         """
-        return self._session.plan(workload or self._planned)
+        return self._session.plan(workload or self._planned, tell)
 
     def stats(self) -> dict[str, Any]:
         """Seconds and bytes per lane, peak bytes and budget per tier; {} before any use."""
@@ -117,6 +163,10 @@ class LLM:
     def tokenizer(self) -> Any:
         """The model's tokenizer (``encode``, ``decode``)."""
         return self._encoder.tokenizer
+
+    def get_tokenizer(self) -> Any:
+        """The same as ``tokenizer``, as vLLM calls it."""
+        return self.tokenizer
 
     def close(self) -> None:
         """Gives the engine's memory back; the next call makes a new one."""
@@ -146,21 +196,24 @@ class LLM:
         self,
         prompts: Sequence[object],
         tokens: list[list[int]],
-        params: SamplingParams | Sequence[SamplingParams] | None,
+        each: list[SamplingParams],
+        use_tqdm: bool | Callable[..., Any],
     ) -> list[RequestOutput]:
-        each = _one_each(params, len(tokens))
         seed = self._session.settings.seed
         work = [
             Work(i, ids, p, completion_seeds(seed, p.seed, str(i).encode(), p.n))
             for i, (ids, p) in enumerate(zip(tokens, each, strict=True))
         ]
-        finished = self._run(work, [p.max_tokens for p in each])
+        with progress_bar(use_tqdm, len(work)) as advance:
+            finished = self._run(work, [p.max_tokens for p in each], advance)
         return [
             RequestOutput(_text_of(prompt), ids, done.outputs, done.prompt_logprobs)
             for prompt, ids, done in zip(prompts, tokens, finished, strict=True)
         ]
 
-    def _run(self, work: list[Work], new: list[int]) -> list[Finished]:
+    def _run(
+        self, work: list[Work], new: Sequence[int | None], advance: Callable[[], None]
+    ) -> list[Finished]:
         if not work:
             return []
         _ = self._session.tokenizer  # loaded first: an engine is planned beside its memory
@@ -170,6 +223,7 @@ class LLM:
         try:
             for finished in _drive(loop, work):
                 done[finished.key] = finished
+                advance()
         except BaseException:
             loop.cancel_all()
             raise
@@ -217,9 +271,14 @@ def _text_of(prompt: object) -> str | None:
     return prompt if isinstance(prompt, str) else None
 
 
-def _one_each(
-    params: SamplingParams | Sequence[SamplingParams] | None, count: int
-) -> list[SamplingParams]:
+def _one_name(sampling_params: Params, params: Params) -> Params:
+    if sampling_params is not None and params is not None:
+        message = "params and sampling_params are one option; give one of them"
+        raise InvalidArgumentError(message, field="sampling_params")
+    return params if sampling_params is None else sampling_params
+
+
+def _one_each(params: Params, count: int) -> list[SamplingParams]:
     if params is None or isinstance(params, SamplingParams):
         return [params or SamplingParams()] * count
     if len(params) != count:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from penstock.errors import InvalidArgumentError, UnsupportedError
+
+_Params = TypeVar("_Params")
 
 MAX_N = 1024
 MAX_TOKENS = 1 << 24
@@ -16,16 +19,54 @@ MAX_STOPS, MAX_STOP_CHARS = 64, 1024
 MAX_LIST = 65536
 MAX_LOGPROBS = 64
 
-# Names that other engines and the OpenAI interface know and Penstock does not do.
-UNSUPPORTED = frozenset(
-    "best_of use_beam_search length_penalty early_stopping beam_width bad_words "
-    "structured_outputs guided_json guided_regex guided_choice guided_grammar response_format "
-    "logits_processors truncate_prompt_tokens include_stop_str_in_output skip_special_tokens "
-    "spaces_between_special_tokens detokenize logprob_token_ids repetition_detection "
-    "thinking_token_budget extra_args typical_p epsilon_cutoff mirostat tools tool_choice "
-    "parallel_tool_calls functions function_call echo suffix stream_options audio modalities "
-    "prediction reasoning_effort web_search_options".split()
-)
+# Names that other engines and the OpenAI interface know and Penstock does not do, each with what to
+# use instead, where there is something.
+UNSUPPORTED = {
+    **dict.fromkeys(
+        "use_beam_search length_penalty early_stopping beam_width structured_outputs guided_json "
+        "guided_regex guided_grammar response_format logits_processors repetition_detection "
+        "thinking_token_budget extra_args extra_body typical_p epsilon_cutoff mirostat "
+        "tool_choice parallel_tool_calls functions function_call suffix stream_options audio "
+        "modalities prediction web_search_options output_kind".split(),
+        "",
+    ),
+    "best_of": "n gives that many completions, with log-probabilities to choose by",
+    "bad_words": "logit_bias of -100 keeps single tokens from being chosen",
+    "guided_choice": "allowed_token_ids keeps to some tokens",
+    "logprob_token_ids": "logprobs=K gives the K most likely tokens",
+    "truncate_prompt_tokens": "cut the prompt's token ids before",
+    "include_stop_str_in_output": "stop_reason holds the stop string",
+    "skip_special_tokens": "token_ids hold the special tokens",
+    "spaces_between_special_tokens": "token_ids hold the special tokens",
+    "detokenize": "the text need not be read",
+    "echo": "prompt_logprobs, or a row with score, tells of the prompt",
+    "tools": 'chat_template_kwargs={"tools": [...]} hands them to the chat template',
+    "reasoning_effort": 'chat_template_kwargs={"reasoning_effort": ...} hands it to the template',
+}
+# The values of such names that ask for nothing but what happens anyway.
+_NO_OPS: dict[str, tuple[object, ...]] = {
+    "best_of": (None, 1),
+    "use_beam_search": (None, False),
+    "length_penalty": (None, 1.0),
+    "early_stopping": (None, False),
+    "bad_words": (None, [], ()),
+    "structured_outputs": (None,),
+    "response_format": (None, {"type": "text"}),
+    "logits_processors": (None, [], ()),
+    "truncate_prompt_tokens": (None,),
+    "include_stop_str_in_output": (None, False),
+    "skip_special_tokens": (None, True),
+    "spaces_between_special_tokens": (None, True),
+    "detokenize": (None, True),
+    "echo": (None, False),
+    "suffix": (None, ""),
+    "tools": (None, [], ()),
+    "tool_choice": (None, "none", "auto"),
+    "parallel_tool_calls": (None, True, False),
+    "stream_options": (None,),
+    "modalities": (None, ["text"]),
+    "extra_args": (None, {}),
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +90,7 @@ _INTEGERS = {
     "seed": _Range(0, (1 << 64) - 1),
     "logprobs": _Range(0, MAX_LOGPROBS),
 }
-_OPTIONAL = ("seed", "logprobs")
+_OPTIONAL = ("seed", "logprobs", "max_tokens")
 _NUMBERS = {
     "temperature": _Range(0, 100),
     "top_p": _Range(0, 1, open_low=True),
@@ -84,12 +125,25 @@ def _token_ids(name: str, value: object) -> tuple[int, ...]:
     return tuple(items)
 
 
+def _named_refusals(cls: type[_Params]) -> type[_Params]:
+    """The constructor refuses unknown names as a row does, and takes those that ask for nothing."""
+    plain = cls.__init__
+
+    @functools.wraps(plain)
+    def init(self: Any, *values: Any, **named: Any) -> None:
+        plain(self, *values, **supported(named))
+
+    cls.__init__ = init  # type: ignore[method-assign]
+    return cls
+
+
+@_named_refusals
 @dataclass(frozen=True)
 class SamplingParams:
     """How a prompt is continued. Immutable; every value is checked when it is made.
 
     n                    completions per prompt, each with a seed of its own
-    max_tokens           generated tokens at most (default 16)
+    max_tokens           generated tokens at most (default 16); None: to the end of the context
     min_tokens           no end of text, stop id or stop string before that many tokens
     temperature          0 is greedy: the most likely token, always
     top_k, top_p, min_p  0 (or -1), 1 and 0 turn them off
@@ -105,11 +159,12 @@ class SamplingParams:
 
     Defaults are those of vLLM. The model's generation_config.json changes none of them; only its
     end-of-text ids are used. Raises InvalidArgumentError naming the parameter, what was found and
-    what is allowed.
+    what is allowed; UnsupportedError for a name that other engines know and this one does not, with
+    what to use instead.
     """
 
     n: int = 1
-    max_tokens: int = 16
+    max_tokens: int | None = 16
     min_tokens: int = 0
     temperature: float = 1.0
     top_k: int = 0
@@ -141,7 +196,7 @@ class SamplingParams:
             self._set(name, float(value))
         if not isinstance(self.ignore_eos, bool):
             raise _refuse("ignore_eos", self.ignore_eos, "true or false")
-        if self.min_tokens > self.max_tokens:
+        if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise _refuse("min_tokens", self.min_tokens, f"at most max_tokens ({self.max_tokens})")
         self._set("top_k", max(self.top_k, 0))
         self._normalise_lists()
@@ -173,14 +228,18 @@ class SamplingParams:
 
         A value of None keeps the default.
         """
-        for name in overrides:
-            refuse_unknown(name)
-        given = {name: value for name, value in overrides.items() if value is not None}
+        named = supported(overrides)
+        given = {name: value for name, value in named.items() if value is not None}
         if not given:
             return self
         if "max_tokens" in given and "min_tokens" not in given and _is_integer(given["max_tokens"]):
             given["min_tokens"] = min(self.min_tokens, max(given["max_tokens"], 0))
         return dataclasses.replace(self, **given)
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> SamplingParams:
+        """What ``to_json`` made."""
+        return cls(**told)
 
     def to_json(self) -> dict[str, Any]:
         """The parameters that differ from the defaults, as JSON values."""
@@ -195,13 +254,24 @@ class SamplingParams:
         return told
 
 
-def refuse_unknown(name: str) -> None:
-    """Raises for a name that is no sampling parameter, telling the unsupported from the unknown."""
-    if name in UNSUPPORTED:
-        raise UnsupportedError(f"{name} is not supported", field=name)
-    if name not in SamplingParams.names():
-        shown = repr(name)[:80]
-        raise InvalidArgumentError(f"unknown field {shown}", field=shown)
+def supported(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters among `given`, without what asks for nothing but what happens anyway.
+
+    Raises for other names, telling the unsupported from the unknown.
+    """
+    known = SamplingParams.names()
+    found = {}
+    for name, value in given.items():
+        if name in known:
+            found[name] = value
+        elif name not in UNSUPPORTED:
+            shown = repr(name)[:80]
+            raise InvalidArgumentError(f"unknown field {shown}", field=shown)
+        elif not any(value == no_op for no_op in _NO_OPS.get(name, ())):
+            instead = UNSUPPORTED[name]
+            message = f"{name} is not supported" + (f"; instead: {instead}" if instead else "")
+            raise UnsupportedError(message, field=name, allowed=instead)
+    return found
 
 
 def _stops(value: object) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -11,15 +12,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError
 from penstock.machine.shipped import shipped_machine, shipped_machines
 from penstock.util.config import cache_folder, machine_file
+from penstock.util.engine_options import options_of
 from penstock.util.sizes import parse_size, parse_sizes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_SIZES = ("host_memory", "disk_memory")
-_COUNTS = {"threads": 4096, "max_context": 1 << 30, "seed": (1 << 64) - 1}
-_TEXTS = ("device", "disk", "weights", "kv", "compute", "cache")
-_FLAGS = ("invariant", "pin_threads", "special_tokens")
 _MAX_JSON_BYTES = 1 << 20
 
 
@@ -94,19 +92,20 @@ class EngineSettings:
                 allowed = ", ".join(sorted(known))
                 message = f"unknown option {name!r}; allowed: {allowed}"
                 raise InvalidArgumentError(message, field=name, allowed=allowed)
-        for name in _SIZES:
+        for name in (option.name for option in options_of("size")):
             given[name] = parse_size(given.get(name), name)
         given["device_memory"] = parse_sizes(given.get("device_memory"), "device_memory")
-        for name, limit in _COUNTS.items():
-            given[name] = _count(name, given.get(name, 0), limit)
-        for name in _TEXTS:
-            given[name] = _text(name, given.get(name, getattr(cls, name)))
-        for name in _FLAGS:
+        for option in options_of("count"):
+            given[option.name] = _count(option.name, given.get(option.name, 0), option.most)
+        for option in options_of("text"):
+            given[option.name] = _text(option.name, given.get(option.name, option.default))
+        for name in (option.name for option in options_of("flag")):
             if not isinstance(given.get(name, False), bool):
                 raise _refuse(name, given[name], "true or false")
         given["policy"] = json_text("policy", given.get("policy", ""))
         given["machine"] = machine_text(given.get("machine", "auto"))
         given["throttle"] = json_text("throttle", given.get("throttle", ""))
+        check_disk(given["disk"], given["disk_memory"])
         name = _text("model", model)
         given["cache"] = cache_folder(name, given["cache"])
         return cls(model=name, **given)
@@ -125,6 +124,24 @@ def _refuse(name: str, found: object, allowed: str) -> InvalidArgumentError:
     shown = repr(found)[:80]
     message = f"{name}: found {shown}, allowed: {allowed}"
     return InvalidArgumentError(message, field=name, found=shown, allowed=allowed)
+
+
+def check_disk(disk: str, disk_memory: int) -> None:
+    """Refuses a folder for spilled data that cannot be one, and one without a ceiling."""
+    if not disk:
+        return
+    folder = Path(disk)
+    if not folder.is_dir():
+        raise NotFoundError(f"disk: no folder {disk!r}", file=disk, field="disk")
+    if os.statvfs(folder).f_blocks == 0:
+        message = f"disk: {disk} is no folder on a disk: its file system holds no data"
+        raise InvalidArgumentError(message, file=disk, field="disk", found=disk)
+    if not os.access(folder, os.W_OK):
+        message = f"disk: the folder {disk} is not writable"
+        raise InvalidArgumentError(message, file=disk, field="disk", found=disk)
+    if disk_memory == 0:
+        message = "disk: needs disk_memory beside it, the most bytes that may be written there"
+        raise InvalidArgumentError(message, field="disk_memory", allowed="a size, as 100GiB")
 
 
 def _count(name: str, value: object, limit: int) -> int:

@@ -1,9 +1,9 @@
 """Which machine instructions stand where in a build for x86-64.
 
-Code that every processor runs may hold nothing beyond the x86-64 baseline (SSE2). Wider instructions
-belong to the files of the table of instruction sets (`cmake/PenstockIsas.cmake`), and these may not
-define weak symbols: the linker keeps one copy of an inline or templated function for all callers,
-and it could be a wide one.
+Code that every processor runs may hold nothing beyond the x86-64 baseline (SSE2). Wider
+instructions belong to the files of the table of instruction sets (`cmake/PenstockIsas.cmake`).
+Those may not define weak symbols: the linker keeps one copy of an inline or templated function for
+all callers, and it could be a wide one.
 
     python tests/processors/baseline.py build/release
 """

@@ -7,6 +7,7 @@ position (sampled), so that a row's result depends on that row alone, as with th
 import hashlib
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,7 +51,7 @@ class Engine:
     """The policy's JSON has knobs: `seconds_per_step` slows it down, `fail_after` steps raise,
     with `predicted_seconds` it predicts that. The device fails in step `fails_at` as often as
     the number in the file `device_fails` says, and whenever a prompt holds the token `fatal_token`;
-    with `aborts` the process dies instead.
+    with `aborts` the process dies instead, of the signal that `signal` names.
     """
 
     def __init__(self, options, packing=None):
@@ -66,6 +67,7 @@ class Engine:
             self.predict = lambda rows, most_rows=0: told
         self._fails, self._fails_at = knobs.get("device_fails", ""), knobs.get("fails_at", 5)
         self._fatal, self._aborts = knobs.get("fatal_token", -1), knobs.get("aborts", False)
+        self._signal = signal.Signals[knobs.get("signal", "SIGABRT")]
         self._next, self._steps, self._generated, self._prompts = 1, 0, 0, 0
         self._waiting, self._active = [], {}
         if 0 < options.host_memory < 1 << 20:
@@ -102,7 +104,7 @@ class Engine:
             file.write_text(str(max(0, left - 1)))
             fatal = fatal or left > 0
         if fatal and self._aborts:
-            os.abort()
+            os.kill(os.getpid(), self._signal)
         if fatal:
             raise Error("device", "the fake device failed")
 

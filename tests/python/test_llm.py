@@ -3,7 +3,7 @@
 import pytest
 from penstock import LLM, PenstockError, RequestOutput, SamplingParams
 from penstock.engine.workload import Workload
-from penstock.errors import InvalidArgumentError, NotFoundError
+from penstock.errors import InvalidArgumentError, NotFoundError, UnsupportedError
 from penstock.settings import EngineSettings
 
 from python import fake_core
@@ -206,3 +206,105 @@ def test_a_folder_without_tokenizer_takes_ids(fake_model):
             llm.generate("text", GREEDY)
         with pytest.raises(InvalidArgumentError, match="tokenizer"):
             llm.generate([[4, 5]], SamplingParams(stop="x"))
+
+
+TALK = [{"role": "user", "content": "What is red?"}]
+
+
+def test_a_conversation_goes_on_to_the_end_of_the_context(llm):
+    to_the_end = SamplingParams(max_tokens=None, ignore_eos=True)
+    (text,) = llm.generate("A text.", sampling_params=to_the_end)
+    assert len(text.prompt_token_ids) + len(text.token_ids) == fake_core.CONTEXT
+    assert text.finish_reason == "length"
+    (talk,) = llm.chat(TALK)
+    assert talk.finish_reason == "stop" or (
+        len(talk.prompt_token_ids) + len(talk.token_ids) == fake_core.CONTEXT
+    )
+    (limited,) = llm.chat(TALK, SamplingParams(ignore_eos=True))
+    assert len(limited.token_ids) == 16
+    assert len(llm.generate("A text.")[0].token_ids) <= 16
+
+
+def test_a_prompt_that_fills_the_context_leaves_no_room(llm):
+    with pytest.raises(InvalidArgumentError, match="too long") as caught:
+        llm.generate([[5] * fake_core.CONTEXT], SamplingParams(max_tokens=None))
+    assert caught.value.field == "prompt"
+
+
+def test_names_of_vllm_are_taken(fake_model):
+    with LLM(
+        fake_model, core=fake_core, max_model_len=64, dtype="auto", tensor_parallel_size=1
+    ) as (llm):
+        assert llm.get_tokenizer() is llm.tokenizer
+        assert llm.get_tokenizer().decode(llm.get_tokenizer().encode("blue")) == "blue"
+        by_name = llm.generate("x", sampling_params=GREEDY, use_tqdm=False, lora_request=None)
+        assert by_name == llm.generate("x", params=GREEDY) == llm.generate("x", GREEDY)
+        with pytest.raises(InvalidArgumentError, match="the context is 64"):
+            llm.generate("x", SamplingParams(max_tokens=64))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "instead"),
+    [
+        ("tensor_parallel_size", 2, "cuda:0,cuda:1"),
+        ("gpu_memory_utilization", 0.9, "device_memory"),
+        ("quantization", "awq", "weights="),
+        ("trust_remote_code", True, "no code of a model"),
+        ("speculative_config", {"model": "x"}, ""),
+    ],
+)
+def test_what_penstock_does_not_do_is_refused_by_name(fake_model, name, value, instead):
+    with pytest.raises(UnsupportedError, match=name) as caught:
+        LLM(fake_model, core=fake_core, **{name: value})
+    assert instead in str(caught.value) and caught.value.field == name
+
+
+def test_unknown_options_of_calls_are_refused_by_name(llm):
+    with pytest.raises(UnsupportedError, match="generate: lora_request"):
+        llm.generate("x", lora_request=object())
+    with pytest.raises(UnsupportedError, match="chat: continue_final_message"):
+        llm.chat(TALK, continue_final_message=True)
+    with pytest.raises(InvalidArgumentError, match="generate: unknown option 'prompt_adaptor'"):
+        llm.generate("x", prompt_adaptor=1)
+    for given in ({"params": GREEDY, "sampling_params": GREEDY}, {"use_tqdm": "yes"}):
+        with pytest.raises(InvalidArgumentError, match="sampling_params|use_tqdm"):
+            llm.generate("x", **given)
+    with pytest.raises(InvalidArgumentError, match="max_model_len and max_context"):
+        LLM("dummy:fake", core=fake_core, max_model_len=64, max_context=32)
+
+
+def test_a_bar_counts_the_prompts(llm, capsys):
+    class Bar:
+        def __init__(self, total, desc):
+            self.total, self.done = total, 0
+            made.append(self)
+
+        def update(self, count):
+            self.done += count
+
+        def close(self):
+            self.closed = True
+
+    made = []
+    llm.generate(["a", "b", "c"], GREEDY, use_tqdm=Bar)
+    assert (made[0].total, made[0].done, made[0].closed) == (3, 3, True)
+    llm.generate(["a", "b"], GREEDY, use_tqdm=True)
+    shown = capsys.readouterr()
+    assert "2/2" in shown.err and not shown.out
+
+
+def test_template_variables_reach_the_template(llm):
+    shout = "{% if loud %}{{ messages[0].content | upper }}{% else %}quiet{% endif %}"
+    given = {"chat_template": shout, "sampling_params": GREEDY}
+    loud = llm.chat(TALK, chat_template_kwargs={"loud": True}, **given)
+    assert llm.tokenizer.decode(loud[0].prompt_token_ids) == "WHAT IS RED?"
+    assert llm.tokenizer.decode(llm.chat(TALK, **given)[0].prompt_token_ids) == "quiet"
+    open_end, closed = (
+        llm.chat(TALK, GREEDY, add_generation_prompt=wanted)[0] for wanted in (True, False)
+    )
+    assert len(open_end.prompt_token_ids) > len(closed.prompt_token_ids)
+    special = llm.tokenizer.specials[0]
+    with pytest.raises(InvalidArgumentError, match="special token"):
+        llm.chat(TALK, chat_template_kwargs={"name": f"x{special}"})
+    with pytest.raises(InvalidArgumentError, match="not JSON"):
+        llm.chat(TALK, chat_template_kwargs={"name": object()})

@@ -14,7 +14,7 @@ from penstock.errors import InvalidArgumentError, PenstockError, UnsupportedErro
         *[("min_p", v) for v in (-0.1, 1.1, math.nan)],
         *[("top_k", v) for v in (-2, 1.5, "3", 1 << 31, False)],
         *[("n", v) for v in (0, -1, 1025, 1.0, True)],
-        *[("max_tokens", v) for v in (0, -1, 1 << 25, 2.0, None)],
+        *[("max_tokens", v) for v in (0, -1, 1 << 25, 2.0)],
         *[("min_tokens", v) for v in (-1, 17, 0.5)],
         *[("seed", v) for v in (-1, 1 << 64, 0.5, "1", True)],
         *[("presence_penalty", v) for v in (-2.1, 2.1, math.nan)],
@@ -69,8 +69,42 @@ def test_a_smaller_limit_lowers_the_jobs_minimum():
 
 @pytest.mark.parametrize("name", ["best_of", "guided_json", "tools", "response_format", "echo"])
 def test_known_but_unsupported_names(name):
-    with pytest.raises(UnsupportedError, match=f"{name} is not supported"):
-        SamplingParams().merged({name: 1})
+    with pytest.raises(UnsupportedError, match=f"{name} is not supported") as merged:
+        SamplingParams().merged({name: 2})
+    with pytest.raises(UnsupportedError) as made:
+        SamplingParams(**{name: 2})
+    assert str(merged.value) == str(made.value)
+
+
+def test_a_refusal_says_what_to_use_instead():
+    with pytest.raises(UnsupportedError, match="best_of .*; instead: n gives"):
+        SamplingParams(best_of=4)
+    with pytest.raises(UnsupportedError, match="chat_template_kwargs"):
+        SamplingParams(tools=[{"type": "function"}])
+
+
+def test_names_that_ask_for_nothing_are_taken():
+    named = {"best_of": 1, "skip_special_tokens": True, "bad_words": None, "echo": False}
+    assert SamplingParams(top_k=3, **named) == SamplingParams(top_k=3)
+    assert SamplingParams().merged({"tools": [], "response_format": {"type": "text"}}) == (
+        SamplingParams()
+    )
+
+
+def test_the_constructor_still_shows_its_parameters():
+    import inspect
+
+    assert list(inspect.signature(SamplingParams).parameters)[:2] == ["n", "max_tokens"]
+    with pytest.raises(TypeError, match="multiple values"):
+        SamplingParams(1, n=1)
+
+
+def test_no_limit_is_kept_on_the_wire():
+    params = SamplingParams(max_tokens=None, min_tokens=40, logit_bias={5: 1.0})
+    assert params.to_json()["max_tokens"] is None
+    assert SamplingParams.from_json(params.to_json()) == params
+    assert params.merged({"max_tokens": None}) == params
+    assert params.merged({"max_tokens": 7}).min_tokens == 7
 
 
 @pytest.mark.parametrize("name", ["max_token", "", "__class__", "a" * 500])
@@ -78,6 +112,8 @@ def test_unknown_names(name):
     with pytest.raises(InvalidArgumentError, match="unknown field") as caught:
         SamplingParams().merged({name: 1})
     assert len(str(caught.value)) < 120
+    with pytest.raises(InvalidArgumentError, match="unknown field"):
+        SamplingParams(**{name: 1})
 
 
 def test_json_round_trip():

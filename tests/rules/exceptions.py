@@ -11,6 +11,7 @@ WIDE_FUNCTIONS: dict[str, str] = {
     f"tests/cpp/support/cublaslt/standin.cc:{name}": "a function of cuBLASLt's public interface"
     for name in ("cublasLtMatmul", "cublasLtMatmulAlgoCheck", "cublasLtMatmulAlgoGetHeuristic")
 }
+WIDE_FUNCTIONS["python/penstock/llm.py:LLM.chat"] = "keyword arguments that users of vLLM know"
 
 # "file:NAME" of preprocessor definitions.
 MACROS: dict[str, str] = {

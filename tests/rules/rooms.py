@@ -23,7 +23,7 @@ TABLE: dict[str, set[str]] = {
 }
 TABLE["engine"] = set(TABLE) - {"_cmake"}
 TABLE["page"] = {"errors", "util"}
-TABLE["llm"] = {"errors", "outputs", "sampling", "settings", "text", "engine"}
+TABLE["llm"] = {"errors", "outputs", "sampling", "util", "settings", "text", "engine"}
 TABLE["job"] = {"errors", "outputs", "sampling", "util", "settings", "text", "engine"}
 TABLE["cli"] = set(TABLE) - {"_core", "_cmake"} | {"__init__"}
 TABLE["__init__"] = {"_core", "errors", "outputs", "sampling", "llm"}

@@ -193,6 +193,20 @@ class CudaDevice : public Device {
 
 uint64_t free_cuda_bytes(std::string_view number) { return Gpu(parse_number(number)).free_bytes(); }
 
+GpuReport find_gpus() {
+  GpuReport report{true, {}, ""};
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess) report.missing = cudaGetErrorString(status);
+  for (int ordinal = 0; ordinal < count; ++ordinal) {
+    cudaDeviceProp about{};
+    check_cuda(cudaGetDeviceProperties(&about, ordinal), "cudaGetDeviceProperties");
+    const std::string capability = std::to_string(about.major) + "." + std::to_string(about.minor);
+    report.gpus.push_back({about.name, capability, about.totalGlobalMem});
+  }
+  return report;
+}
+
 std::unique_ptr<Device> open_cuda_device(std::string_view number, const DeviceOptions& options,
                                          LaneSet& lanes, Budget& host) {
   return std::make_unique<CudaDevice>(parse_number(number), options, lanes, host);

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "device/device.h"
 
@@ -21,5 +23,20 @@ std::unique_ptr<Device> open_cuda_device(std::string_view number, const DeviceOp
 
 // Of the GPU with this number. Throws like open_cuda_device().
 uint64_t free_cuda_bytes(std::string_view number);
+
+struct GpuFacts {
+  std::string name;
+  std::string capability;  // as 9.0
+  uint64_t memory;         // bytes
+};
+
+struct GpuReport {
+  bool built;  // whether this build has the CUDA device
+  std::vector<GpuFacts> gpus;
+  std::string missing;  // why there is no GPU; empty where there is one
+};
+
+// Never throws for want of a GPU.
+GpuReport find_gpus();
 
 }  // namespace penstock

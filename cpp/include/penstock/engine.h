@@ -74,6 +74,9 @@ struct Request {
       false;  // log-probability of every prompt token given those before it; generates nothing
   bool prompt_logprobs = false;  // the same, but generation goes on
   bool all_logits = false;       // full logits of every position (Engine::logits)
+  // Tokens it is likely to generate, where max_tokens is only a ceiling; 0: max_tokens. It decides
+  // how many rows are in flight together, and changes no result.
+  int expected_new = 0;
 };
 
 struct TokenChoice {

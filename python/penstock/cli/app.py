@@ -1,4 +1,4 @@
-"""The command line: ``penstock run``, ``plan``, ``probe``, ``quantize``, ``bench``, ``eval``."""
+"""The command line: ``penstock run``, ``plan``, ``probe``, ``doctor`` and the other commands."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ from penstock.cli.options import (
     WorkloadArgs,
     flattened,
 )
+from penstock.cli.pipes import quiet_pipe
 from penstock.errors import InvalidArgumentError, PenstockError
+from penstock.machine.facts import machine_facts
+from penstock.settings import EngineSettings
 from penstock.util import exitcodes
+from penstock.util.outputfile import refuse_unwritable
+from penstock.util.sizes import format_size
 
 app = typer.Typer(
     help="Runs language models that are larger than memory over files of prompts.",
@@ -57,7 +62,20 @@ def _tell(message: str) -> None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value))
+    with quiet_pipe():
+        print(json.dumps(value), flush=True)
+
+
+def _doing(text: str) -> None:
+    _tell(text if text.startswith("warning: ") else f"{text} ...")
+
+
+def _warn_of_memory(settings: EngineSettings, is_for_this_machine: bool = True) -> None:
+    """A ceiling above what the machine has is none."""
+    has = machine_facts()["memory_bytes"]
+    if is_for_this_machine and settings.host_memory > has:
+        asked = format_size(settings.host_memory)
+        _tell(f"warning: host_memory is {asked}, and this machine has {format_size(has)}")
 
 
 @app.command(epilog=exitcodes.HELP)
@@ -70,7 +88,7 @@ def run(model: Model, job: JobArgs, engine: EngineArgs, sampling: SamplingArgs) 
     finish. The same command continues a job that was stopped or killed, and does nothing for one
     that is complete.
     """
-    from penstock.cli.tables import print_report
+    from penstock.cli.tables import error_lines, print_report
     from penstock.job.options import JobHooks, JobOptions
     from penstock.job.progress import open_progress
     from penstock.job.report import write_report
@@ -78,15 +96,18 @@ def run(model: Model, job: JobArgs, engine: EngineArgs, sampling: SamplingArgs) 
 
     _refuse_overlap(job)
     correct = _recalibration(engine) if job.recalibrate else None
+    settings = engine.settings(model)
+    _warn_of_memory(settings)
     options = JobOptions(
         input=job.input,
         output=job.output,
-        settings=engine.settings(model),
+        settings=settings,
         sampling=sampling.params(),
+        limits_chat=sampling.max_tokens is not None,
         overwrite=job.overwrite,
         trace=str(job.trace) if job.trace else "",
     )
-    result = run_job(options, JobHooks(progress=open_progress, tell=_tell))
+    result = run_job(options, JobHooks(progress=open_progress, tell=_tell, doing=_doing))
     if not result.report:
         _tell(f"{job.output} is complete; nothing to do")
         raise typer.Exit(result.exit_code)
@@ -94,7 +115,10 @@ def run(model: Model, job: JobArgs, engine: EngineArgs, sampling: SamplingArgs) 
         write_report(job.report, result.report)
     if correct is not None and result.error is None and result.report.get("prediction"):
         correct(result.report)
-    print_report(result.report)
+    with quiet_pipe():
+        print_report(result.report)
+    for line in error_lines(result.report):
+        _tell(line)
     if result.error is not None:
         _tell(f"error: {result.error}")
     if result.exit_code in (exitcodes.STOPPED, exitcodes.FAULT):
@@ -103,7 +127,9 @@ def run(model: Model, job: JobArgs, engine: EngineArgs, sampling: SamplingArgs) 
 
 
 def _refuse_overlap(job: JobArgs) -> None:
-    """A report or trace must not land on the input or the output."""
+    """A report or trace must not land on the input or the output, and must be writable."""
+    if job.report is not None:
+        refuse_unwritable(job.report, "report")
     for extra, name in ((job.report, "report"), (job.trace, "trace")):
         if extra is not None and extra.absolute() in (job.input.absolute(), job.output.absolute()):
             message = f"{name}: {extra} is the job's input or output"
@@ -113,20 +139,30 @@ def _refuse_overlap(job: JobArgs) -> None:
 @app.command()
 @flattened
 def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArgs) -> None:
-    """Show formats, policy and memory for a workload, as JSON; config.json alone is needed."""
-    from penstock.llm import LLM
+    """Show what a workload would take: formats, policy, memory and time.
+
+    A table on a terminal; JSON elsewhere and with --json. It needs config.json alone.
+    """
+    from penstock.cli.tables import print_plan
+    from penstock.engine.session import Session
     from penstock.page import open_page
 
     written = open_page(page.html, page.report, page.trace)
-    with LLM(model, **vars(engine)) as llm:
-        found = llm.plan(workload.workload())
+    settings = engine.settings(model)
+    _warn_of_memory(settings, is_for_this_machine=engine.machine in ("", "auto"))
+    with Session(settings, tell=_doing) as session:
+        found = session.plan(workload.workload())
     if written is not None:
         written.write(found)
         _tell(f"the page is in {written.path}")
     if "prediction" in found:  # its sweep has thousands of steps: they are for the page
         brief = {name: told for name, told in found["prediction"].items() if name != "sweep"}
         found = {**found, "prediction": brief}
-    _print_json(found)
+    if page.json or not sys.stdout.isatty():
+        _print_json(found)
+    else:
+        with quiet_pipe():
+            print_plan(found)
 
 
 @app.command()
@@ -145,6 +181,22 @@ def probe(asked: ProbeArgs) -> None:
 
 
 @app.command()
+def doctor(
+    disk: Annotated[Path, typer.Option(help="Folder on the disk to look at.")] = Path("."),
+    as_json: Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")] = False,
+) -> None:
+    """Show what this machine offers, what Penstock uses of it, and what is missing."""
+    from penstock.cli.tables import print_findings
+    from penstock.machine.doctor import examine
+
+    found = examine(disk)
+    if as_json or not sys.stdout.isatty():
+        _print_json(found)
+    else:
+        print_findings(found)
+
+
+@app.command()
 @flattened
 def quantize(model: Model, engine: EngineArgs) -> None:
     """Pack weights once into the cache (--weights int8, int4, ...) and say where they are."""
@@ -155,7 +207,15 @@ def quantize(model: Model, engine: EngineArgs) -> None:
     if engine.weights == "auto":
         raise InvalidArgumentError("weights: quantize needs a format, as int4", field="weights")
     one_row = Workload.uniform(1, 1, 1)
-    told = description(open_engine(native_core(), engine.settings(model), one_row))
+    settings = engine.settings(model)
+    told = description(open_engine(native_core(), settings, one_row, tell=_doing))
+    folder = settings.cache or f"{settings.model}/.penstock"
+    if settings.is_dummy:
+        _tell("nothing is written of a model with random weights")
+    else:
+        told["cache"] = folder
+        state = "are packed now" if told.get("packed_now") else "were packed before"
+        _tell(f"the weights {state}; they are in {folder}")
     wanted = ("model", "weights", "parameters", "packed_now", "cache", "warnings")
     _print_json({name: told[name] for name in wanted if name in told})
 
@@ -175,7 +235,8 @@ def bench(model: Model, workload: WorkloadArgs, engine: EngineArgs, how: BenchAr
     settings = engine.settings(model)
     if how.schedule:
         settings = scheduled_as(settings, how.schedule, workload.prompt_len)
-    told = run_bench(settings, workload.workload())
+    _warn_of_memory(settings)
+    told = run_bench(settings, workload.workload(), tell=_doing)
     if correct is not None and told["prediction"]:
         correct(told)
     _print_json(told)

@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.engine.loop import RequestLoop, Work
 from penstock.engine.native import Core, description, native_core, prediction, stats_dict
-from penstock.engine.opening import open_engine
+from penstock.engine.opening import Tell, open_engine, tell_nobody
 from penstock.engine.workload import Workload
 from penstock.errors import InvalidArgumentError
 from penstock.machine.facts import machine_facts
@@ -53,7 +53,10 @@ def scheduled_as(settings: EngineSettings, name: str, prompt_len: int) -> Engine
 
 
 def run_bench(
-    settings: EngineSettings, workload: Workload, core: Core | None = None
+    settings: EngineSettings,
+    workload: Workload,
+    core: Core | None = None,
+    tell: Tell = tell_nobody,
 ) -> dict[str, Any]:
     """Runs rows of random token ids, all as long as the longest, each to its last token; greedy.
 
@@ -63,9 +66,10 @@ def run_bench(
     chosen = core or native_core()
     rows, prompt, new = workload.expected_rows, workload.max_prompt, workload.max_new
     begun = time.monotonic()
-    engine = open_engine(chosen, settings, workload)
+    engine = open_engine(chosen, settings, workload, tell=tell)
     predicted = prediction(engine)
     opened = time.monotonic()
+    tell(f"running {rows} rows")
     loop = RequestLoop(chosen, engine, None)
     made, vocab = random.Random(settings.seed), engine.vocab()
     params = SamplingParams(max_tokens=new, temperature=0.0, ignore_eos=True)

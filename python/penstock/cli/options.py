@@ -18,76 +18,42 @@ from penstock.engine.workload import Workload
 from penstock.errors import InvalidArgumentError
 from penstock.sampling import SamplingParams
 from penstock.settings import EngineSettings
-
-_MEMORY, _NUMBERS, _CHOICE = "Memory", "Formats and compute", "Choosing tokens"
+from penstock.util.engine_options import CHOICE, option_named
 
 
 def _option(help_text: str, panel: str, *names: str) -> Any:
     return typer.Option(*names, help=help_text, rich_help_panel=panel)
 
 
+def _engine(name: str) -> Any:
+    """An option of the engine, as the table has it; a flag that is off has no ``--no-``."""
+    option = option_named(name)
+    names = (option.flag,) if option.default is False else ()
+    return _option(option.help, option.group, *names)
+
+
 @dataclass(frozen=True)
 class EngineArgs:
     """The engine's options; names are those of :class:`penstock.LLM`."""
 
-    host_memory: Annotated[
-        str,
-        _option("Ceiling on the engine's RAM, as 4GiB. Default: most of what is free.", _MEMORY),
-    ] = ""
-    device: Annotated[
-        str,
-        _option("cpu, cpu:avx2, ..., virtual, cuda:0, or a pipeline: cuda:0,cuda:1.", _NUMBERS),
-    ] = "cpu"
-    device_memory: Annotated[
-        str, _option("Ceiling on an accelerator's memory; of several each: 4GiB,8GiB.", _MEMORY)
-    ] = ""
-    disk: Annotated[str, _option("Folder for spilled KV and activations.", _MEMORY)] = ""
-    disk_memory: Annotated[str, _option("Ceiling on spilled bytes.", _MEMORY)] = ""
-    weights: Annotated[
-        str, _option("auto (as published), int8, int8-g64, int4, int4-g32, ...", _NUMBERS)
-    ] = "auto"
-    kv: Annotated[str, _option("auto, fp32, fp16, bf16, int8 or int4.", _NUMBERS)] = "auto"
-    compute: Annotated[
-        str,
-        _option(
-            "Activations beside quantised weights: fast (int8), weight_only (16 bits; CUDA) or"
-            " exact (fp32).",
-            _NUMBERS,
-        ),
-    ] = "fast"
-    invariant: Annotated[
-        bool,
-        _option(
-            "A row's results do not depend on the rows beside it. Without: weight_only may multiply"
-            " many rows by cuBLASLt.",
-            _NUMBERS,
-        ),
-    ] = True
-    policy: Annotated[str, _option("auto, JSON text, or a JSON file.", _MEMORY)] = "auto"
-    machine: Annotated[
-        str,
-        _option(
-            "auto (what penstock probe measured), t4, rtx4090, h200, laptop, or a JSON file.",
-            _MEMORY,
-        ),
-    ] = "auto"
-    throttle: Annotated[
-        str,
-        _option("Run as if on a slower machine: its rates, as JSON text or a file.", _NUMBERS),
-    ] = ""
-    cache: Annotated[str, _option("Folder for packed weights. Default: in MODEL.", _MEMORY)] = ""
-    threads: Annotated[int, _option("0: one per core.", _NUMBERS)] = 0
-    pin_threads: Annotated[
-        bool, _option("Each compute thread stays on one core.", _NUMBERS, "--pin-threads")
-    ] = False
-    max_context: Annotated[
-        int, _option("Tokens a row may have; 0: the model's limit.", _MEMORY)
-    ] = 0
-    seed: Annotated[int, _option("Seed of all sampling.", _CHOICE)] = 0
-    special_tokens: Annotated[
-        bool,
-        _option("Prompts may contain special tokens as text.", _CHOICE, "--special-tokens"),
-    ] = False
+    host_memory: Annotated[str, _engine("host_memory")] = ""
+    device: Annotated[str, _engine("device")] = "cpu"
+    device_memory: Annotated[str, _engine("device_memory")] = ""
+    disk: Annotated[str, _engine("disk")] = ""
+    disk_memory: Annotated[str, _engine("disk_memory")] = ""
+    weights: Annotated[str, _engine("weights")] = "auto"
+    kv: Annotated[str, _engine("kv")] = "auto"
+    compute: Annotated[str, _engine("compute")] = "fast"
+    invariant: Annotated[bool, _engine("invariant")] = True
+    policy: Annotated[str, _engine("policy")] = "auto"
+    machine: Annotated[str, _engine("machine")] = "auto"
+    throttle: Annotated[str, _engine("throttle")] = ""
+    cache: Annotated[str, _engine("cache")] = ""
+    threads: Annotated[int, _engine("threads")] = 0
+    pin_threads: Annotated[bool, _engine("pin_threads")] = False
+    max_context: Annotated[int, _engine("max_context")] = 0
+    seed: Annotated[int, _engine("seed")] = 0
+    special_tokens: Annotated[bool, _engine("special_tokens")] = False
 
     def settings(self, model: str) -> EngineSettings:
         """The checked settings."""
@@ -98,32 +64,34 @@ class EngineArgs:
 class SamplingArgs:
     """Sampling parameters for rows that do not set their own."""
 
-    max_tokens: Annotated[int | None, _option("Default 16.", _CHOICE)] = None
-    min_tokens: Annotated[int | None, _option("No end before that many.", _CHOICE)] = None
-    temperature: Annotated[float | None, _option("0: greedy. Default 1.", _CHOICE)] = None
-    top_k: Annotated[int | None, _option("0: off.", _CHOICE)] = None
-    top_p: Annotated[float | None, _option("1: off.", _CHOICE)] = None
-    min_p: Annotated[float | None, _option("0: off.", _CHOICE)] = None
-    n: Annotated[int | None, _option("Completions per row.", _CHOICE, "--n")] = None
-    stop: Annotated[list[str] | None, _option("Ends the text; repeatable.", _CHOICE)] = None
+    max_tokens: Annotated[
+        int | None, _option("Default: 16; for messages, to the end of the context.", CHOICE)
+    ] = None
+    min_tokens: Annotated[int | None, _option("No end before that many.", CHOICE)] = None
+    temperature: Annotated[float | None, _option("0: greedy. Default 1.", CHOICE)] = None
+    top_k: Annotated[int | None, _option("0: off.", CHOICE)] = None
+    top_p: Annotated[float | None, _option("1: off.", CHOICE)] = None
+    min_p: Annotated[float | None, _option("0: off.", CHOICE)] = None
+    n: Annotated[int | None, _option("Completions per row.", CHOICE, "--n")] = None
+    stop: Annotated[list[str] | None, _option("Ends the text; repeatable.", CHOICE)] = None
     stop_token_ids: Annotated[
-        list[int] | None, _option("Token id that ends the text; repeatable.", _CHOICE)
+        list[int] | None, _option("Token id that ends the text; repeatable.", CHOICE)
     ] = None
     ignore_eos: Annotated[
-        bool | None, _option("Go on after the end-of-text token.", _CHOICE, "--ignore-eos")
+        bool | None, _option("Go on after the end-of-text token.", CHOICE, "--ignore-eos")
     ] = None
-    logprobs: Annotated[int | None, _option("Also of the k most likely.", _CHOICE)] = None
+    logprobs: Annotated[int | None, _option("Also of the k most likely.", CHOICE)] = None
     prompt_logprobs: Annotated[
-        bool | None, _option("Of each prompt token.", _CHOICE, "--prompt-logprobs")
+        bool | None, _option("Of each prompt token.", CHOICE, "--prompt-logprobs")
     ] = None
-    presence_penalty: Annotated[float | None, _option("-2 to 2.", _CHOICE)] = None
-    frequency_penalty: Annotated[float | None, _option("-2 to 2.", _CHOICE)] = None
-    repetition_penalty: Annotated[float | None, _option("1: off.", _CHOICE)] = None
+    presence_penalty: Annotated[float | None, _option("-2 to 2.", CHOICE)] = None
+    frequency_penalty: Annotated[float | None, _option("-2 to 2.", CHOICE)] = None
+    repetition_penalty: Annotated[float | None, _option("1: off.", CHOICE)] = None
     logit_bias: Annotated[
-        str | None, _option('JSON: {"token id": added to its logit}.', _CHOICE)
+        str | None, _option('JSON: {"token id": added to its logit}.', CHOICE)
     ] = None
     allowed_token_ids: Annotated[
-        list[int] | None, _option("Only these may be chosen; repeatable.", _CHOICE)
+        list[int] | None, _option("Only these may be chosen; repeatable.", CHOICE)
     ] = None
 
     def params(self) -> SamplingParams:
@@ -155,6 +123,7 @@ class WorkloadArgs:
 class PageArgs:
     """The page of ``penstock plan``."""
 
+    json: Annotated[bool, typer.Option("--json", help="Print JSON on a terminal too.")] = False
     html: Annotated[Path | None, typer.Option(help="Also write the plan as a page for people.")] = (
         None
     )

@@ -4,14 +4,64 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.job.progress import format_seconds
 from penstock.util.sizes import format_size
+
+
+def print_plan(plan: dict[str, Any]) -> None:
+    """Prints a plan: what it is of, its memory by tier, and what it would take."""
+    console = _console()
+    table = _table("Plan", "", "")
+    for name in ("model", "family", "isa", "weights", "kv", "compute", "max_context"):
+        if name in plan:
+            table.add_row(name.replace("_", " "), str(plan[name]))
+    told = plan.get("prediction", {})
+    if told:
+        table.add_row("time", format_seconds(told["seconds"]))
+        table.add_row("generated", f"{told['tokens_per_second']:.1f} tokens/s")
+    console.print(table)
+    if told:
+        memory = _table("Memory", "tier", "peak")
+        for tier, peak in told["peak_bytes"].items():
+            if peak:
+                memory.add_row(tier, format_size(peak))
+        console.print(memory)
+        console.print(_what_if_table(told.get("what_if", [])))
+    if plan.get("why"):
+        console.print(plan["why"], highlight=False, markup=False)
+
+
+def _what_if_table(changes: list[dict[str, Any]]) -> Any:
+    table = _table("With", "", "tokens/s")
+    for change in changes:
+        table.add_row(change["change"], f"{change['tokens_per_second']:.1f}")
+    return table
+
+
+def error_lines(report: dict[str, Any]) -> list[str]:
+    """Why rows failed: one sentence for each code, with an example."""
+    lines = []
+    for code, found in report.get("errors", {}).items():
+        count, first = found["count"], f"line {found['line']}: {found['message']}"
+        many = f"{count} rows failed with {code}; the first is {first}"
+        lines.append(many if count > 1 else f"1 row failed with {code}, {first}")
+    return lines
+
+
+def _console(stderr: bool = False) -> Any:
+    """A console of rich, that leaves a closed pipe to us."""
+    from rich.console import Console
+
+    class Quiet(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Quiet(stderr=stderr)
 
 
 def print_report(report: dict[str, Any]) -> None:
     """Prints summary, lanes and memory."""
-    from rich.console import Console
-
-    console = Console()
+    console = _console()
     rows = report["rows"]
     console.print(
         f"{rows['done']} of {rows['total']} rows ({rows['errors']} errors), "
@@ -100,12 +150,10 @@ _ATTENTION = (("attention", "attention"), ("attention on the host", "host_attent
 
 def print_machine(machine: dict[str, Any]) -> None:
     """Prints what a probe measured on standard error; standard output is for its JSON."""
-    from rich.console import Console
-
     table = _table("Measured", "", "rate", "spread")
     for cells in machine_rows(machine):
         table.add_row(*cells)
-    Console(stderr=True).print(table)
+    _console(stderr=True).print(table)
 
 
 def machine_rows(machine: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -150,3 +198,55 @@ def _first_to_last(values: list[float], unit: float) -> str:
 def _at_most(spread: dict[str, float], name: str) -> str:
     """A list has one spread, its largest."""
     return f"up to ±{spread[name]:.0%}" if name in spread else ""
+
+
+def print_findings(found: dict[str, Any]) -> None:
+    """Prints what a doctor found on standard output."""
+    from rich.console import Console
+
+    table = _table(f"Penstock {found['version']}", "", "found")
+    for cells in finding_rows(found):
+        table.add_row(*cells)
+    table.columns[1].justify, table.columns[1].no_wrap = "left", False
+    console = Console(highlight=False)
+    console.print(table)
+    for problem in found["problems"]:
+        console.print(f"- {problem['what']}\n  {problem['fix']}", markup=False)
+    if not found["problems"]:
+        console.print("Nothing is missing.")
+
+
+def finding_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and text of each finding."""
+    processor, memory, disk = found["processor"], found["memory"], found["disk"]
+    others = ", ".join(isa for isa in processor["isas"] if isa != processor["isa"])
+    limit = memory["cgroup_limit_bytes"]
+    rows = [
+        ("processor", f"{processor['name']}, {processor['cores']} cores for this process"),
+        ("kernels", f"{processor['isa'] or 'none'}" + (f" (also {others})" if others else "")),
+        (
+            "memory",
+            f"{format_size(memory['total_bytes'])}, {format_size(memory['available_bytes'])} free",
+        ),
+        ("cgroup limit", format_size(limit) if limit else "none"),
+        ("disk", _disk_text(disk)),
+        ("GPU", _gpu_text(found["gpu"])),
+        ("measured", found["machine_file"]["about"] or "no"),
+        ("Python", f"{found['python']}, {found['system']}"),
+    ]
+    rows += [(name, version or "not installed") for name, version in found["packages"].items()]
+    return rows
+
+
+def _disk_text(disk: dict[str, Any]) -> str:
+    if disk["missing"]:
+        return f"{disk['folder']}: {disk['missing']}"
+    rate = disk["read_bytes_per_second"]
+    read = f", reads {rate / 1e9:.2f} GB/s" if rate else ""
+    free = format_size(disk["free_bytes"])
+    return f"{disk['folder']}: {disk['class']} ({disk['filesystem']}{read}), {free} free"
+
+
+def _gpu_text(gpu: dict[str, Any]) -> str:
+    told = (f"{g['name']} ({g['capability']}, {format_size(g['memory'])})" for g in gpu["gpus"])
+    return ", ".join(told) or f"none: {gpu['missing']}"

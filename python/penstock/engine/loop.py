@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.engine.native import Core, Engine
+from penstock.engine.workload import EXPECTED_NEW
 from penstock.errors import InvalidArgumentError, PenstockError, engine_errors
 from penstock.outputs import CompletionOutput, Logprob
 from penstock.sampling import SamplingParams
@@ -15,7 +16,7 @@ from penstock.text.stops import StopFinder
 from penstock.text.tokenizer import Tokenizer
 
 _COPIED = (
-    *("max_tokens", "min_tokens", "temperature", "top_k", "top_p", "min_p", "presence_penalty"),
+    *("min_tokens", "temperature", "top_k", "top_p", "min_p", "presence_penalty"),
     *("frequency_penalty", "repetition_penalty", "ignore_eos"),
 )
 _CONTEXT_TOKENS = 8
@@ -141,18 +142,26 @@ class RequestLoop:
 
     def _check(self, work: Work) -> None:
         limit, prompt = self._engine.max_context(), len(work.tokens)
-        new = 0 if work.score else work.params.max_tokens
+        asked = work.params.max_tokens
+        new = 0 if work.score else asked or 1
         if prompt + new > limit:
-            found = f"{prompt} prompt tokens" + (f" + max_tokens {new}" if new else "")
+            found = f"{prompt} prompt tokens"
+            if not work.score:
+                found += f" + max_tokens {asked}" if asked else " + 1 generated"
             message = f"too long: {found}, the context is {limit} tokens"
             raise InvalidArgumentError(
                 message,
-                field="prompt" if prompt > limit else "max_tokens",
+                field="max_tokens" if asked and prompt <= limit else "prompt",
                 found=found,
                 allowed=limit,
             )
         if work.params.stop and self._tokenizer is None:
             raise InvalidArgumentError("stop: stop strings need a tokenizer", field="stop")
+
+    def _most_new(self, work: Work) -> int:
+        """What max_tokens comes to: without it, a row may go on to the end of the context."""
+        limit = work.params.max_tokens
+        return self._engine.max_context() - len(work.tokens) if limit is None else limit
 
     def _submit_one(self, work: Work, index: int) -> int:
         params, request, sampling = work.params, self._core.Request(), self._core.Sampling()
@@ -160,6 +169,7 @@ class RequestLoop:
             for name in _COPIED:
                 setattr(sampling, name, getattr(params, name))
             sampling.seed = work.seeds[index]
+            sampling.max_tokens = self._most_new(work)
             eos = [] if params.ignore_eos else self._eos
             sampling.stop_token_ids = sorted({*params.stop_token_ids, *eos})
             sampling.logprobs = -1 if params.logprobs is None else params.logprobs
@@ -168,6 +178,7 @@ class RequestLoop:
             request.tokens = work.tokens
             request.sampling = sampling
             request.score = work.score
+            request.expected_new = EXPECTED_NEW if params.max_tokens is None else 0
             request.prompt_logprobs = bool(params.prompt_logprobs) and index == 0
             return self._engine.submit(request)
 

@@ -15,6 +15,8 @@ from penstock.util.config import cublaslt_library
 if TYPE_CHECKING:
     from penstock.planner import Choice
 
+Tell = Callable[[str], None]
+_AS_PUBLISHED = ("auto", "fp32", "fp16", "bf16")
 _COPIED = (
     *("model", "device", "host_memory", "device_memory", "disk", "disk_memory", "weights", "kv"),
     *("compute", "invariant", "policy", "machine", "throttle", "cache", "threads", "max_context"),
@@ -26,21 +28,30 @@ _COPIED = (
 Packing = Callable[[int, int], None]
 
 
+def tell_nobody(_: str) -> None:
+    """Drops what it is told."""
+
+
 def open_engine(
     core: Core,
     settings: EngineSettings,
     workload: Workload,
     reserved_bytes: int = 0,
+    tell: Tell = tell_nobody,
     packing: Packing | None = None,
 ) -> Engine:
     """An engine for `settings`; raises PenstockError.
 
-    `reserved_bytes` of the host budget are in use already (by the tokenizer). `packing` is called
-    while weights are quantised; what it raises ends the work.
+    `reserved_bytes` of the host budget are in use already (by the tokenizer). `tell` is called
+    with what is done before each step that may take a while, `packing` while weights are
+    quantised; what it raises ends the work.
     """
     with engine_errors():
         options = native_options(core, settings, workload, reserved_bytes)
-        choose_policy(core, options)
+        choose_policy(core, options, tell)
+        packs = settings.weights not in _AS_PUBLISHED and not settings.is_dummy
+        first = f"; the first time, its weights are packed as {settings.weights}" if packs else ""
+        tell(f"loading {settings.model}{first}")
         if packing is None:
             return cast(Engine, core.Engine(options))
         return cast(Engine, core.Engine(options, packing))
@@ -60,13 +71,30 @@ def native_options(
     return options
 
 
-def choose_policy(core: Core, options: Any) -> Choice | None:
+def choose_policy(core: Core, options: Any, tell: Tell = tell_nobody) -> Choice | None:
     """Fills in the policy where the search finds one; the engine refuses what fits no policy."""
     if not hasattr(core, "Planning"):
         return None
     from penstock.planner import choose
 
-    choice = choose(core.Planning(options), json.loads(options.policy or "{}"))
+    native = core.Planning(options)
+    wanted = _checked_policy(native, options.policy)
+    choice = choose(native, wanted, tell=tell)
     if choice is not None:
         options.policy = choice.text
     return choice
+
+
+def _checked_policy(native: Any, text: str) -> dict[str, Any]:
+    """The user's part of a policy. The native module refuses what is wrong in it, by field.
+
+    Whether it fits is for the search to find out.
+    """
+    if not text:
+        return {}
+    try:
+        native.evaluate(text)
+    except RuntimeError as error:
+        if getattr(error, "code", "") in ("invalid_argument", "malformed", "unsupported"):
+            raise
+    return cast("dict[str, Any]", json.loads(text))

@@ -6,23 +6,29 @@ import json
 from typing import Any, cast
 
 from penstock.engine.native import Core
-from penstock.engine.opening import choose_policy, native_options
+from penstock.engine.opening import Tell, choose_policy, native_options, tell_nobody
 from penstock.engine.workload import Workload
 from penstock.errors import engine_errors
 from penstock.settings import EngineSettings
 
 
 def plan(
-    core: Core, settings: EngineSettings, workload: Workload, reserved_bytes: int = 0
+    core: Core,
+    settings: EngineSettings,
+    workload: Workload,
+    reserved_bytes: int = 0,
+    tell: Tell = tell_nobody,
 ) -> dict[str, Any]:
     """What such an engine would do, from config.json alone; raises PenstockError.
 
-    With a `prediction` of the job, and in it what a little more of something would buy.
+    With a `prediction` of the job, and in it what a little more of something would buy. `tell`
+    hears what is being done.
     """
     with engine_errors():
         options = native_options(core, settings, workload, reserved_bytes)
-        wanted = json.loads(options.policy or "{}")
-        choice = choose_policy(core, options)
+        given = options.policy
+        choice = choose_policy(core, options, tell)
+        wanted = json.loads(given or "{}")
         told = cast("dict[str, Any]", json.loads(core.plan(options)))
         if choice is None or "prediction" not in told:
             return told
@@ -34,10 +40,19 @@ def plan(
                 setattr(other, name, value)
             return other
 
+        tell("planning: what a change would give")
         told["planner"] = {"programs": choice.tried, "seconds": choice.seconds}
         rate = told["prediction"]["tokens_per_second"]
         told["prediction"]["what_if"] = what_if(core, changed, (choice, rate), wanted)
         return told
+
+
+def context_limit(core: Core, settings: EngineSettings) -> int:
+    """Tokens that a row may have; 0 where the native module cannot tell before it opens a model."""
+    if not hasattr(core, "Planning"):
+        return 0
+    facts = json.loads(planning(core, settings, Workload()).facts())
+    return int(facts.get("max_context", 0))
 
 
 def planning(core: Core, settings: EngineSettings, workload: Workload) -> Any:

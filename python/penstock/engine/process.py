@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import subprocess
 from typing import Any
 
 from penstock.errors import EngineDiedError, PenstockError, from_record
+from penstock.util.deaths import how_it_ended, signal_name
 
 _READ_BYTES = 1 << 18
 _TAIL_BYTES = 8 << 10
@@ -41,6 +41,7 @@ class EngineProcess:
             self._selector.register(stream, selectors.EVENT_READ, handler)
         self._received = bytearray()
         self._errors = b""
+        self._kernels = ""  # the instruction set that the engine chose
         self.is_done = False
 
     def send(self, **message: Any) -> None:
@@ -63,6 +64,8 @@ class EngineProcess:
         for message in messages:
             if message["type"] == "failed":
                 raise from_record(message["error"])
+            if message["type"] == "ready":
+                self._kernels = str(message["describe"].get("isa", ""))
             self.is_done = self.is_done or message["type"] == "done"
         if not messages and not self._is_open() and not self.is_done:
             raise self._death()
@@ -120,9 +123,7 @@ class EngineProcess:
         code = self._process.wait()
         for key in list(self._selector.get_map().values()):
             key.data(key.fileobj)
-        found = str(code) if code >= 0 else signal.Signals(-code).name
-        how = f"ended with exit code {found}" if code >= 0 else f"was killed by {found}"
-        if code == -signal.SIGKILL:
-            how += " (often the kernel's out-of-memory killer: try a smaller --host-memory)"
+        found = str(code) if code >= 0 else signal_name(code)
+        how = how_it_ended(code, self._kernels)
         said = f"; it said:\n{self.errors}" if self.errors else ""
         return EngineDiedError(f"the engine's process {how}{said}", found=found)

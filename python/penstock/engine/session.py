@@ -7,9 +7,10 @@ from typing import Any
 
 from penstock.engine.loop import RequestLoop
 from penstock.engine.native import Core, Engine, native_core
-from penstock.engine.opening import Packing, open_engine
-from penstock.engine.planning import plan
+from penstock.engine.opening import Packing, Tell, open_engine, tell_nobody
+from penstock.engine.planning import context_limit, plan
 from penstock.engine.workload import Workload
+from penstock.errors import BudgetError
 from penstock.settings import EngineSettings
 from penstock.text.model_folder import eos_token_ids
 from penstock.text.prompts import PromptEncoder
@@ -19,11 +20,16 @@ from penstock.text.tokenizer import Tokenizer
 class Session:
     """One model. The native module and the tokenizer are loaded when they are first needed."""
 
-    def __init__(self, settings: EngineSettings, core: Core | None = None) -> None:
-        """Reads nothing yet. `core` replaces the native module in tests."""
+    def __init__(
+        self, settings: EngineSettings, core: Core | None = None, tell: Tell = tell_nobody
+    ) -> None:
+        """Reads nothing yet. `core` replaces the native module in tests.
+
+        `tell` is called with what is done before each step that may take a while.
+        """
         self.settings = settings
         self.encoder = PromptEncoder(settings.model, settings.special_tokens)
-        self._core = core
+        self._core, self._tell = core, tell
 
     @property
     def core(self) -> Core:
@@ -40,7 +46,18 @@ class Session:
     def open(self, workload: Workload, packing: Packing | None = None) -> Engine:
         """An engine planned for `workload`, beside the memory that the tokenizer takes by now."""
         memory = self.encoder.memory_bytes
-        return open_engine(self.core, self.settings, workload, memory, packing)
+        try:
+            return open_engine(self.core, self.settings, workload, memory, self._tell, packing)
+        except BudgetError as error:
+            if not workload.is_open:
+                raise
+            message = (
+                f"{error}; a row without max_tokens may go on to the end of the context: max_tokens"
+                " or max_context makes it shorter"
+            )
+            raise BudgetError(
+                message, **{k: v for k, v in error.record().items() if k != "message"}
+            ) from None
 
     def loop(self, engine: Engine) -> RequestLoop:
         """What feeds `engine` with rows."""
@@ -48,9 +65,20 @@ class Session:
         eos = [] if settings.is_dummy else eos_token_ids(Path(settings.model))
         return RequestLoop(self.core, engine, self.tokenizer, eos)
 
-    def plan(self, workload: Workload) -> dict[str, Any]:
-        """What an engine would do for `workload`."""
-        return plan(self.core, self.settings, workload, self.encoder.memory_bytes)
+    def plan(self, workload: Workload, tell: Tell | None = None) -> dict[str, Any]:
+        """What an engine would do for `workload`; `tell` hears of it in place of the session's."""
+        hears = tell or self._tell
+        return plan(self.core, self.settings, workload, self.encoder.memory_bytes, hears)
+
+    def max_context(self) -> int:
+        """Tokens that a row may have, without an engine; 0: unknown before there is one."""
+        return context_limit(self.core, self.settings)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Ends the helper process of the chat template."""

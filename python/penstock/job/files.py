@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-from penstock.errors import InvalidArgumentError, JobChangedError, NotFoundError
+from penstock.errors import JobChangedError
 from penstock.job.journal import Journal, journal_path
 from penstock.job.manifest import (
     job_digest,
@@ -19,7 +18,7 @@ from penstock.job.options import JobOptions
 from penstock.job.recovery import Recovery, recover
 from penstock.job.scan import InputScan
 from penstock.job.writer import RecordWriter
-from penstock.util.outputfile import AppendFile, sync_folder
+from penstock.util.outputfile import AppendFile, refuse_unwritable, sync_folder
 
 
 class JobFiles:
@@ -34,14 +33,10 @@ class JobFiles:
     @staticmethod
     def refuse_before_reading(options: JobOptions) -> None:
         """What can be refused before the input is read."""
-        output, folder = options.output, options.output.parent
-        if not folder.is_dir():
-            raise NotFoundError(f"{folder}: no such folder", file=str(folder), field="output")
-        if not os.access(folder, os.W_OK):
-            message = f"{folder}: the output's folder is not writable"
-            raise InvalidArgumentError(message, file=str(folder), field="output")
-        if output.exists() and not output.is_file():
-            raise InvalidArgumentError(f"{output}: not a regular file", file=str(output))
+        output = options.output
+        refuse_unwritable(output, "output", len(manifest_path(output).name) - len(output.name))
+        if options.trace:
+            refuse_unwritable(Path(options.trace), "trace")
         has_manifest = manifest_path(output).exists()
         if output.exists() and not has_manifest and not options.overwrite:
             message = f"{output}: exists and is not the output of a job begun here"

@@ -17,8 +17,8 @@ from penstock.errors import (
     NotFoundError,
     StorageError,
 )
+from penstock.job.rows import RowDefaults
 from penstock.job.scan import InputScan
-from penstock.sampling import SamplingParams
 from penstock.settings import EngineSettings
 from penstock.util.outputfile import write_atomically
 from penstock.util.strictjson import read_bytes, read_object
@@ -52,7 +52,7 @@ def manifest_path(output: Path) -> Path:
 
 
 def describe_job(
-    scan: InputScan, settings: EngineSettings, sampling: SamplingParams
+    scan: InputScan, settings: EngineSettings, defaults: RowDefaults
 ) -> dict[str, Any]:
     """The part of a manifest that is known before the engine runs."""
     return {
@@ -60,7 +60,10 @@ def describe_job(
         "input": {"size": scan.size, "sha256": scan.sha256},
         "model": _model(settings),
         "settings": {name: getattr(settings, name) for name in _SETTINGS},
-        "sampling": sampling.to_json(),
+        "sampling": {
+            **defaults.text.to_json(),
+            "max_tokens of chat rows": defaults.chat.max_tokens,
+        },
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +11,18 @@ from typing import Any
 from penstock.errors import PenstockError
 from penstock.job.progress import Progress
 from penstock.job.restarts import Restarts
+from penstock.job.rows import RowDefaults
 from penstock.sampling import SamplingParams
 from penstock.settings import EngineSettings
 
 
 @dataclass(frozen=True)
 class JobOptions:
-    """One job. ``sampling`` holds for every row that does not say otherwise."""
+    """One job. ``sampling`` holds for every row that does not say otherwise.
+
+    Conversations without max_tokens of their own go on to the end of the context, unless
+    ``limits_chat``: then the limit of ``sampling`` holds for them too.
+    """
 
     input: Path
     output: Path
@@ -24,6 +30,13 @@ class JobOptions:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     overwrite: bool = False
     trace: str = ""
+    limits_chat: bool = False
+
+    @property
+    def defaults(self) -> RowDefaults:
+        """The sampling parameters of rows that say nothing of them."""
+        to_the_end = dataclasses.replace(self.sampling, max_tokens=None)
+        return RowDefaults(self.sampling, self.sampling if self.limits_chat else to_the_end)
 
 
 @dataclass(frozen=True)
@@ -45,5 +58,6 @@ class JobHooks:
 
     progress: Callable[[], Progress] = Progress
     tell: Callable[[str], None] = _ignore
+    doing: Callable[[str], None] = _ignore  # what is done now, before it may take a while
     worker_command: list[str] | None = None
     restarts: Callable[[], Restarts] = Restarts

@@ -18,7 +18,9 @@ from penstock.job.rows import Row
 _IN_VAIN = 3  # deaths without a record between
 _QUARANTINED = 16  # rows of one run
 _FIRST_SECONDS, _GROWTH = 1.0, 4.0
-_BY_HAND = ("SIGKILL", "SIGTERM")  # or by the kernel when memory is short: it would be again
+# By hand, or by the kernel when memory is short; or a build for another processor. Started again it
+# would end in the same way.
+_FINAL = ("SIGKILL", "SIGTERM", "SIGILL")
 _COUNTED = (
     *("seconds", "busiest_seconds", "sweeps", "prompt_tokens", "shared_tokens"),
     "generated_tokens",
@@ -38,7 +40,7 @@ class Restarts:
 
     def allow(self, error: PenstockError, rows_done: int, blamed: Row | None) -> bool:
         """Notes a death, with the rows that had their record by then, and who is to blame."""
-        crashed = isinstance(error, EngineDiedError) and error.found not in _BY_HAND
+        crashed = isinstance(error, EngineDiedError) and error.found not in _FINAL
         if not (crashed or isinstance(error, DeviceError)):
             return False
         self._vain = 1 if rows_done > self._rows_done else self._vain + 1

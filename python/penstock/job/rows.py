@@ -14,12 +14,12 @@ from typing import Any
 from penstock.errors import InvalidArgumentError, MalformedError, PenstockError
 from penstock.job import openai
 from penstock.sampling import SamplingParams
-from penstock.text.checks import check_messages, check_token_ids
+from penstock.text.checks import check_messages, check_template_variables, check_token_ids
 from penstock.util.strictjson import loads
 
 MAX_LINE_BYTES = 16 << 20
 MAX_ID_BYTES = 512
-_OWN = frozenset(("id", "prompt", "messages", "score"))
+_OWN = frozenset(("id", "prompt", "messages", "score", "chat_template_kwargs"))
 
 RowId = str | int
 
@@ -27,13 +27,14 @@ RowId = str | int
 @dataclass(frozen=True)
 class Row:
     """A checked row. Exactly one of ``prompt`` and ``messages`` is set; ``url`` is "" but for rows
-    of an OpenAI batch. ``line`` counts from 1."""
+    of an OpenAI batch. ``variables`` are chat_template_kwargs. ``line`` counts from 1."""
 
     line: int
     id: RowId
     params: SamplingParams
     prompt: str | list[int] | None = None
     messages: list[dict[str, str]] | None = None
+    variables: dict[str, Any] | None = None
     score: bool = False
     url: str = ""
     model: str = ""
@@ -46,7 +47,7 @@ class Row:
     @classmethod
     def from_wire(cls, told: Mapping[str, Any]) -> Row:
         """What ``to_wire`` made."""
-        return cls(**{**told, "params": SamplingParams().merged(told["params"])})
+        return cls(**{**told, "params": SamplingParams.from_json(told["params"])})
 
 
 class RowRefusedError(Exception):
@@ -91,8 +92,20 @@ def row_id(fields: Mapping[str, Any]) -> RowId:
     return value
 
 
-def parse_row(line: int, raw: bytes | None, defaults: SamplingParams) -> Row:
-    """The row of a line; `defaults` are the job's sampling parameters. Raises RowRefusedError."""
+@dataclass(frozen=True)
+class RowDefaults:
+    """A job's sampling parameters: for prompts, and for conversations.
+
+    They differ where the job does not say how long answers may be: a conversation then goes on to
+    the end of the context.
+    """
+
+    text: SamplingParams
+    chat: SamplingParams
+
+
+def parse_row(line: int, raw: bytes | None, defaults: RowDefaults) -> Row:
+    """The row of a line. Raises RowRefusedError."""
     found_id: RowId | None = None
     is_batch = False
     try:
@@ -107,7 +120,7 @@ def parse_row(line: int, raw: bytes | None, defaults: SamplingParams) -> Row:
         raise RowRefusedError(error, found_id, is_batch) from None
 
 
-def _body(fields: Mapping[str, Any], defaults: SamplingParams) -> dict[str, Any]:
+def _body(fields: Mapping[str, Any], defaults: RowDefaults) -> dict[str, Any]:
     overrides = {name: value for name, value in fields.items() if name not in _OWN}
     prompt, messages, score = (fields.get(n) for n in ("prompt", "messages", "score"))
     if score not in (None, True, False) or isinstance(score, int) and type(score) is not bool:
@@ -117,10 +130,19 @@ def _body(fields: Mapping[str, Any], defaults: SamplingParams) -> dict[str, Any]
         raise InvalidArgumentError(f"the row has {what}; allowed: one of them", field="prompt")
     if messages is not None and score:
         raise InvalidArgumentError("score: only for rows with a prompt", field="score")
-    body: dict[str, Any] = {"params": defaults.merged(overrides), "score": bool(score)}
+    variables = fields.get("chat_template_kwargs")
     if messages is not None:
-        return {**body, "messages": check_messages(messages)}
-    return {**body, "prompt": _prompt(prompt)}
+        body = {"messages": check_messages(messages), "params": defaults.chat.merged(overrides)}
+        return (
+            {**body, "variables": check_template_variables(variables)}
+            if variables is not None
+            else body
+        )
+    if variables is not None:
+        name = "chat_template_kwargs"
+        raise InvalidArgumentError(f"{name}: only for rows with messages", field=name)
+    params = defaults.text.merged(overrides)
+    return {"prompt": _prompt(prompt), "params": params, "score": bool(score)}
 
 
 def _prompt(prompt: object) -> str | list[int]:

@@ -18,10 +18,19 @@ from penstock.job.manifest import describe_engine, describe_job
 from penstock.job.options import JobHooks, JobOptions, JobResult
 from penstock.job.progress import Progress, ProgressState, packing_text
 from penstock.job.records import encode_record, error_record
+from penstock.job.refusals import ErrorSummary, refuse_if_all_are
 from penstock.job.report import make_report
 from penstock.job.restarts import add_stats, verdict
 from penstock.job.rows import Row, RowRefusedError, parse_row
-from penstock.job.scan import DUPLICATE, PENDING, InputScan, open_input, read_rows, scan_input
+from penstock.job.scan import (
+    BLANK,
+    DUPLICATE,
+    PENDING,
+    InputScan,
+    open_input,
+    read_rows,
+    scan_input,
+)
 from penstock.job.supply import RowSupply
 from penstock.job.writer import RecordWriter
 from penstock.util import exitcodes
@@ -46,8 +55,9 @@ def run_job(options: JobOptions, hooks: JobHooks | None = None) -> JobResult:
     hooks = hooks or JobHooks()
     _refuse_same_files(options)
     JobFiles.refuse_before_reading(options)
+    hooks.doing(f"reading {options.input}")
     scan = scan_input(options.input)
-    identity = describe_job(scan, options.settings, options.sampling)
+    identity = describe_job(scan, options.settings, options.defaults)
     with JobFiles.open(options, scan, identity) as files:
         if files.recovery.kept:
             hooks.tell(f"{files.recovery.kept} of {scan.rows} rows have their record already")
@@ -56,7 +66,27 @@ def run_job(options: JobOptions, hooks: JobHooks | None = None) -> JobResult:
         if state.rows_done == state.rows:
             files.finish_empty()
             return JobResult(_final_code(state), {})
+        _refuse_where_all_are(options, scan)
         return _Run(options, hooks, scan, files, state).run()
+
+
+def _refuse_where_all_are(options: JobOptions, scan: InputScan) -> None:
+    """A job that begins with many refused rows ends here, before the model is looked at."""
+    if _state(scan).rows_done:
+        return
+
+    def reasons(lines: Iterator[tuple[int, bytes | None]]) -> Iterator[PenstockError | None]:
+        for line, content in lines:
+            if line > len(scan.states) or scan.states[line - 1] == BLANK:
+                continue  # what was added since is refused later
+            try:
+                parse_row(line, content, options.sampling)
+                yield None
+            except RowRefusedError as refused:
+                yield refused.error
+
+    with open_input(options.input) as file:
+        refuse_if_all_are(reasons(read_rows(file)))
 
 
 def _refuse_same_files(options: JobOptions) -> None:
@@ -122,6 +152,7 @@ class _Run:
         self._restarts = hooks.restarts()
         self._stats_before: dict[str, Any] = {}
         self._progress: Progress | None = None
+        self._errors = ErrorSummary()
 
     def run(self) -> JobResult:
         with _StopSignals() as stop:
@@ -191,7 +222,7 @@ class _Run:
         samples = []
         for line, content in self._scan.samples:
             try:
-                row = parse_row(line, content, self._options.sampling)
+                row = parse_row(line, content, self._options.defaults)
             except RowRefusedError:
                 continue
             samples.append((row.to_wire(), len(content)))
@@ -203,19 +234,26 @@ class _Run:
             "bytes": [size for _, size in samples],
             "longest_bytes": self._scan.longest_bytes,
             "trace": self._options.trace,
+            "max_tokens": self._options.sampling.max_tokens,
         }
 
     def _wait_ready(self, stop: _StopSignals) -> list[dict[str, Any]] | None:
         """What the engine said after "ready"; None when stopped before."""
         while not stop.received:
             messages = self._engine.poll(_SECONDS_TO_POLL)
-            while messages and messages[0]["type"] == "packing":
-                self._hooks.tell(packing_text(messages[0]["done"], messages[0]["total"]))
-                del messages[0]
+            while messages and messages[0]["type"] in ("doing", "packing"):
+                self._hear(messages.pop(0))
             if messages:
                 self._begin(messages[0])
                 return messages[1:]
         return None
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        """What the engine's process does before it is ready."""
+        if message["type"] == "packing":
+            self._hooks.tell(packing_text(message["done"], message["total"]))
+        else:
+            self._hooks.doing(message["text"])
 
     def _begin(self, ready: dict[str, Any]) -> None:
         """The engine stands: the manifest is completed or compared before the first row."""
@@ -270,6 +308,8 @@ class _Run:
                 is_error = bool(message["error"])
                 self._add(message["line"], message["text"].encode("utf-8"), is_error)
                 supply.answered(message["line"])
+            elif kind == "doing":
+                self._hooks.doing(message["text"])
             elif kind in ("stats", "done"):
                 self._state.stats = add_stats(self._stats_before, message["stats"])
                 self._peak_rss = max(self._peak_rss, message["peak_rss"])
@@ -285,7 +325,7 @@ class _Run:
             if states[line - 1] & ~DUPLICATE != PENDING:
                 continue
             try:
-                row = parse_row(line, content, self._options.sampling)
+                row = parse_row(line, content, self._options.defaults)
                 self._refuse_duplicate(row)
                 yield row
             except RowRefusedError as refused:
@@ -304,9 +344,13 @@ class _Run:
         self._writer.add(line, record, is_error)
         self._state.rows_done += 1
         self._state.rows_failed += is_error
+        if is_error:
+            self._errors.add(line, record)
 
     def _result(self, code: int, error: PenstockError | None = None) -> JobResult:
         report = make_report(self._state, self._describe, self._peak_rss, code)
+        if self._errors.by_code:
+            report["errors"] = self._errors.by_code
         if self._prediction:
             report["prediction"] = self._prediction
         return JobResult(code, report, error)

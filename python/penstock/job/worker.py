@@ -24,12 +24,14 @@ from penstock.engine.native import Core, Engine, description, native_core, predi
 from penstock.engine.seeds import completion_seeds
 from penstock.engine.session import Session
 from penstock.engine.workload import Workload
-from penstock.errors import PenstockError
+from penstock.errors import InvalidArgumentError, PenstockError
 from penstock.job.records import encode_record, error_record, result_record
+from penstock.job.refusals import MANY_REFUSED, all_refused
 from penstock.job.rows import Row, id_key
 from penstock.settings import EngineSettings
 from penstock.util.childprocess import die_with_parent, first_to_be_killed
 from penstock.util.memory import peak_resident_bytes
+from penstock.util.outputfile import write_atomically
 
 EXIT_PARENT_GONE = 90
 # Rows in flight where the engine does not tell how many it takes at a time.
@@ -78,9 +80,11 @@ class Worker:
         """Loads the tokenizer, plans for the sample of rows and makes the engine."""
         self._channel, self._core = channel, core
         self._settings = EngineSettings(**opening["settings"])
-        self._session = Session(self._settings, core)
+        self._session = Session(self._settings, core, self._tell_doing)
         self._packing_at = 0.0
         self._encoder = self._session.encoder
+        if not self._settings.is_dummy:
+            self._tell_doing("loading the tokenizer")
         _ = self._session.tokenizer  # loaded first: the engine is planned beside its memory
         self._engine = self._open(opening)
         self._loop = self._session.loop(self._engine)
@@ -93,14 +97,23 @@ class Worker:
             self._engine.record_trace(True)
 
     def _open(self, opening: dict[str, Any]) -> Engine:
-        lengths, new = [], []
+        lengths: list[int] = []
+        new: list[int | None] = []
+        refused: list[PenstockError] = []
+        limit = self._session.max_context() if opening["samples"] else 0
+        _refuse_no_room(opening.get("max_tokens"), limit)
         for told in opening["samples"]:
             row = Row.from_wire(told)
             try:
-                lengths.append(len(self._tokens(row)))
-            except PenstockError:
+                tokens = self._tokens(row)
+                _refuse_too_long(len(tokens), row, limit)
+            except PenstockError as error:
+                refused.append(error)
                 continue
+            lengths.append(len(tokens))
             new.append(0 if row.score else row.params.max_tokens)
+        if not lengths and len(refused) >= MANY_REFUSED:
+            raise all_refused(refused[0], len(refused))
         sample = Workload.of_rows(lengths, new)
         per_byte = max((n / b for n, b in zip(lengths, opening["bytes"], strict=False)), default=0)
         longest = max(sample.max_prompt, int(per_byte * opening["longest_bytes"]))
@@ -141,10 +154,20 @@ class Worker:
 
     def _finish(self) -> None:
         if self._trace:
-            Path(self._trace).write_text(self._engine.take_trace(), encoding="utf-8")
+            self._write_trace(Path(self._trace))
         self._session.close()
         stats = stats_dict(self._engine.stats())
         self._channel.send("done", stats=stats, peak_rss=peak_resident_bytes())
+
+    def _write_trace(self, path: Path) -> None:
+        """The rows are done: a trace that cannot be written is no reason to run them again."""
+        try:
+            write_atomically(path, self._engine.take_trace().encode())
+        except PenstockError as error:
+            self._channel.send("doing", text=f"warning: the trace is not written: {error}")
+
+    def _tell_doing(self, text: str) -> None:
+        self._channel.send("doing", text=text)
 
     def _fill(self, wanted: int) -> None:
         """Takes up to `wanted` rows more, fewer when their prompts are long."""
@@ -183,7 +206,7 @@ class Worker:
 
     def _tokens(self, row: Row) -> list[int]:
         if row.messages is not None:
-            return self._encoder.messages(row.messages)
+            return self._encoder.messages(row.messages, row.variables)
         return self._encoder.text(row.prompt) if isinstance(row.prompt, str) else row.prompt or []
 
     def _step(self) -> None:
@@ -203,6 +226,23 @@ class Worker:
             self._told_at = now
             stats = stats_dict(self._engine.stats())
             self._channel.send("stats", stats=stats, peak_rss=peak_resident_bytes())
+
+
+def _refuse_no_room(max_tokens: int | None, limit: int) -> None:
+    """A job whose rows cannot have what they ask for, whatever their prompts are."""
+    if limit and max_tokens is not None and max_tokens >= limit:
+        allowed = f"1 to {limit - 1}: the context is {limit} tokens, the prompt among them"
+        message = f"max_tokens: found {max_tokens}, allowed: {allowed}"
+        raise InvalidArgumentError(message, field="max_tokens", found=max_tokens, allowed=allowed)
+
+
+def _refuse_too_long(prompt: int, row: Row, limit: int) -> None:
+    """As the engine will; `limit` 0 is unknown."""
+    new = 0 if row.score else row.params.max_tokens
+    if limit and prompt + (1 if new is None else new) > limit:
+        found = f"{prompt} prompt tokens + max_tokens {new}"
+        message = f"too long: {found}, the context is {limit} tokens"
+        raise InvalidArgumentError(message, field="max_tokens", found=found, allowed=limit)
 
 
 def _build_of(core: Core) -> str:

@@ -6,19 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.page.svg import (
-    WIDTH,
-    Box,
-    Line,
-    Svg,
-    colour,
-    legend_rows,
-    text_width,
-    tick_words,
-    ticks,
-)
+from penstock.page.markup import colour, legend, percentage
+from penstock.page.svg import time_ticks
 from penstock.page.values import (
     LANES,
+    escaped,
     lane_name,
     number,
     objects,
@@ -28,9 +20,10 @@ from penstock.page.values import (
     text,
 )
 
-_LEFT, _RIGHT = 110.0, 64.0  # lane names; shares
-_ROW, _BAR = 34, 24
+_UNITS = 1000.0  # of the drawing's width: it is stretched to the room there is
+_BAR = 24.0
 _MOST_LANES = 12
+_MOST_LABELS = 24
 _ZOOM_LAYERS, _ZOOM_FROM = 3, 9  # layers shown close up, of sweeps of at least that many
 
 
@@ -143,23 +136,42 @@ def zoomed(steps: list[Step]) -> tuple[float, float] | None:
     return min(s.begin for s in inside), max(s.end for s in inside)
 
 
-def gantt(steps: list[Step], window: tuple[float, float], css: dict[str, str]) -> str:
-    """The chart of what lies in a window of time; "" when nothing does."""
+def gantt(
+    steps: list[Step],
+    window: tuple[float, float],
+    css: dict[str, str],
+    shares: dict[str, float] | None = None,
+) -> str:
+    """The chart of what lies in a window of time; "" when nothing does.
+
+    `shares`: how busy each lane is, to be told beside it.
+    """
     begin, end = window
     inside = [step for step in steps if step.end > begin and step.begin < end]
     lanes = _lanes(inside)
     if not lanes:
         return ""
     present = {step.label for step in inside}
-    entries = [(c, shortened(label, 40)) for label, c in css.items() if label in present][:24]
-    top = 12 + 20.0 * legend_rows(_LEFT, entries)
-    svg = Svg(top + _ROW * len(lanes) + 40, "Steps of every lane over time")
-    svg.legend(_LEFT, 12, entries)
-    _axis(svg, window, top, _ROW * len(lanes))
-    for index, lane in enumerate(lanes):
-        of_lane = [step for step in inside if step.lane == lane]
-        _track(svg, top + index * _ROW, of_lane, (window, css))
-    return svg.render()
+    entries = [(c, shortened(label, 40)) for label, c in css.items() if label in present]
+    rows = [
+        _row(lane, _track([s for s in inside if s.lane == lane], window, css), shares)
+        for lane in lanes
+    ]
+    return (
+        f'{legend(entries[:_MOST_LABELS])}<div class="gantt">{"".join(rows)}{_axis(window)}</div>'
+    )
+
+
+def busy_shares(steps: list[Step], window: tuple[float, float]) -> dict[str, float]:
+    """The part of a window that each lane works; steps of a lane do not overlap, or count once."""
+    begin, end = window
+    found: dict[str, float] = {}
+    until: dict[str, float] = {}
+    for step in steps:
+        left, right = max(step.begin, begin, until.get(step.lane, begin)), min(step.end, end)
+        until[step.lane] = max(until.get(step.lane, begin), right)
+        found[step.lane] = found.get(step.lane, 0.0) + max(0.0, right - left) / (end - begin)
+    return found
 
 
 def _lanes(steps: list[Step]) -> list[str]:
@@ -168,32 +180,41 @@ def _lanes(steps: list[Step]) -> list[str]:
     return [*known, *sorted(found - set(LANES))][:_MOST_LANES]
 
 
-def _track(
-    svg: Svg, y: float, steps: list[Step], drawn: tuple[tuple[float, float], dict[str, str]]
-) -> None:
-    (begin, end), css = drawn
-    room = WIDTH - _LEFT - _RIGHT
-    scale = room / (end - begin)
-    svg.words(_LEFT - 10, y + 21, shortened(lane_name(steps[0].lane), 14), "end")
-    svg.rect(Box(_LEFT, y + 5, room, _BAR), "track")
-    busy = 0.0
+def _row(lane: str, track: str, shares: dict[str, float] | None) -> str:
+    share = "" if shares is None else percent(min(1.0, shares.get(lane, 0.0)))
+    name = escaped(shortened(lane_name(lane), 40))
+    return f'<div class="row"><b>{name}</b>{track}<span class="end">{share}</span></div>'
+
+
+def _track(steps: list[Step], window: tuple[float, float], css: dict[str, str]) -> str:
+    begin, end = window
+    scale = _UNITS / (end - begin)
+    parts = [_mark((at - begin) * scale) for at, _ in time_ticks(begin, end)[1]]
     for bar in merged(steps, 1 / scale):
         left, right = max(bar.begin, begin), min(bar.end, end)
-        busy += min(right - left, sum(bar.labels.values()))
-        box = Box(_LEFT + (left - begin) * scale, y + 5, (right - left) * scale, _BAR)
-        is_wide = box.width > 3
-        svg.rect(box, css[bar.label] + (" edge" if is_wide else ""), bar.told)
-        if text_width(bar.label, 12) + 8 <= box.width:
-            svg.within(box, bar.label)
-    svg.words(WIDTH, y + 21, percent(min(1.0, busy / (end - begin))), "small end")
+        wide = max(0.4, (right - left) * scale)
+        x = min((left - begin) * scale, _UNITS - wide)
+        edge = " edge" if wide > 3 else ""
+        parts.append(
+            f'<rect x="{x:.2f}" y="0" width="{wide:.2f}" height="{_BAR:.0f}" '
+            f'class="{css[bar.label]}{edge}"><title>{escaped(bar.told)}</title></rect>'
+        )
+    name = escaped(f"Steps of {lane_name(steps[0].lane)} over time")
+    return (
+        f'<svg viewBox="0 0 {_UNITS:.0f} {_BAR:.0f}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{name}">{"".join(parts)}</svg>'
+    )
 
 
-def _axis(svg: Svg, window: tuple[float, float], top: float, height: float) -> None:
+def _mark(x: float) -> str:
+    return f'<line x1="{x:.2f}" y1="0" x2="{x:.2f}" y2="{_BAR:.0f}" class="grid"/>'
+
+
+def _axis(window: tuple[float, float]) -> str:
     begin, end = window
-    marks = ticks(begin, end)
-    for mark, words in zip(marks, tick_words(marks), strict=True):
-        x = _LEFT + (mark - begin) / (end - begin) * (WIDTH - _LEFT - _RIGHT)
-        svg.line(Line(x, top, x, top + height + 4), "grid")
-        svg.words(x, top + height + 19, words, "small middle")
-    svg.words(_LEFT - 10, top + height + 19, "seconds", "small end")
-    svg.words(WIDTH, top + height + 19, "busy", "small end")
+    unit, marks = time_ticks(begin, end)
+    shown = "".join(
+        f'<span style="left:{percentage((at - begin) / (end - begin))}">{words}</span>'
+        for at, words in marks
+    )
+    return f'<div class="row axis"><b>{unit}</b><div class="ticks">{shown}</div><span></span></div>'

@@ -1,16 +1,15 @@
-"""What each tier holds, label by label, against its budget."""
+"""What each tier will hold, label by label, against its budget."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.page.svg import WIDTH, Box, Line, Svg, colour, legend_rows
-from penstock.page.values import TIERS, mapping, number, objects, ordered, percent, text
+from penstock.page.markup import bar, colour, legend, stack
+from penstock.page.values import TIERS, escaped, mapping, number, objects, ordered, percent, text
 from penstock.util.sizes import format_size
 
-_BAR, _ABOVE = 24, 24
-_ROOM = WIDTH - 8  # the widest bar; what is left shows the end of the budget
+_ROOM = 0.97  # of the width, for the larger of the budget and what is planned
 
 
 @dataclass(frozen=True)
@@ -36,49 +35,25 @@ class _Tier:
 def memory_chart(plan: dict[str, Any]) -> str:
     """A bar per tier; "" without a memory plan."""
     tiers = _tiers(plan)
-    if not tiers:
-        return ""
     largest: dict[str, float] = {}
     for tier in tiers:
         for label, count in tier.items.items():
             largest[label] = max(largest.get(label, 0.0), count)
     order = sorted(largest, key=lambda label: -largest[label])
     css = {label: colour(index) for index, label in enumerate(order)}
-    legends = [_legend(tier, css) for tier in tiers]
-    heights = [_ABOVE + _BAR + 28 + 20 * legend_rows(0, entries) for entries in legends]
-    svg = Svg(sum(heights) - 12, "Memory by tier")
-    y = 0.0
-    for tier, entries, height in zip(tiers, legends, heights, strict=True):
-        _bar(svg, y, tier, css)
-        svg.legend(0, y + _ABOVE + _BAR + 20, entries)
-        y += height
-    return svg.render()
+    return "".join(_chart(tier, css) for tier in tiers)
 
 
-def _legend(tier: _Tier, css: dict[str, str]) -> list[tuple[str, str]]:
-    return [(css[n], f"{n} {format_size(int(tier.items[n]))}") for n in css if n in tier.items]
-
-
-def _bar(svg: Svg, y: float, tier: _Tier, css: dict[str, str]) -> None:
-    svg.words(0, y + 15, tier.name, "strong")
-    over = tier.budget and tier.total > tier.budget
-    svg.words(WIDTH, y + 15, tier.headline, "small end bad" if over else "small end")
-    top = y + _ABOVE
+def _chart(tier: _Tier, css: dict[str, str]) -> str:
+    over = " bad" if tier.budget and tier.total > tier.budget else ""
+    told = f'<p class="tier"><b>{escaped(tier.name)}</b><span class="small{over}">'
+    told += f"{escaped(tier.headline)}</span></p>"
     scale = _ROOM / max(tier.total, tier.budget)
-    if tier.budget:
-        svg.rect(Box(0, top, tier.budget * scale, _BAR), "track")
-    x = 0.0
-    for label in css:
-        if label not in tier.items:
-            continue
-        count = tier.items[label]
-        box = Box(x, top, count * scale, _BAR)
-        svg.rect(box, f"{css[label]} edge", f"{label}: {format_size(int(count))}")
-        svg.within(box, label)
-        x += box.width
-    if tier.budget:
-        at = tier.budget * scale
-        svg.line(Line(at, top - 5, at, top + _BAR + 5), "budget")
+    items = [(label, tier.items[label]) for label in css if label in tier.items]
+    sizes = {label: f"{label} {format_size(int(count))}" for label, count in items}
+    parts = [bar(count * scale, f"{css[label]} edge", sizes[label]) for label, count in items]
+    bars = stack(parts, tier.budget * scale if tier.budget else None)
+    return told + bars + legend([(css[label], words) for label, words in sizes.items()])
 
 
 def _tiers(plan: dict[str, Any]) -> list[_Tier]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ class PageFile:
     report: dict[str, Any] | None
     trace: dict[str, Any] | None
 
-    def write(self, plan: dict[str, Any]) -> None:
-        """Writes the page of a plan, atomically."""
-        write_atomically(self.path, plan_page(plan, self.report, self.trace).encode())
+    def write(self, plan: dict[str, Any], start: datetime | None = None) -> None:
+        """Writes the page of a plan, atomically. `start`: when the job may begin; now if None."""
+        begin = start if start is not None else datetime.now(timezone.utc)
+        write_atomically(self.path, plan_page(plan, self.report, self.trace, begin).encode())
 
 
 def open_page(

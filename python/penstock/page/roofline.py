@@ -10,10 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.page.svg import Box, Line, Svg, power_words
+from penstock.page.links import lane_class
+from penstock.page.svg import Line, Size, Svg, power_words
 from penstock.page.values import (
-    LANES,
     digits,
+    escaped,
     lane_name,
     mapping,
     number,
@@ -24,8 +25,7 @@ from penstock.page.values import (
     text,
 )
 
-_LEFT, _PLOT, _HEIGHT, _TOP = 110.0, 560.0, 340.0, 16.0
-_LEGEND = _LEFT + _PLOT + 40
+_LEFT, _PLOT, _HEIGHT, _TOP, _RIGHT = 92.0, 400.0, 270.0, 12.0, 18.0
 _MOST_LINKS = 8
 
 
@@ -40,7 +40,7 @@ class Link:
     @property
     def css(self) -> str:
         """Its colour's name."""
-        return self.name if self.name in LANES else "other"
+        return lane_class(self.name)
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,13 @@ def roofline_chart(prediction: dict[str, Any]) -> str:
             links.append(Link(text(each.get("name")), rate, flops / moved if moved else 0.0))
     reached = flops / spent
     axes = _axes(links, peak, reached)
-    svg = Svg(_TOP + _HEIGHT + 48, "Roofline of the sweep")
+    size = Size(_LEFT + _PLOT + _RIGHT, _TOP + _HEIGHT + 42)
+    svg = Svg(size, "Roofline of the sweep")
     _grid(svg, axes)
     _roofs(svg, axes, links, peak)
     _points(svg, axes, links, (peak, reached))
-    _legend(svg, links, peak, reached)
-    return svg.render()
+    plot = svg.render()
+    return f'<div class="roofline">{plot}{_legend(links, peak, reached)}</div>'
 
 
 def _axes(links: list[Link], peak: float, reached: float) -> Axes:
@@ -96,17 +97,17 @@ def _axes(links: list[Link], peak: float, reached: float) -> Axes:
 
 
 def _grid(svg: Svg, axes: Axes) -> None:
-    svg.rect(Box(_LEFT, _TOP, _PLOT, _HEIGHT), "plot")
+    svg.rect((_LEFT, _TOP), Size(_PLOT, _HEIGHT), "plot")
     for power in range(axes.left, axes.right + 1):
         x = axes.x(10.0**power)
         svg.line(Line(x, _TOP, x, _TOP + _HEIGHT), "grid")
-        svg.words(x, _TOP + _HEIGHT + 18, power_words(power, ""), "small middle")
+        svg.words(x, _TOP + _HEIGHT + 16, power_words(power, ""), "small middle")
     for power in range(axes.bottom, axes.top + 1):
         y = axes.y(10.0**power)
         svg.line(Line(_LEFT, y, _LEFT + _PLOT, y), "grid")
         svg.words(_LEFT - 8, y + 4, power_words(power, "FLOP/s"), "small end")
     words = "operations per byte that crosses the link"
-    svg.words(_LEFT + _PLOT / 2, _TOP + _HEIGHT + 38, words, "small middle")
+    svg.words(_LEFT + _PLOT / 2, _TOP + _HEIGHT + 34, words, "small middle")
 
 
 def _roofs(svg: Svg, axes: Axes, links: list[Link], peak: float) -> None:
@@ -134,20 +135,20 @@ def _points(svg: Svg, axes: Axes, links: list[Link], rates: tuple[float, float])
             svg.dot(x, y, f"l-{link.css} point", told)
 
 
-def _legend(svg: Svg, links: list[Link], peak: float, reached: float) -> None:
-    svg.line(Line(_LEGEND, 30, _LEGEND + 24, 30), "roof")
-    svg.words(_LEGEND + 34, 34, f"arithmetic, {scaled(peak, 'FLOP/s')}")
-    svg.line(Line(_LEGEND, 58, _LEGEND + 24, 58), "reached")
-    svg.words(_LEGEND + 34, 62, f"the sweep, {scaled(reached, 'FLOP/s')}")
-    svg.words(_LEGEND + 34, 79, f"{percent(reached / peak)} of the arithmetic roof", "small")
-    y = 112.0
+def _legend(links: list[Link], peak: float, reached: float) -> str:
+    of_roof = f"{percent(reached / peak)} of the arithmetic roof"
+    entries = [
+        _entry("key-roof", f"arithmetic, {scaled(peak, 'FLOP/s')}", ""),
+        _entry("key-reached", f"the sweep, {scaled(reached, 'FLOP/s')}", of_roof),
+    ]
     for link in links:
-        if not link.intensity:
-            continue
-        svg.rect(Box(_LEGEND + 4, y - 12, 14, 14), f"l-{link.css}")
-        name = shortened(lane_name(link.name), 20)
-        svg.words(_LEGEND + 34, y, f"{name}, {scaled(link.rate, 'B/s')}")
-        share = percent(reached / (link.rate * link.intensity))
-        told = f"{digits(link.intensity)} operations per byte, {share} of its roof"
-        svg.words(_LEGEND + 34, y + 17, told, "small")
-        y += 44
+        if link.intensity:
+            name = f"{shortened(lane_name(link.name), 40)}, {scaled(link.rate, 'B/s')}"
+            told = f"{digits(link.intensity)} operations per byte"
+            entries.append(_entry(f"l-{link.css}", name, told))
+    return f'<div class="keys">{"".join(entries)}</div>'
+
+
+def _entry(css: str, name: str, more: str) -> str:
+    small = f'<span class="small">{escaped(more)}</span>' if more else ""
+    return f'<p><i class="{css}"></i><span>{escaped(name)}</span>{small}</p>'

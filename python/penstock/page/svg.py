@@ -1,23 +1,24 @@
-"""Inline SVG as text: rectangles, lines and words, and the scales they stand on."""
+"""Inline SVG as text, and the scales that charts stand on."""
 
 from __future__ import annotations
 
 import math
 from typing import NamedTuple
 
-from penstock.page.values import digits, escaped, text
+from penstock.page.values import digits, escaped
 
-WIDTH = 1080.0
-COLOURS = 10
-_EM = 0.6  # of the font's size: a cautious width of one character
-_FONT = 13
+# Name, seconds, and how long a time is told in it at least.
+_TIME_UNITS = (
+    ("hours", 3600.0, 4 * 3600.0),
+    ("minutes", 60.0, 600.0),
+    ("seconds", 1.0, 0.5),
+    ("milliseconds", 1e-3, -math.inf),
+)
 
 
-class Box(NamedTuple):
-    """A rectangle in the drawing's units."""
+class Size(NamedTuple):
+    """Of a drawing, in its own units; the page stretches it."""
 
-    x: float
-    y: float
     width: float
     height: float
 
@@ -35,33 +36,23 @@ def _at(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def text_width(words: str, size: int = _FONT) -> float:
-    """About how wide a text is; never much less than it turns out."""
-    return len(text(words)) * size * _EM
-
-
-def colour(index: int) -> str:
-    """The class of the n-th thing that is told apart by colour."""
-    return f"c{index}" if index < COLOURS else "other"
-
-
 class Svg:
-    """One drawing of the page's width; it takes what it is given in painting order."""
+    """One drawing; it takes what it is given in painting order."""
 
-    def __init__(self, height: float, label: str) -> None:
+    def __init__(self, size: Size, label: str) -> None:
+        """An empty one."""
         self._parts = [
-            f'<svg viewBox="0 0 {_at(WIDTH)} {_at(height)}" role="img" '
+            f'<svg viewBox="0 0 {_at(size.width)} {_at(size.height)}" role="img" '
             f'aria-label="{escaped(label)}">'
         ]
 
-    def rect(self, box: Box, css: str, title: str = "") -> None:
-        """A filled rectangle; `title` shows when the pointer rests on it."""
-        shape = (
-            f'<rect x="{_at(box.x)}" y="{_at(box.y)}" width="{_at(max(0.4, box.width))}" '
-            f'height="{_at(box.height)}" class="{css}"'
+    def rect(self, corner: tuple[float, float], size: Size, css: str) -> None:
+        """A rectangle."""
+        x, y = corner
+        self._parts.append(
+            f'<rect x="{_at(x)}" y="{_at(y)}" width="{_at(size.width)}" '
+            f'height="{_at(size.height)}" class="{css}"/>'
         )
-        end = f"><title>{escaped(title)}</title></rect>" if title else "/>"
-        self._parts.append(shape + end)
 
     def line(self, line: Line, css: str) -> None:
         """A straight line."""
@@ -69,9 +60,9 @@ class Svg:
         self._parts.append(f'<line {points} class="{css}"/>')
 
     def dot(self, x: float, y: float, css: str, title: str) -> None:
-        """A point that stands out."""
+        """A point that stands out; `title` shows when the pointer rests on it."""
         self._parts.append(
-            f'<circle cx="{_at(x)}" cy="{_at(y)}" r="6" class="{css}">'
+            f'<circle cx="{_at(x)}" cy="{_at(y)}" r="5" class="{css}">'
             f"<title>{escaped(title)}</title></circle>"
         )
 
@@ -80,37 +71,9 @@ class Svg:
         named = f' class="{css}"' if css else ""
         self._parts.append(f'<text x="{_at(x)}" y="{_at(y)}"{named}>{escaped(words)}</text>')
 
-    def within(self, box: Box, words: str) -> None:
-        """Text in the middle of a filled box, where it fits."""
-        if text_width(words, 12) + 8 <= box.width:
-            self.words(box.x + box.width / 2, box.y + box.height / 2 + 4, words, "middle inside")
-
-    def legend(self, x: float, y: float, entries: list[tuple[str, str]]) -> float:
-        """Swatches (class, words) in rows from `x`, `y` on; where the next row would begin."""
-        left = x
-        for css, words in entries:
-            wide = text_width(words, 12) + 30
-            if x > left and x + wide > WIDTH:
-                x, y = left, y + 20
-            self.rect(Box(x, y - 10, 11, 11), css)
-            self.words(x + 16, y, words, "small")
-            x += wide
-        return y + 20
-
     def render(self) -> str:
         """The element."""
         return "".join([*self._parts, "</svg>"])
-
-
-def legend_rows(x: float, entries: list[tuple[str, str]]) -> int:
-    """How many rows :meth:`Svg.legend` will take."""
-    rows, at = 1, x
-    for _, words in entries:
-        wide = text_width(words, 12) + 30
-        if at > x and at + wide > WIDTH:
-            rows, at = rows + 1, x
-        at += wide
-    return rows
 
 
 def ticks(low: float, high: float, most: int = 10) -> list[float]:
@@ -124,11 +87,13 @@ def ticks(low: float, high: float, most: int = 10) -> list[float]:
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def tick_words(values: list[float]) -> list[str]:
-    """The ticks' labels with as many decimals as tell them apart."""
+def time_ticks(begin: float, end: float) -> tuple[str, list[tuple[float, str]]]:
+    """Round times in the unit that suits them: its name, and seconds with their words."""
+    unit, scale = next((unit, scale) for unit, scale, least in _TIME_UNITS if end >= least)
+    values = ticks(begin / scale, end / scale)
     step = values[1] - values[0] if len(values) > 1 else 1.0
-    places = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
-    return [f"{value:.{min(places, 9)}f}" for value in values]
+    places = max(0, -math.floor(math.log10(step) + 1e-9))
+    return unit, [(value * scale, f"{value:.{min(places, 9)}f}") for value in values]
 
 
 def power_words(exponent: int, unit: str) -> str:

@@ -15,7 +15,10 @@ from penstock.page.values import (
     number,
     objects,
     ordered,
+    percent,
+    seconds,
     shortened,
+    text,
 )
 from penstock.util.sizes import format_size
 
@@ -32,6 +35,53 @@ def table(head: list[str], rows: list[list[str]], css: str = "") -> str:
     body = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
     named = f' class="{css}"' if css else ""
     return f"<table{named}><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table>"
+
+
+_PHASES = {
+    "prompts": "only prompts are read",
+    "both": "prompts are read, tokens generated",
+    "tokens": "only tokens are generated",
+}
+
+
+def phase_words(name: str) -> str:
+    """What the sweeps of a phase do."""
+    return _PHASES.get(name, name)
+
+
+def phase_shares(prediction: dict[str, Any], name: str) -> dict[str, float]:
+    """How busy each lane is in a phase, as the table and the charts tell it; {} if not known."""
+    for phase in objects(prediction.get("phases")):
+        spent = number(phase.get("seconds"))
+        if text(phase.get("name")) == name and spent:
+            lanes = mapping(phase, "lanes")
+            return {lane: min(1.0, number(lanes[lane]) / spent) for lane in lanes}
+    return {}
+
+
+def phases(prediction: dict[str, Any]) -> str:
+    """How busy each lane is, in the whole job and in each phase of it; "" if that is not known."""
+    whole, lanes = number(prediction.get("seconds")), mapping(prediction, "lanes")
+    found = [each for each in objects(prediction.get("phases")) if number(each.get("seconds"))]
+    if not whole or not lanes or not found:
+        return ""
+    job = {lane: min(1.0, number(mapping(lanes, lane).get("seconds")) / whole) for lane in lanes}
+    names = [text(each.get("name")) for each in found]
+    columns = [job, *(phase_shares(prediction, name) for name in names)]
+    head = ["", "the whole job", *(escaped(phase_words(name)) for name in names)]
+    spent = [whole, *(number(each.get("seconds")) for each in found)]
+    sweeps = [number(prediction.get("sweeps")), *(number(each.get("sweeps")) for each in found)]
+    rows = [["time", *map(seconds, spent)], ["sweeps", *map(_count, sweeps)]]
+    for lane in ordered(job, LANES):
+        cells = [_busy(column, lane) for column in columns]
+        rows.append([escaped(lane_name(lane)), *cells])
+    return table(head, rows, "phases")
+
+
+def _busy(shares: dict[str, float], lane: str) -> str:
+    share = shares.get(lane, 0.0)
+    told = percent(share)
+    return f"<b>{told}</b>" if share and share == max(shares.values()) else told
 
 
 def comparison(plan: dict[str, Any], report: dict[str, Any]) -> str:
@@ -67,7 +117,7 @@ def _job_rows(plan: dict[str, Any], report: dict[str, Any]) -> list[Row]:
     rate, spent = number(report.get("tokens_per_second")), number(report.get("seconds"))
     return [
         ("tokens per second", number(predicted.get("tokens_per_second")), rate, digits),
-        ("time of the job", number(predicted.get("seconds")), spent, _seconds),
+        ("time of the job", number(predicted.get("seconds")), spent, seconds),
         ("sweeps", number(predicted.get("sweeps")), number(stats.get("sweeps")), _count),
     ]
 
@@ -81,7 +131,7 @@ def _lane_rows(plan: dict[str, Any], stats: dict[str, Any]) -> list[Row]:
         busy = number(guess.get("seconds")), number(found.get("busy_seconds"))
         expected = number(guess.get("bytes")) or number(counted.get(lane))
         moved = expected, number(found.get("bytes"))
-        rows.append((f"{lane_name(lane)}, busy", *busy, _seconds))
+        rows.append((f"{lane_name(lane)}, busy", *busy, seconds))
         rows.append((f"{lane_name(lane)}, bytes", *moved, _size))
     return rows
 
@@ -96,10 +146,6 @@ def _memory_rows(plan: dict[str, Any], stats: dict[str, Any]) -> list[Row]:
 
 def _size(value: float) -> str:
     return format_size(int(value))
-
-
-def _seconds(value: float) -> str:
-    return f"{digits(value)} s"
 
 
 def _count(value: float) -> str:

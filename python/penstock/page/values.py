@@ -9,11 +9,16 @@ from __future__ import annotations
 import html
 import math
 import re
+from datetime import datetime
 from typing import Any
 
 LANES = ("compute", "host_compute", "h2d", "d2h", "disk_read", "disk_write")
 TIERS = ("device", "host", "disk")
 _LONGEST_TEXT = 2000
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -85,12 +90,19 @@ def scaled(value: float, unit: str) -> str:
 
 
 def seconds(value: float) -> str:
-    """``1 h 12 min``, ``3 min 20 s``, ``4.2 s`` or ``12 ms``."""
-    if value >= 3600:
-        return f"{int(value) // 3600:,} h {int(value) % 3600 // 60} min"
-    if value >= 100:
-        return f"{int(value) // 60} min {int(value) % 60} s"
+    """``1 h 12 min``, ``3 min 20 s``, ``4.20 s`` or ``12.0 ms``."""
+    if value >= 3599.5:
+        minutes = round(value / 60)
+        return f"{minutes // 60:,} h {minutes % 60} min"
+    if value >= 99.95:
+        return f"{round(value) // 60} min {round(value) % 60} s"
     return f"{digits(value)} s" if value >= 1 or value == 0 else f"{digits(value * 1000)} ms"
+
+
+def moment(when: datetime) -> str:
+    """``1 December 2026, 00:45 UTC``: a date and time of day that everybody reads the same way."""
+    date = f"{when.day} {_MONTHS[when.month - 1]} {when.year}"
+    return f"{date}, {when:%H:%M} {when.tzname() or ''}".rstrip()
 
 
 def percent(share: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,11 +21,12 @@ def polish(
     space: Space,
     found: tuple[dict[str, Any], dict[str, Any]],
     fixed: dict[str, Any],
-    deadline: float,
+    limit: float,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A policy and its dry run that are no slower than those found; both fit.
 
-    `fixed`: fields that are the user's. `deadline`: of time.monotonic(), when the search ends.
+    `fixed`: fields that are the user's. `limit`: of ``space.worked``, when
+    the search ends.
     """
     policy, told = found
     seen = {_key(policy)}
@@ -38,7 +38,7 @@ def polish(
                 if _key(changed) in seen:
                     continue
                 seen.add(_key(changed))
-                if time.monotonic() > deadline:
+                if space.worked > limit:
                     return policy, told
                 better = _better(space, changed, told["seconds"])
                 if better is not None:
@@ -58,7 +58,7 @@ def _better(
     if not found.fits:
         return None
     policy = found.policy | {kind: changed[kind] for kind in KINDS}
-    told = space.predict(policy, WAVES * int(policy["max_sequences"]))
+    told = space.sketch(policy, WAVES * int(policy["max_sequences"]))
     return (policy, told) if told["seconds"] < seconds * (1 - _LEAST_GAIN) else None
 
 

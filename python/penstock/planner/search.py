@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,23 +17,33 @@ _MOST_SEQUENCES = 4096
 _MOST_SWEEP_TOKENS = 1 << 15
 _BATCH_TOKENS = {False: (32, 64, 128, 256, 512), True: (64, 128, 256, 512, 1024, 2048)}
 _RUN_THROUGH = 8  # candidates
+_FIRST = 4  # that are enumerated: with most rows in flight
 _POLISHED = 3  # of their dry runs, and as many unlike those
-_SECONDS = 4.0  # of the whole search, at most
-_LEAST_SECONDS = 0.15
+_SECONDS = 3.5  # of work on the whole search, at most; see Space.worked
+_LEAST_SECONDS = 0.3
 _PART_OF_JOB = 0.02  # that a search may take
-_PROGRAMS_PART = 0.6  # of the search, for the programs
+_PROGRAMS_PART = 0.5  # of the search, for the programs; then dry runs of the best, then polishing
+_RUNS_PART = 0.36  # of what is left after the programs
+_SHAPES = 24  # kept for what a change would give
+_GROWN, _LARGER = 4, 3  # of them, with so many larger numbers of rows in flight
 _FIXED = ("micro_batch", "micro_batches", "prefill_chunk", "admission", "lookahead", "threads")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A complete policy, its dry run, and the closed form's view of where it began."""
+    """A complete policy, its dry run, and the closed form's view of where it began.
+
+    `shapes`: choices of whole numbers that the closed form holds for the best, best first, and
+    `closed_seconds`: of the job with the first of them.
+    """
 
     policy: dict[str, Any]
     evaluation: Evaluation
     prediction: dict[str, Any]
     tried: int  # linear programs
-    seconds: float  # of the search
+    seconds: float  # that the search took
+    shapes: tuple[dict[str, Any], ...]
+    closed_seconds: float
 
     @property
     def text(self) -> str:
@@ -44,39 +54,91 @@ class Choice:
 def choose(
     native: NativePlanning,
     wanted: dict[str, Any] | None = None,
-    seconds: float | None = None,
-    polished: bool = True,
+    effort: float | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Choice | None:
     """The policy for a model, machine and workload; None when no policy was found to fit.
 
-    `wanted`: fields of the policy that are the user's; they stay as they are. `seconds`: what the
-    search may take; by default a small part of the job that it plans. `polished`: false where the
-    closed form alone is wanted, which polishing leaves as it is.
+    `wanted`: fields of the policy that are the user's; they stay as they are. `effort`: what the
+    search may take, in seconds of a usual processor; by default a small part of the job that it
+    plans. The same arguments give the same policy everywhere. `tell`: hears what is being done.
     """
     begin = time.monotonic()
     space, fixed = Space(native), dict(wanted or {})
-    found: list[Evaluation] = []
-    tried, allowed = 0, seconds or _SECONDS
+    say = tell or (lambda words: None)
+    say("planning: where weights, keys and values may live")
+    found, first, tried = _programs(space, fixed, effort)
+    if first is None:
+        return None
+    say(f"planning: dry runs of the best of {tried}")
+    best = [evaluation for _, evaluation in found]
+    allowed = effort or _allowed_seconds(best[0].seconds)
+    some = [best[0], first, *best[1:_RUN_THROUGH]]
+    limit = space.worked + _RUNS_PART * (allowed - space.worked)
+    runs = run_through(space, some, fixed, limit)
+    polished = [
+        (better, evaluation, run)
+        for policy, evaluation, told in _starts(runs)
+        for better, run in [polish(space, (policy, told), fixed, allowed)]
+    ]
+    policy, evaluation, told = min(polished, key=lambda run: run[2]["seconds"])
+    shapes = tuple(candidate for candidate, _ in found[:_SHAPES])
+    seconds = time.monotonic() - begin
+    return Choice(policy, evaluation, told, tried, seconds, shapes, best[0].seconds)
+
+
+def _programs(
+    space: Space, fixed: dict[str, Any], effort: float | None
+) -> tuple[list[tuple[dict[str, Any], Evaluation]], Evaluation | None, int]:
+    """Whole numbers with the best shares for each, the fastest first; how many were tried.
+
+    In the middle the fastest of those with most rows in flight, for which the closed form may be
+    too hard.
+    """
+    found: list[tuple[dict[str, Any], Evaluation]] = []
+    first: Evaluation | None = None
+    tried, within = 0, math.inf
     for candidate in candidates(space, fixed):
         tried += 1
-        best = best_shares(space, candidate)
+        best = best_shares(space, candidate, within)
         if best is not None:
-            found.append(best[0])
-            allowed = seconds or _allowed_seconds(min(each.seconds for each in found))
-        if found and time.monotonic() - begin > allowed * _PROGRAMS_PART:
+            found.append((candidate, best[0]))
+            found.sort(key=lambda each: each[1].seconds)
+            first = found[0][1] if len(found) <= _FIRST else first
+            if len(found) >= _SHAPES:
+                within = found[_SHAPES - 1][1].seconds
+        if not found:
+            continue
+        allowed = effort or _allowed_seconds(found[0][1].seconds)
+        if space.worked > allowed * _PROGRAMS_PART:
             break
-    if not found:
-        return None
-    found.sort(key=lambda each: each.seconds)
-    runs = run_through(space, found[:_RUN_THROUGH], fixed, begin + allowed)
-    if polished:
-        runs = [
-            (better, evaluation, run)
-            for policy, evaluation, told in _starts(runs)
-            for better, run in [polish(space, (policy, told), fixed, begin + allowed)]
-        ]
-    policy, evaluation, told = min(runs, key=lambda run: run[2]["seconds"])
-    return Choice(policy, evaluation, told, tried, time.monotonic() - begin)
+    return found, first, tried
+
+
+def closed_seconds(
+    native: NativePlanning, wanted: dict[str, Any], shapes: tuple[dict[str, Any], ...]
+) -> float | None:
+    """The closed form's seconds of the job with the best of these shapes and of larger ones."""
+    space = Space(native)
+    best = math.inf
+    for candidate in [*shapes, *_larger(space, wanted, shapes[:_GROWN])]:
+        found = best_shares(space, candidate, best)
+        best = min(best, found[0].seconds if found is not None else math.inf)
+    return best if best < math.inf else None
+
+
+def _larger(
+    space: Space, fixed: dict[str, Any], shapes: tuple[dict[str, Any], ...]
+) -> Iterator[dict[str, Any]]:
+    """The same launches with more rows in flight."""
+    for like in shapes:
+        counts = [n for n in sequence_counts(space, fixed) if n > like["max_sequences"]]
+        for sequences in counts[-_LARGER:]:
+            for tokens in sweep_sizes(space, sequences):
+                choice = shape(space, fixed, sequences, (like["micro_batch_tokens"], tokens))
+                if choice is not None:
+                    hosted = {k: like[k] for k in ("host_attention",) if k in like}
+                    yield {**choice, **hosted}
 
 
 def _starts(
@@ -95,15 +157,15 @@ def _allowed_seconds(job: float) -> float:
 
 
 def run_through(
-    space: Space, found: list[Evaluation], fixed: dict[str, Any], deadline: float
+    space: Space, found: list[Evaluation], fixed: dict[str, Any], limit: float
 ) -> list[tuple[dict[str, Any], Evaluation, dict[str, Any]]]:
-    """Dry runs of these and their variants, as far as there is time; the fastest first."""
+    """Dry runs of these and their variants, as far as the work may go; the fastest first."""
     runs: list[tuple[float, int, dict[str, Any], Evaluation, dict[str, Any]]] = []
     for evaluation in found:
         for policy in variants(space, evaluation, fixed):
-            if runs and time.monotonic() > deadline:
+            if runs and space.worked > limit:
                 break
-            told = space.predict(policy, WAVES * int(policy["max_sequences"]))
+            told = space.sketch(policy, WAVES * int(policy["max_sequences"]))
             runs.append((told["seconds"], len(runs), policy, evaluation, told))
     return [run[2:] for run in sorted(runs, key=lambda run: run[:2])]
 

@@ -14,13 +14,14 @@ the program solved again with a smaller budget where it does not fit.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from dataclasses import dataclass, replace
 from typing import Any
 
 import highspy
 
-from penstock.planner.space import KINDS, LANES, Evaluation, Space
+from penstock.planner.space import KINDS, LANES, PROGRAM_SECONDS, Evaluation, Space
 
 _MOST_REPAIRS = 8
 _SPARE = 1.002  # of what a solution lacked, taken off the budget
@@ -54,10 +55,30 @@ class Solution:
     worth: tuple[float, ...]
 
 
-def measure(space: Space, choice: dict[str, Any]) -> Coefficients:
-    """Evaluates `choice` with each kind wholly on each tier it may be on."""
-    here = {kind: choice.get(kind) or {space.here: 1.0} for kind in KINDS}
-    base = space.evaluate({**choice, **here})
+def _shares_here(space: Space, choice: dict[str, Any]) -> dict[str, Any]:
+    return {kind: choice.get(kind) or {space.here: 1.0} for kind in KINDS}
+
+
+def _here(space: Space, choice: dict[str, Any]) -> Evaluation:
+    """Everything that is open where the model computes."""
+    return space.evaluate({**choice, **_shares_here(space, choice)})
+
+
+def _least_seconds(choice: dict[str, Any], here: Evaluation) -> float:
+    """No shares make the job shorter than this: what is computed stays the same."""
+    if choice.get("host_attention"):
+        return 0.0  # the host takes a part
+    lane = LANES.index("compute")
+    return sum(n * lanes[lane] for n, lanes in zip(here.sweeps, here.lanes, strict=True))
+
+
+def measure(space: Space, choice: dict[str, Any], at: Evaluation | None = None) -> Coefficients:
+    """Evaluates `choice` with each kind wholly on each tier it may be on.
+
+    `at`: the evaluation with everything where the model computes, if it is known.
+    """
+    here = _shares_here(space, choice)
+    base = at if at is not None else _here(space, choice)
     moves = {}
     for kind in KINDS:
         if choice.get(kind) is not None:
@@ -173,10 +194,19 @@ def fill(space: Space, choice: dict[str, Any], solution: Solution) -> dict[str, 
     return policy
 
 
-def best_shares(space: Space, choice: dict[str, Any]) -> tuple[Evaluation, Solution] | None:
-    """The exact evaluation of the best shares that fit; None when none do."""
-    program = ShareProgram(measure(space, choice))
-    budget = tuple(float(b) for b in space.evaluate(choice).budget)
+def best_shares(
+    space: Space, choice: dict[str, Any], within: float = math.inf
+) -> tuple[Evaluation, Solution] | None:
+    """The exact evaluation of the best shares that fit; None when none do.
+
+    None too where no shares can be within so many seconds of the job.
+    """
+    here = _here(space, choice)
+    if _least_seconds(choice, here) > within:
+        return None
+    program = ShareProgram(measure(space, choice, here))
+    space.worked += PROGRAM_SECONDS
+    budget = tuple(float(b) for b in here.budget)
     room = budget
     for _ in range(_MOST_REPAIRS):
         solution = program.solve(room)

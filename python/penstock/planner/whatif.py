@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.planner.search import Choice, choose
-from penstock.planner.space import NativePlanning
+from penstock.planner.search import Choice, closed_seconds
 
 _GIB = 1 << 30
 _GB = 1e9
+# The next smaller format of weights, and of keys and values.
+_SMALLER = {"auto": "int8", "fp32": "bf16", "bf16": "int8", "fp16": "int8", "int8": "int4"}
 
 
 def what_if(
@@ -20,17 +21,18 @@ def what_if(
     """Tokens a second after each change; `options_of(**changes)` makes native options.
 
     `plan` is what was chosen, and its tokens a second. They grow with the ratio of the closed
-    forms, old and new. More memory also has `marginal_seconds`: what the linear program's dual
-    value of it promises for the first bytes, in seconds of the job per GiB.
+    forms, old and new, each with its best shape. More memory also has `marginal_seconds`: what
+    the linear program's dual value of it promises for the first bytes, in seconds of the job per
+    GiB.
     """
     choice, rate = plan
     machine = json.loads(core.Planning(options_of()).facts())["machine"]
     told: list[dict[str, Any]] = []
     for change in _changes(options_of, machine):
-        other = _closed_form(core.Planning(change.options), wanted)
+        other = closed_seconds(core.Planning(change.options), wanted, choice.shapes)
         if other is None:
             continue
-        faster = rate * choice.evaluation.seconds / other
+        faster = rate * choice.closed_seconds / other
         told.append({"change": change.words, "tokens_per_second": faster})
         if change.tier and choice.evaluation.worth:
             places = choice.evaluation.places_of(change.tier)
@@ -61,13 +63,8 @@ def _changes(options_of: Callable[..., Any], machine: dict[str, Any]) -> list[_C
     rate = machine["disk_read_bytes_per_second"]
     faster = {**machine, "disk_read_bytes_per_second": rate + _GB}
     changes.append(_Change("one more GB/s of disk", options_of(machine=json.dumps(faster))))
-    fewer = {"auto": "int8", "fp32": "bf16", "bf16": "int8", "fp16": "int8", "int8": "int4"}
-    smaller = fewer.get(str(plain.weights))
-    if smaller is not None:
-        changes.append(_Change(f"{smaller} weights", options_of(weights=smaller)))
+    for name, words in (("weights", "weights"), ("kv", "KV cache")):
+        smaller = _SMALLER.get(str(getattr(plain, name)))
+        if smaller is not None:
+            changes.append(_Change(f"{smaller} {words}", options_of(**{name: smaller})))
     return changes
-
-
-def _closed_form(native: NativePlanning, wanted: dict[str, Any]) -> float | None:
-    found = choose(native, wanted, polished=False)
-    return None if found is None else found.evaluation.seconds

@@ -38,12 +38,22 @@ class ChatTemplate:
             raise NotFoundError(message, file=str(folder), field="chat_template")
         return cls(source, special_token_texts(config), str(folder))
 
+    @classmethod
+    def given(cls, source: str, folder: Path) -> ChatTemplate:
+        """Another template than the folder's own, with the folder's special tokens."""
+        return cls(source, special_token_texts(tokenizer_config(folder)), "chat_template")
+
     def render(
-        self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        variables: Mapping[str, Any] | None = None,
     ) -> str:
-        """The prompt text of `messages`; raises InvalidArgumentError when the template fails."""
-        variables = {"add_generation_prompt": add_generation_prompt}
-        request = {"messages": list(messages), "variables": variables}
+        """The prompt text of `messages`; raises InvalidArgumentError when the template fails.
+
+        `variables` are seen by the template; ``add_generation_prompt`` is true unless among them.
+        """
+        seen = {"add_generation_prompt": True, **(variables or {})}
+        request = {"messages": list(messages), "variables": seen}
         if self._process is None:
             self._start()
         return str(self._ask(request, SECONDS_TO_RENDER)["text"])

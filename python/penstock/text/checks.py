@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from penstock.errors import InvalidArgumentError
 
@@ -57,3 +59,28 @@ def _content(where: str, content: object) -> str:
             raise InvalidArgumentError(message, field=f"{where}.content")
         texts.append(text)
     return "\n".join(texts)
+
+
+_MAX_VARIABLES_CHARS = 1 << 20
+
+
+def check_template_variables(variables: object) -> dict[str, Any]:
+    """``chat_template_kwargs``: what a chat template sees beside the messages; None is nothing."""
+    name = "chat_template_kwargs"
+    if variables is None:
+        return {}
+    if not isinstance(variables, dict) or not all(isinstance(k, str) for k in variables):
+        found, allowed = type(variables).__name__, "an object, names to JSON values"
+        message = f"{name}: found {found}, allowed: {allowed}"
+        raise InvalidArgumentError(message, field=name, found=found, allowed=allowed)
+    if "messages" in variables:
+        raise InvalidArgumentError(f"{name}: messages stand in the row itself", field=name)
+    try:
+        text = json.dumps(variables)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"{name}: not JSON: {error}", field=name) from None
+    if len(text) > _MAX_VARIABLES_CHARS:
+        found, allowed = f"{len(text)} characters", f"at most {_MAX_VARIABLES_CHARS}"
+        message = f"{name}: found {found}, allowed: {allowed}"
+        raise InvalidArgumentError(message, field=name, found=found, allowed=allowed)
+    return dict(variables)

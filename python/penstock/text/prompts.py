@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from penstock.errors import InvalidArgumentError
 from penstock.text.chat import ChatTemplate
-from penstock.text.checks import check_messages
+from penstock.text.checks import check_messages, check_template_variables
 from penstock.text.tokenizer import Tokenizer
 
 # A private-use character that stands where a special token was written in a message.
@@ -20,6 +22,7 @@ class PromptEncoder:
         self._model, self._special_tokens = model, special_tokens
         self._tokenizer: Tokenizer | None = None
         self._chat: ChatTemplate | None = None
+        self._given: tuple[str, ChatTemplate] | None = None
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -51,34 +54,45 @@ class PromptEncoder:
             raise InvalidArgumentError(message, field="prompt")
         return ids
 
-    def messages(self, messages: object) -> list[int]:
+    def messages(
+        self, messages: object, variables: object = None, template: str | None = None
+    ) -> list[int]:
         """Token ids of a conversation, through the model's chat template.
 
-        Special tokens that the messages spell out stay plain text, unless they are allowed.
+        `variables` are what the template sees beside the messages; `template` is one to use instead
+        of the model's. Special tokens that the messages spell out stay plain text, unless they are
+        allowed; in `variables` they are refused then.
         """
-        checked = check_messages(messages)
-        if self._chat is None:
-            self._chat = ChatTemplate.load(Path(self._model))
+        checked, seen = check_messages(messages), check_template_variables(variables)
+        chat = self._template(template)
         specials = [] if self._special_tokens else self.tokenizer.specials
+        _refuse_specials(seen, specials)
         found = [s for s in specials if any(s in m["content"] for m in checked)]
         if not found:
-            text = self._chat.render(checked)
+            text = chat.render(checked, seen)
             return self.tokenizer.encode(text, add_special_tokens=False, special_tokens=True)
-        return self._guarded_messages(checked, found)
-
-    def _guarded_messages(self, messages: list[dict[str, str]], found: list[str]) -> list[int]:
-        assert self._chat is not None
         longest_first = sorted(found, key=len, reverse=True)
-        hidden = []
-        for message in messages:
-            content = message["content"].replace(_MARK, "")
-            for index, special in enumerate(longest_first):
-                content = content.replace(special, f"{_MARK}{index}{_MARK}")
-            hidden.append({**message, "content": content})
+        rendered = chat.render(_hidden(checked, longest_first), seen)
+        return self._encoded(rendered, longest_first)
+
+    def _template(self, source: str | None) -> ChatTemplate:
+        """The template of the model, or a given one: the last of each is kept."""
+        if source is None:
+            if self._chat is None:
+                self._chat = ChatTemplate.load(Path(self._model))
+            return self._chat
+        if self._given is None or self._given[0] != source:
+            if self._given is not None:
+                self._given[1].close()
+            self._given = source, ChatTemplate.given(source, Path(self._model))
+        return self._given[1]
+
+    def _encoded(self, rendered: str, specials: list[str]) -> list[int]:
+        """Token ids of a text in which marks and numbers stand for `specials` as plain text."""
         ids: list[int] = []
-        for index, piece in enumerate(self._chat.render(hidden).split(_MARK)):
+        for index, piece in enumerate(rendered.split(_MARK)):
             is_special = index % 2 == 1
-            text = longest_first[int(piece)] if is_special else piece
+            text = specials[int(piece)] if is_special else piece
             ids += self.tokenizer.encode(
                 text, add_special_tokens=False, special_tokens=not is_special
             )
@@ -88,3 +102,25 @@ class PromptEncoder:
         """Ends the helper process of the chat template."""
         if self._chat is not None:
             self._chat.close()
+        if self._given is not None:
+            self._given[1].close()
+
+
+def _refuse_specials(variables: dict[str, Any], specials: list[str]) -> None:
+    name = "chat_template_kwargs"
+    text = json.dumps(variables, ensure_ascii=False) if variables else ""
+    found = next((s for s in specials if json.dumps(s, ensure_ascii=False)[1:-1] in text), None)
+    if found is not None:
+        message = f"{name}: found the special token {found!r}, allowed: text without special tokens"
+        raise InvalidArgumentError(message, field=name, found=found)
+
+
+def _hidden(messages: list[dict[str, str]], specials: list[str]) -> list[dict[str, str]]:
+    """The messages with a mark, a number and a mark in place of each of `specials`."""
+    hidden = []
+    for message in messages:
+        content = message["content"].replace(_MARK, "")
+        for index, special in enumerate(specials):
+            content = content.replace(special, f"{_MARK}{index}{_MARK}")
+        hidden.append({**message, "content": content})
+    return hidden

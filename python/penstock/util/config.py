@@ -12,20 +12,34 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import gettempdir
 
 
 def cache_folder(model: str, chosen: str = "") -> str:
     """Where packed weights of `model` go; "" leaves it to the engine (``MODEL/.penstock``).
 
-    In order: the caller's choice, ``PENSTOCK_CACHE``, the model's folder when it is writable, and
-    the user's cache folder when it is not.
+    In order: the caller's choice, ``PENSTOCK_CACHE``, the model's folder when it is writable and no
+    part of another tool's cache, and else the user's cache folder.
     """
     if chosen:
         return chosen
     named = os.environ.get("PENSTOCK_CACHE", "")
-    if named or model.startswith("dummy:") or os.access(model, os.W_OK):
+    if named or model.startswith("dummy:"):
+        return named
+    if os.access(model, os.W_OK) and not is_shared_cache(Path(model)):
         return named
     return str(_user_cache())
+
+
+def is_shared_cache(folder: Path) -> bool:
+    """Whether a model folder belongs to the cache of another tool, as Hugging Face's does.
+
+    There ``snapshots/REVISION`` stands beside ``blobs``, and files are links to them.
+    """
+    parents = folder.absolute().parents
+    if len(parents) > 1 and parents[0].name == "snapshots" and (parents[1] / "blobs").is_dir():
+        return True
+    return any(file.is_symlink() for file in folder.glob("*.safetensors"))
 
 
 def machine_file() -> Path:
@@ -48,5 +62,10 @@ def cublaslt_library() -> str:
 
 
 def _user_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME", "") or str(Path.home() / ".cache")
-    return Path(base) / "penstock"
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if base:
+        return Path(base) / "penstock"
+    try:
+        return Path.home() / ".cache" / "penstock"
+    except RuntimeError:  # a user without a home
+        return Path(gettempdir()) / f"penstock-{os.getuid()}"

@@ -7,7 +7,13 @@ import os
 import stat
 from pathlib import Path
 
-from penstock.errors import DiskFullError, InvalidArgumentError, PenstockError, StorageError
+from penstock.errors import (
+    DiskFullError,
+    InvalidArgumentError,
+    NotFoundError,
+    PenstockError,
+    StorageError,
+)
 
 
 def storage_error(path: Path, what: str, error: OSError) -> PenstockError:
@@ -77,6 +83,27 @@ class AppendFile:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+_NAME_BYTES = 255 - len(".tmp")
+
+
+def refuse_unwritable(path: Path, field: str, more: int = 0) -> None:
+    """Refuses, before any work is done, a file that could not be written at its end.
+
+    `more` bytes are added to the name for files beside it.
+    """
+    folder, name = path.parent, path.name
+    if not folder.is_dir():
+        raise NotFoundError(f"{field}: {folder}: no such folder", file=str(folder), field=field)
+    if not os.access(folder, os.W_OK):
+        message = f"{field}: the folder {folder} is not writable"
+        raise InvalidArgumentError(message, file=str(folder), field=field)
+    if len(os.fsencode(name)) + more > _NAME_BYTES:
+        message = f"{field}: the file name is longer than {_NAME_BYTES - more} bytes"
+        raise InvalidArgumentError(message, file=name[:80], field=field)
+    if path.exists() and not path.is_file():
+        raise InvalidArgumentError(f"{field}: {path}: not a regular file", file=str(path))
 
 
 def sync_folder(folder: Path) -> None:

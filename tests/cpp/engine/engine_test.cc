@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "engine/live_request.h"
 #include "support/tiny_engine.h"
 
 namespace penstock {
@@ -211,6 +212,49 @@ TEST_F(EngineTest, MoreRowsThanKvSpaceRunOneAfterTheOther) {
   const auto tokens = drain(engine);
   EXPECT_EQ(tokens.size(), 12u);
   for (const auto& [row, list] : tokens) EXPECT_EQ(list.size(), 8u) << row;
+}
+
+// Rows enter as if they ended soon, and outgrow the KV space together: some are put back.
+TEST_F(EngineTest, RowsThatGoOnForLongerThanExpectedGiveTheSame) {
+  options_.host_memory = uint64_t{2} << 20;
+  options_.max_new = 200;
+  options_.mean_new = 4;
+  options_.max_prompt = options_.mean_prompt = 20;
+  options_.expected_rows = 8;
+  std::map<int, std::vector<int32_t>> alone;
+  for (const int expected : {0, 2}) {
+    Engine engine(options_);
+    std::map<uint64_t, int> lengths;
+    for (int i = 0; i < 8; ++i) {
+      Request row = request(10 + i, 200);
+      row.expected_new = expected;
+      lengths[engine.submit(row)] = i;
+    }
+    for (const auto& [id, tokens] : drain(engine)) {
+      ASSERT_EQ(tokens.size(), 200u);
+      if (expected == 0) alone[lengths.at(id)] = tokens;
+      EXPECT_EQ(tokens, alone.at(lengths.at(id))) << lengths.at(id);
+    }
+    EXPECT_EQ(alone.size(), 8u);
+  }
+}
+
+TEST(LiveRequest, LikelyLengthIsTwiceWhatWasExpectedAsOftenAsItWasOutgrown) {
+  LiveRequest row;
+  row.prompt_tokens = 10;
+  row.tokens.resize(10);
+  row.asked.sampling.max_tokens = 100;
+  EXPECT_EQ(row.likely_length(), 110);
+  row.asked.expected_new = 16;
+  EXPECT_EQ(row.likely_length(), 26);
+  row.tokens.resize(25);
+  EXPECT_EQ(row.likely_length(), 26);
+  row.tokens.resize(26);
+  EXPECT_EQ(row.likely_length(), 42);
+  row.tokens.resize(100);
+  EXPECT_EQ(row.likely_length(), 110);
+  row.asked.score = true;
+  EXPECT_EQ(row.likely_length(), 10);
 }
 
 TEST_F(EngineTest, StopTokensAndMinTokens) {

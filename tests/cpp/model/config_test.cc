@@ -74,7 +74,7 @@ TEST(Config, LlamaDefaultsAndOverrides) {
   json.erase("head_dim");
   json.update({{"attention_bias", true},
                {"mlp_bias", true},
-               {"eos_token_id", {3, 5}},
+               {"eos_token_id", std::vector<int>{3, 5}},
                {"tie_word_embeddings", true}});
   const ModelSpec other = parsed(json).spec;
   EXPECT_EQ(other.attention.kv_heads, 6);
@@ -117,7 +117,8 @@ TEST(Config, Windows) {
   EXPECT_EQ(windows(qwen), (std::vector<int>{0, 8, 8}));
   qwen["max_window_layers"] = 28;
   EXPECT_EQ(windows(qwen), (std::vector<int>{0, 0, 0}));
-  qwen["layer_types"] = {"sliding_attention", "full_attention", "sliding_attention"};
+  qwen["layer_types"] =
+      std::vector<std::string>{"sliding_attention", "full_attention", "sliding_attention"};
   EXPECT_EQ(windows(qwen), (std::vector<int>{8, 0, 8}));
 }
 

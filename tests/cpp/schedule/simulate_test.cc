@@ -10,11 +10,11 @@
 namespace penstock {
 namespace {
 
-Step make(uint64_t id, LaneKind lane, std::vector<uint64_t> after) {
+Step make(uint64_t id, LaneKind lane, decltype(Step::after) after) {
   Step step;
   step.id = id;
   step.lane = {lane, 0};
-  step.after = std::move(after);
+  step.after = after;
   return step;
 }
 

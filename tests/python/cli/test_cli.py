@@ -36,7 +36,7 @@ def penstock(*words):
 def test_help_lists_the_commands_and_exit_codes():
     found = penstock("--help")
     assert found.returncode == 0
-    for word in ("run", "plan", "probe", "quantize", "bench", "eval", "Exit codes"):
+    for word in ("run", "plan", "probe", "doctor", "quantize", "bench", "eval", "Exit codes"):
         assert word in found.stdout
     assert " serve " not in found.stdout
 

@@ -14,9 +14,13 @@ from penstock.errors import (
 )
 from penstock.job.journal import journal_path
 from penstock.job.manifest import manifest_path
+from penstock.job.options import JobHooks, JobOptions
 from penstock.job.rows import MAX_LINE_BYTES
+from penstock.job.run import run_job
 from penstock.sampling import SamplingParams
+from penstock.settings import EngineSettings
 from penstock.util import exitcodes
+from python.conftest import FAKE_WORKER
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=8)
 
@@ -340,14 +344,41 @@ def test_memory_does_not_grow_with_rows(job):
 
 
 def test_the_trace_is_written(job, tmp_path):
-    from penstock.job.options import JobHooks, JobOptions
-    from penstock.job.run import run_job
-    from penstock.settings import EngineSettings
-    from python.conftest import FAKE_WORKER
-
     job.write(rows(2))
     options = JobOptions(
         job.input, job.output, EngineSettings.make(job.model), trace=str(tmp_path / "t.json")
     )
     run_job(options, JobHooks(worker_command=FAKE_WORKER))
     assert json.loads((tmp_path / "t.json").read_text()) == {"traceEvents": []}
+
+
+def test_conversations_without_a_limit_are_not_cut_after_16_tokens(job):
+    talk = [{"role": "user", "content": "x"}]
+    job.write(
+        [
+            {"id": "own", "messages": talk, "ignore_eos": True},
+            {"id": "text", "prompt": "x", "ignore_eos": True},
+            {"id": "short", "messages": talk, "ignore_eos": True, "max_tokens": 3},
+        ]
+    )
+    assert job.run().exit_code == exitcodes.OK
+    used = {name: record["usage"] for name, record in job.by_id().items()}
+    assert used["own"]["prompt_tokens"] + used["own"]["completion_tokens"] == 512
+    assert used["text"]["completion_tokens"] == 16
+    assert used["short"]["completion_tokens"] == 3
+
+
+def test_the_jobs_limit_holds_for_conversations(tmp_path, fake_model):
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    row = {"id": 1, "messages": [{"role": "user", "content": "x"}], "ignore_eos": True}
+    source.write_text(json.dumps(row))
+    settings = EngineSettings.make(fake_model)
+    used = []
+    for limits in (True, False):
+        options = JobOptions(
+            source, output, settings, SamplingParams(max_tokens=5), True, "", limits
+        )
+        run_job(options, JobHooks(worker_command=FAKE_WORKER))
+        used.append(json.loads(output.read_text())["usage"])
+    assert used[0]["completion_tokens"] == 5
+    assert used[1]["prompt_tokens"] + used[1]["completion_tokens"] == 512

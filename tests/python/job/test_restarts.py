@@ -9,6 +9,7 @@ from penstock.job.rows import Row
 from penstock.job.supply import RowSupply
 from penstock.sampling import SamplingParams
 from penstock.util import exitcodes
+from penstock.util.processor import processor_name
 from python.job_process import rows, spawn
 
 FATAL = 4000
@@ -154,3 +155,14 @@ def test_stats_of_engines_add_up():
     assert told["predicted_bytes"] == {"h2d": 20}
     assert told["peak_bytes"] == {"host": 100} and told["budget_bytes"] == {"host": 200}
     assert add_stats({}, two) is two
+
+
+def test_a_build_for_another_processor_is_told_in_words_and_not_started_again(job, tmp_path):
+    fails = tmp_path / "fails"
+    fails.write_text("99")
+    job.write(rows(4))
+    code, said = run(job, device_fails=str(fails), fails_at=2, aborts=True, signal="SIGILL")
+    assert code == exitcodes.FAULT
+    assert "killed by SIGILL: this processor lacks an instruction of this build" in said
+    assert processor_name() in said and "kernels for fake were chosen" in said
+    assert fails.read_text() == "98"

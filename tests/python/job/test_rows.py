@@ -3,11 +3,18 @@ import json
 import pytest
 from penstock.engine.loop import Finished
 from penstock.job.records import encode_record, error_record, result_record
-from penstock.job.rows import MAX_LINE_BYTES, Row, RowRefusedError, id_key, parse_row
+from penstock.job.rows import (
+    MAX_LINE_BYTES,
+    Row,
+    RowDefaults,
+    RowRefusedError,
+    id_key,
+    parse_row,
+)
 from penstock.outputs import CompletionOutput, Logprob
 from penstock.sampling import SamplingParams
 
-PARAMS = SamplingParams()
+PARAMS = RowDefaults(SamplingParams(), SamplingParams(max_tokens=None))
 CHAT_URL, URL = "/v1/chat/completions", "/v1/completions"
 
 
@@ -79,7 +86,7 @@ BAD = {
     "batch stream": (batch(prompt="x", stream=True), "unsupported", "stream"),
     "batch echo": (batch(prompt="x", echo=True), "unsupported", "echo"),
     "batch tools": (
-        batch(CHAT_URL, messages=[{"role": "user", "content": "x"}], tools=[]),
+        batch(CHAT_URL, messages=[{"role": "user", "content": "x"}], tools=[{}]),
         "unsupported",
         "tools",
     ),
@@ -198,3 +205,32 @@ def test_openai_records():
     assert body["object"] == "chat.completion"
     assert body["choices"][0]["message"] == {"role": "assistant", "content": "ac"}
     assert body["choices"][0]["logprobs"]["content"][0]["top_logprobs"][1]["token"] == "b"
+
+
+TALK = [{"role": "user", "content": "x"}]
+
+
+@pytest.mark.parametrize("given", [{}, {"max_tokens": None}])
+def test_conversations_without_a_limit_go_on_to_the_end_of_the_context(given):
+    assert parse({"id": 1, "messages": TALK, **given}).params.max_tokens is None
+    assert parse(batch(CHAT_URL, messages=TALK, **given)).params.max_tokens is None
+    assert parse({**GOOD, **given}).params.max_tokens == 16
+    assert parse(batch(prompt="x", **given)).params.max_tokens == 16
+    again = Row.from_wire(json.loads(json.dumps(parse({"id": 1, "messages": TALK}).to_wire())))
+    assert again.params.max_tokens is None
+
+
+def test_a_limit_of_the_row_holds_for_conversations():
+    assert parse({"id": 1, "messages": TALK, "max_tokens": 5}).params.max_tokens == 5
+    assert parse(batch(CHAT_URL, messages=TALK, max_completion_tokens=6)).params.max_tokens == 6
+
+
+def test_template_variables_are_for_conversations():
+    kwargs = {"enable_thinking": False}
+    row = parse({"id": 1, "messages": TALK, "chat_template_kwargs": kwargs})
+    assert Row.from_wire(json.loads(json.dumps(row.to_wire()))).variables == kwargs
+    for wrong, words in (([1], "found list"), ({"messages": []}, "messages")):
+        with pytest.raises(RowRefusedError, match=words):
+            parse({"id": 1, "messages": TALK, "chat_template_kwargs": wrong})
+    with pytest.raises(RowRefusedError, match="only for rows with messages"):
+        parse({**GOOD, "chat_template_kwargs": kwargs})

@@ -77,6 +77,7 @@ def plan(layers=48, batches=4, rows=48):
     for name, rate in LINKS.items():
         lanes[name]["bytes"] = int(lanes[name]["seconds"] * rate)
     moved = {name: lanes[name]["bytes"] // sweeps for name in LINKS}
+    phases = _phases(lanes, seconds * sweeps)
     total = layers * LAYER_BYTES
     return {
         **{"model": "dummy:opt-30b", "device": "cuda", "weights": "fp16", "kv": "fp16"},
@@ -89,8 +90,9 @@ def plan(layers=48, batches=4, rows=48):
             **{"seconds": seconds * sweeps * 1.6, "lanes": lanes, "tensors": _tensors(total)},
             "peak_bytes": {"device": int(13.9 * GIB), "host": 121 * GIB, "disk": 3 * GIB},
             "budget_bytes": {"device": 15 * GIB, "host": 200 * GIB, "disk": 1000 * GIB},
-            "bottleneck": _bottleneck(lanes, seconds * sweeps),
-            "sweep": {"seconds": seconds, "steps": steps},
+            "bottleneck": _bottleneck(phases),
+            "phases": phases,
+            "sweep": {"seconds": seconds, "phase": "tokens", "steps": steps},
             "roofline": {
                 "flops_per_sweep": 2.0 * rows * batches * total / 2,
                 "peak_flops_per_second": 21.24e12,
@@ -104,9 +106,25 @@ def plan(layers=48, batches=4, rows=48):
     }
 
 
-def _bottleneck(lanes, seconds):
-    name = max(lanes, key=lambda lane: lanes[lane]["seconds"])
-    return f"{name} decides: it is busy for {lanes[name]['seconds'] / seconds:.0%} of a sweep."
+def _phases(lanes, seconds):
+    """Tokens are generated in the sweeps that were simulated; before them prompts are read."""
+    tokens = {name: lane["seconds"] for name, lane in lanes.items()}
+    prompts = {"compute": 0.55 * seconds, "h2d": 0.2 * seconds}
+    for name, spent in prompts.items():
+        lanes[name]["seconds"] += spent
+    return [
+        {"name": "prompts", "sweeps": 2, "seconds": 0.6 * seconds, "lanes": prompts},
+        {"name": "tokens", "sweeps": 32, "seconds": seconds, "lanes": tokens},
+    ]
+
+
+def _bottleneck(phases):
+    told = []
+    for phase in phases:
+        name = max(phase["lanes"], key=lambda lane: phase["lanes"][lane])
+        share = phase["lanes"][name] / phase["seconds"]
+        told.append(f"{phase['name']}: {name} decides, busy for {share:.0%}")
+    return "; ".join(told)
 
 
 def _policy(batches, rows):

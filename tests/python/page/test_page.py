@@ -3,6 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from penstock.cli import app as cli
@@ -11,8 +12,8 @@ from penstock.llm import LLM
 from penstock.page import open_page, plan_page
 from penstock.page.gantt import merged, read_steps, zoomed
 from penstock.page.measured import measured_sweep
-from penstock.page.svg import power_words, tick_words, ticks
-from penstock.page.values import digits, number, percent, scaled, seconds
+from penstock.page.svg import power_words, ticks, time_ticks
+from penstock.page.values import digits, moment, number, percent, scaled, seconds
 from penstock.util import exitcodes
 from python.page import plan_fixture
 
@@ -57,28 +58,94 @@ def test_the_page_has_every_part_in_its_order(plan):
     html = plan_page(plan, plan_fixture.report(plan))
     assert_self_contained(html)
     assert headings(html) == [
-        *("Tensors by tier", "Memory by tier", "The sweep, lane by lane", "Bytes per link"),
-        *("Roofline", "Predicted and measured", "What would change it", "Policy"),
+        *("Which lane works when", "Tensors by tier", "Memory by tier"),
+        *("The sweep, lane by lane", "Bytes per link", "Roofline"),
+        *("Predicted and measured", "What would change it", "Policy"),
     ]
     shown = words(html)
     rate = plan["prediction"]["tokens_per_second"]
-    for expected in (digits(rate), plan["prediction"]["bottleneck"], "dummy:opt-30b on cuda"):
+    told = plan["prediction"]["bottleneck"]
+    for expected in (digits(rate), told[0].upper() + told[1:], "dummy:opt-30b on cuda"):
         assert expected in shown
     assert "prefers-color-scheme:dark" in html
 
 
+def percentages(html, name):
+    """Lengths of a kind that elements have, in percent of the room."""
+    return [float(found) for found in re.findall(rf'style="{name}:([\d.]+)%"', html)]
+
+
 def test_charts_stay_inside_their_frame(plan):
-    for svg in parsed(plan_page(plan)).iter("svg"):
+    html = plan_page(plan)
+    for svg in parsed(html).iter("svg"):
         _, _, width, height = map(float, svg.get("viewBox").split())
         assert all(0 <= x and right <= width + 0.5 for x, right in boxes(svg))
         for each in [*svg.iter("rect"), *svg.iter("text")]:
             assert 0 <= float(each.get("y")) <= height
         for line in svg.iter("line"):
             assert all(0 <= float(line.get(name)) <= height for name in ("y1", "y2"))
+    assert all(0 <= share <= 100 for share in percentages(html, "left"))
+    stacks = re.findall(r'<div class="stack">(.*?)</div>', html)
+    assert len(stacks) > 10
+    for bars in stacks:
+        assert sum(percentages(bars, "width")) <= 100.5
+
+
+# Nothing keeps a chart wider than a narrow screen: no length but those of a few columns.
+def test_charts_shrink_with_the_screen(plan):
+    html = plan_page(plan, plan_fixture.report(plan))
+    style = parsed(html).find(".//style").text
+    narrow = style[style.index("@media (max-width:640px)") :]
+    assert "overflow-x" not in style
+    assert "min-width:760px" not in style
+    for columns in (".tensors .row{", ".links .row{", ".gantt .row{"):
+        rule = narrow.split(columns)[1].split("}")[0]
+        assert "px" not in rule.split("grid-template-columns:")[1].split(";")[0]
+    assert not re.search(r'<svg[^>]* width="', html)
+
+
+def cells(row):
+    return ["".join(cell.itertext()) for cell in row]
+
+
+# One figure for one thing: the share of a lane is the same wherever it stands.
+def test_the_table_the_chart_and_the_links_tell_the_same_shares(plan):
+    page = parsed(plan_page(plan))
+    table = {cells(row)[0]: cells(row)[1:] for row in page.find(".//table[@class='phases']/tbody")}
+    assert table["time"][0] == seconds(plan["prediction"]["seconds"])
+    charts = [each for each in page.iter("div") if each.get("class") == "gantt"]
+    drawn = {}
+    for row in charts[0].findall("div[@class='row']"):
+        drawn[row.find("b").text] = row.find("span").text
+    assert drawn["h2d"] != "0 %"
+    assert drawn == {lane: table[lane][2] for lane in drawn}
+    links = page.find(".//div[@class='links']").findall("div[@class='row']")
+    told = {row.find("b").text: list(row.itertext())[-1].split(", ")[1] for row in links}
+    assert told == {lane: table[lane][0] for lane in told}
+    busiest = max(plan["prediction"]["phases"][1]["lanes"].values())
+    share = busiest / plan["prediction"]["phases"][1]["seconds"]
+    assert f"{share:.0%}" in plan["prediction"]["bottleneck"]
+    assert percent(share) in drawn.values()
+
+
+def test_the_page_says_when_the_job_would_be_finished(plan):
+    begin = datetime(2026, 12, 31, 23, 30, tzinfo=timezone.utc)
+    long = {**plan["prediction"], "seconds": 26 * 3600 + 90.0}
+    shown = words(plan_page({**plan, "prediction": long}, start=begin))
+    assert "26 h 2 min" in shown
+    told = "If started at 31 December 2026, 23:30 UTC, finished at 2 January 2027, 01:31 UTC."
+    assert told in shown
+    assert "If started" not in words(plan_page(plan))
+    assert "If started" not in words(plan_page({**plan, "prediction": {}}, start=begin))
+    forever = {**plan["prediction"], "seconds": 1e300}
+    assert "If started" not in words(plan_page({**plan, "prediction": forever}, start=begin))
+    east = timezone(timedelta(hours=5, minutes=30))
+    assert moment(datetime(2026, 3, 4, 5, 6, tzinfo=east)) == "4 March 2026, 05:06 UTC+05:30"
+    assert moment(datetime(2026, 3, 4, 5, 6)) == "4 March 2026, 05:06"
 
 
 def test_every_class_that_is_drawn_is_styled(plan):
-    html = plan_page(plan, plan_fixture.report(plan))
+    html = plan_page(plan, plan_fixture.report(plan), None, datetime(2026, 1, 2))
     style = parsed(html).find(".//style").text
     used = {name for each in parsed(html).iter() for name in (each.get("class") or "").split()}
     assert {name for name in used if f".{name}" not in style} <= {"", "first", "compared"}
@@ -89,7 +156,7 @@ def test_what_the_plan_lacks_is_left_out(plan):
     html = plan_page(bare)
     assert_self_contained(html)
     assert headings(html) == ["Memory by tier", "Policy"]
-    assert words(html).count(plan["why"]) == 1
+    assert words(html).count(plan["why"][1:]) == 1
     assert headings(plan_page({})) == []
     for missing in plan["prediction"]:
         rest = {name: v for name, v in plan["prediction"].items() if name != missing}
@@ -136,7 +203,7 @@ def test_predicted_beside_measured(plan):
     ran = plan_fixture.report(plan)
     rows = {
         row[0].text: ["".join(cell.itertext()) for cell in row[1:]]
-        for row in parsed(plan_page(plan, ran)).find(".//table").iter("tr")
+        for row in parsed(plan_page(plan, ran)).find(".//table[@class='compared']").iter("tr")
     }
     assert rows["tokens per second"][2] == "\u22127.4 %"
     assert rows["time of the job"][2] == "+8.0 %"
@@ -254,20 +321,37 @@ def test_numbers_for_people():
         *("0", "0.0123", "1.23", "12.3", "100.0", "123", "12,345"),
     ]
     assert [scaled(n, "B/s") for n in (12, 13.84e9, 2e15)] == ["12.0 B/s", "13.8 GB/s", "2.00 PB/s"]
-    assert [seconds(n) for n in (0.0123, 4.2, 99, 100, 4320)] == [
-        *("12.3 ms", "4.20 s", "99.0 s", "1 min 40 s", "1 h 12 min"),
+    assert [seconds(n) for n in (0.0123, 4.2, 99, 100, 119.7, 3599.6, 4320, 90_000)] == [
+        *("12.3 ms", "4.20 s", "99.0 s", "1 min 40 s", "2 min 0 s", "1 h 0 min", "1 h 12 min"),
+        "25 h 0 min",
     ]
     assert [percent(n) for n in (0, 0.004, 0.41, 1.03)] == ["0 %", "0.4 %", "41 %", "103 %"]
     assert [number(n) for n in (3, -1, True, "3", None, float("nan"), 10**400)] == [3] + [0] * 6
     assert [power_words(n, "FLOP/s") for n in (9, 13, -2)] == [
         *("1 GFLOP/s", "10 TFLOP/s", "0.0100 FLOP/s"),
     ]
-    assert tick_words(ticks(0.26, 0.3, 5)) == ["0.26", "0.27", "0.28", "0.29", "0.30"]
-    assert tick_words(ticks(0, 5.4)) == ["0", "1", "2", "3", "4", "5"]
+    assert ticks(0, 5.4) == [0, 1, 2, 3, 4, 5]
+    shown = [
+        (unit, [told for _, told in marks])
+        for unit, marks in (
+            *(time_ticks(0.26, 0.3), time_ticks(0, 5.4)),
+            *(time_ticks(600, 1200), time_ticks(0, 36_000)),
+        )
+    ]
+    assert shown == [
+        ("milliseconds", [str(n) for n in range(260, 301, 5)]),
+        ("seconds", ["0", "1", "2", "3", "4", "5"]),
+        ("minutes", [str(n) for n in range(10, 21)]),
+        ("hours", [str(n) for n in range(11)]),
+    ]
+
+
+def without_dates(html):
+    return re.sub(r"If started at [^<]*", "", html)
 
 
 def test_the_command_writes_the_page_and_still_prints_the_plan(plan, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(LLM, "plan", lambda self, workload=None: plan)
+    monkeypatch.setattr(LLM, "plan", lambda self, workload=None, tell=None: plan)
     page, report = tmp_path / "plan.html", tmp_path / "report.json"
     report.write_text(json.dumps(plan_fixture.report(plan)))
     words_given = ["plan", "dummy:opt-30b", "--html", str(page), "--report", str(report)]
@@ -276,12 +360,16 @@ def test_the_command_writes_the_page_and_still_prints_the_plan(plan, monkeypatch
     brief = {name: found for name, found in plan["prediction"].items() if name != "sweep"}
     assert json.loads(told.out) == {**plan, "prediction": brief}
     assert str(page) in told.err
-    assert page.read_text() == plan_page(plan, plan_fixture.report(plan))
+    begin = re.search(r"If started at (.*? UTC), finished", page.read_text()).group(1)
+    start = datetime.strptime(begin, "%d %B %Y, %H:%M UTC").replace(tzinfo=timezone.utc)
+    assert abs(datetime.now(timezone.utc) - start) < timedelta(hours=1)
+    same = plan_page(plan, plan_fixture.report(plan), None, start)
+    assert without_dates(page.read_text()) == without_dates(same)
     assert {path.name for path in tmp_path.iterdir()} == {"plan.html", "report.json"}
 
 
 def test_a_page_that_cannot_be_written_is_refused_before_planning(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(LLM, "plan", lambda self, workload=None: pytest.fail("planned"))
+    monkeypatch.setattr(LLM, "plan", lambda self, workload=None, tell=None: pytest.fail("planned"))
     page, report = tmp_path / "plan.html", tmp_path / "report.json"
     report.write_text("{")
     for html, given, error, field in (
