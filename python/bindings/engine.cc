@@ -151,7 +151,7 @@ void register_engine(nb::module_& m) {
   using Release = nb::call_guard<nb::gil_scoped_release>;
   nb::class_<Engine>(m, "Engine", "Generates from and scores token ids; one thread at a time.")
       .def(nb::init<const EngineOptions&, const PackProgress&>(), "options"_a,
-           "packing"_a = PackProgress(), Release(),
+           "packing"_a.none() = nb::none(), Release(),
            "Opens a model; `packing(done_bytes, total_bytes)` is called while it is quantised.")
       .def("submit", &Engine::submit, "request"_a, Release(),
            "Queues a request and returns its number; raises Error(invalid_argument).")

@@ -80,7 +80,7 @@ def _refuse_where_all_are(options: JobOptions, scan: InputScan) -> None:
             if line > len(scan.states) or scan.states[line - 1] == BLANK:
                 continue  # what was added since is refused later
             try:
-                parse_row(line, content, options.sampling)
+                parse_row(line, content, options.defaults)
                 yield None
             except RowRefusedError as refused:
                 yield refused.error
