@@ -10,6 +10,7 @@
 #include "plan/layout.h"
 #include "plan/request_lengths.h"
 #include "plan/tiny_models.h"
+#include "tensor/units.h"
 
 namespace penstock {
 namespace {
@@ -184,7 +185,7 @@ TEST(MemoryPlan, ItemsAreLargeEnoughForWhatTheyHold) {
     const int64_t projected = spec.embed_dim != spec.hidden ? spec.embed_dim : 0;
     at_least(compute, "head",
              plan.head_rows * (spec.hidden + projected) * 4 + rows * plan.head_columns * 4 +
-                 plan.head_rows * 32);
+                 plan.head_rows * kScoreStateBytes);
     EXPECT_GE(planned.item(Tier::host, "logits"),
               static_cast<uint64_t>(plan.logit_rows * spec.vocab * 4));
     EXPECT_GE(plan.logit_rows, planned.policy.max_sequences);

@@ -95,6 +95,7 @@ TEST(Cost, BytesAreThoseOfTheSchedule) {
     options.device_ring_slots = plan.device_ring_slots;
     options.kv_slots = options.activation_slots = 3;
     options.device_kv_slots = options.device_activation_slots = 3;
+    options.gather_slots = 2;
     options.exchange_slots = 4;
     options.lookahead = policy.lookahead;
     Carry carry;
@@ -135,6 +136,7 @@ TEST(Cost, StreamedBytesOfThePlanAreReadInEverySweep) {
     policy.max_sequences = 2;
     const MemoryPlan plan = memory_plan(model->input, policy);
     BuildOptions options;
+    options.gather_slots = 2;
     options.host_ring_slots = plan.ring_slots;
     options.last_sweep = true;
     const std::vector<BatchShape> batches(2, BatchShape{.tokens = 2, .head_rows = 1});

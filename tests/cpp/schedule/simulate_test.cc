@@ -104,6 +104,7 @@ Case deep(int layers, int batches) {
     add(ModuleKind::mlp, 32);
   }
   add(ModuleKind::head, 12);
+  made.options.gather_slots = 2;
   made.options.host_ring_slots = 2 * 32 + 4;
   made.options.lookahead = 2;
   made.sweeps.assign(3, std::vector<BatchShape>(batches, BatchShape{.tokens = 4, .head_rows = 4}));

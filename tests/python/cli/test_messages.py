@@ -30,7 +30,7 @@ def test_results_are_on_standard_output_and_the_rest_is_not():
     found = penstock(*PLAN)
     assert found.returncode == 0
     assert json.loads(found.stdout)["family"] == "llama"
-    assert "choosing a plan ..." in found.stderr
+    assert "planning: " in found.stderr
 
 
 def test_a_plan_is_a_table_on_a_terminal():
