@@ -187,6 +187,7 @@ Case layers(int count, int attention_panels, int mlp_panels) {
     add(ModuleKind::mlp, mlp_panels);
   }
   add(ModuleKind::head, mlp_panels);
+  made.options.gather_slots = 2;
   return made;
 }
 

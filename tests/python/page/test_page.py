@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from penstock.cli import app as cli
+from penstock.engine.session import Session
 from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError
-from penstock.llm import LLM
 from penstock.page import open_page, plan_page
 from penstock.page.gantt import merged, read_steps, zoomed
 from penstock.page.measured import measured_sweep
@@ -351,7 +351,7 @@ def without_dates(html):
 
 
 def test_the_command_writes_the_page_and_still_prints_the_plan(plan, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(LLM, "plan", lambda self, workload=None, tell=None: plan)
+    monkeypatch.setattr(Session, "plan", lambda self, workload=None, tell=None: plan)
     page, report = tmp_path / "plan.html", tmp_path / "report.json"
     report.write_text(json.dumps(plan_fixture.report(plan)))
     words_given = ["plan", "dummy:opt-30b", "--html", str(page), "--report", str(report)]
@@ -369,7 +369,9 @@ def test_the_command_writes_the_page_and_still_prints_the_plan(plan, monkeypatch
 
 
 def test_a_page_that_cannot_be_written_is_refused_before_planning(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(LLM, "plan", lambda self, workload=None, tell=None: pytest.fail("planned"))
+    monkeypatch.setattr(
+        Session, "plan", lambda self, workload=None, tell=None: pytest.fail("planned")
+    )
     page, report = tmp_path / "plan.html", tmp_path / "report.json"
     report.write_text("{")
     for html, given, error, field in (
