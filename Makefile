@@ -2,7 +2,7 @@
 #
 #   make demo     the examples on the small models that come with the repository
 #   make test     lint, rules, C++ tests, Python tests
-#   make check    all that .ci/run checks: test, processors, cuda-check, aarch64
+#   make check    all that .ci/run checks: test, processors, cuda-check
 #   make cpp      the C++ tests alone; `make cpp FOLDER=memory` one folder of them
 #   make rules    the layering and size rules alone
 #   make lint     formatting, ruff, mypy
@@ -63,7 +63,7 @@ demo: install
 test: install lint rules cpp $(TEST_STAMP)
 	$(VENV)/bin/python -m pytest tests
 
-check: install lint rules cpp processors cuda-check aarch64 $(TEST_STAMP)
+check: install lint rules cpp processors cuda-check $(TEST_STAMP)
 	$(VENV)/bin/python -m pytest tests
 
 # ---- set-up ------------------------------------------------------------------------------------
