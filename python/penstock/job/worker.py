@@ -102,7 +102,8 @@ class Worker:
         refused: list[PenstockError] = []
         limit = self._session.max_context() if opening["samples"] else 0
         _refuse_no_room(opening.get("max_tokens"), limit)
-        for told in opening["samples"]:
+        per_byte = 0.0
+        for told, size in zip(opening["samples"], opening["bytes"], strict=True):
             row = Row.from_wire(told)
             try:
                 tokens = self._tokens(row)
@@ -111,11 +112,11 @@ class Worker:
                 refused.append(error)
                 continue
             lengths.append(len(tokens))
+            per_byte = max(per_byte, len(tokens) / size)
             new.append(0 if row.score else row.params.max_tokens)
         if not lengths and len(refused) >= MANY_REFUSED:
             raise all_refused(refused[0], len(refused))
         sample = Workload.of_rows(lengths, new)
-        per_byte = max((n / b for n, b in zip(lengths, opening["bytes"], strict=False)), default=0)
         longest = max(sample.max_prompt, int(per_byte * opening["longest_bytes"]))
         self._row_tokens = sample.mean_prompt + sample.mean_new
         workload = replace(sample, expected_rows=opening["rows"], max_prompt=longest)
@@ -238,9 +239,9 @@ def _refuse_no_room(max_tokens: int | None, limit: int) -> None:
 
 def _refuse_too_long(prompt: int, row: Row, limit: int) -> None:
     """As the engine will; `limit` 0 is unknown."""
-    new = 0 if row.score else row.params.max_tokens
-    if limit and prompt + (1 if new is None else new) > limit:
-        found = f"{prompt} prompt tokens + max_tokens {new}"
+    new = 0 if row.score else row.params.max_tokens or 1
+    if limit and prompt + new > limit:
+        found = f"{prompt} prompt tokens + {new} to generate"
         message = f"too long: {found}, the context is {limit} tokens"
         raise InvalidArgumentError(message, field="max_tokens", found=found, allowed=limit)
 

@@ -216,7 +216,7 @@ TEST_F(EngineTest, MoreRowsThanKvSpaceRunOneAfterTheOther) {
 
 // Rows enter as if they ended soon, and outgrow the KV space together: some are put back.
 TEST_F(EngineTest, RowsThatGoOnForLongerThanExpectedGiveTheSame) {
-  options_.host_memory = uint64_t{2} << 20;
+  options_.host_memory = 5600000;
   options_.max_new = 200;
   options_.mean_new = 4;
   options_.max_prompt = options_.mean_prompt = 20;
