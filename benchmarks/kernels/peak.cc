@@ -135,55 +135,61 @@ __attribute__((target("avx2,fma"), noinline)) float avx2_fma_chains() {
 // widened.
 __attribute__((target("avx2"), noinline)) float avx2_byte_chains() {
   const __m256i a = _mm256_set1_epi8(2), ones = _mm256_set1_epi16(1);
-  __m256i first = ones, second = ones, third = ones, fourth = ones, product, narrow;
+  __m256i s0 = ones, s1 = ones, s2 = ones, s3 = ones, n0, n1, n2, n3, p0, p1, p2, p3;
   for (int64_t i = 0; i < kSteps; ++i) {
     asm volatile(
-        ".macro penstock_bytes sums\n"
-        "vpmaddubsw %[a], %[a], %[narrow]\n"
+        "vpmaddubsw %[a], %[a], %[n0]\n"
+        "vpmaddubsw %[a], %[a], %[n1]\n"
+        "vpmaddubsw %[a], %[a], %[n2]\n"
+        "vpmaddubsw %[a], %[a], %[n3]\n"
         ".rept 7\n"
-        "vpmaddubsw %[a], %[a], %[product]\n"
-        "vpaddw %[product], %[narrow], %[narrow]\n"
+        "vpmaddubsw %[a], %[a], %[p0]\n"
+        "vpmaddubsw %[a], %[a], %[p1]\n"
+        "vpaddw %[p0], %[n0], %[n0]\n"
+        "vpaddw %[p1], %[n1], %[n1]\n"
+        "vpmaddubsw %[a], %[a], %[p2]\n"
+        "vpmaddubsw %[a], %[a], %[p3]\n"
+        "vpaddw %[p2], %[n2], %[n2]\n"
+        "vpaddw %[p3], %[n3], %[n3]\n"
         ".endr\n"
-        "vpmaddwd %[ones], %[narrow], %[narrow]\n"
-        "vpaddd %[narrow], \\sums, \\sums\n"
-        ".endm\n"
-        "penstock_bytes %[first]\n"
-        "penstock_bytes %[second]\n"
-        "penstock_bytes %[third]\n"
-        "penstock_bytes %[fourth]\n"
-        ".purgem penstock_bytes\n"
-        : [first] "+x"(first), [second] "+x"(second), [third] "+x"(third), [fourth] "+x"(fourth),
-          [product] "=&x"(product), [narrow] "=&x"(narrow)
+        "vpmaddwd %[ones], %[n0], %[n0]\n"
+        "vpmaddwd %[ones], %[n1], %[n1]\n"
+        "vpaddd %[n0], %[s0], %[s0]\n"
+        "vpaddd %[n1], %[s1], %[s1]\n"
+        "vpmaddwd %[ones], %[n2], %[n2]\n"
+        "vpmaddwd %[ones], %[n3], %[n3]\n"
+        "vpaddd %[n2], %[s2], %[s2]\n"
+        "vpaddd %[n3], %[s3], %[s3]\n"
+        : [s0] "+x"(s0), [s1] "+x"(s1), [s2] "+x"(s2), [s3] "+x"(s3), [n0] "=&x"(n0),
+          [n1] "=&x"(n1), [n2] "=&x"(n2), [n3] "=&x"(n3), [p0] "=&x"(p0), [p1] "=&x"(p1),
+          [p2] "=&x"(p2), [p3] "=&x"(p3)
         : [a] "x"(a), [ones] "x"(ones));
   }
-  const __m256i sum =
-      _mm256_add_epi32(_mm256_add_epi32(first, second), _mm256_add_epi32(third, fourth));
+  const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(s0, s1), _mm256_add_epi32(s2, s3));
   return static_cast<float>(_mm_cvtsi128_si32(_mm256_castsi256_si128(sum)));
 }
 
 // 8-bit codes as 16-bit words.
 __attribute__((target("avx2"), noinline)) float avx2_word_chains() {
   const __m256i a = _mm256_set1_epi16(2);
-  __m256i first = a, second = a, third = a, fourth = a, product;
+  __m256i s0 = a, s1 = a, s2 = a, s3 = a, p0, p1, p2, p3;
   for (int64_t i = 0; i < kSteps; ++i) {
     asm volatile(
-        ".macro penstock_words sums\n"
-        "vpmaddwd %[a], %[a], %[product]\n"
-        "vpaddd %[product], \\sums, \\sums\n"
-        ".endm\n"
         ".rept 4\n"
-        "penstock_words %[first]\n"
-        "penstock_words %[second]\n"
-        "penstock_words %[third]\n"
-        "penstock_words %[fourth]\n"
+        "vpmaddwd %[a], %[a], %[p0]\n"
+        "vpmaddwd %[a], %[a], %[p1]\n"
+        "vpaddd %[p0], %[s0], %[s0]\n"
+        "vpaddd %[p1], %[s1], %[s1]\n"
+        "vpmaddwd %[a], %[a], %[p2]\n"
+        "vpmaddwd %[a], %[a], %[p3]\n"
+        "vpaddd %[p2], %[s2], %[s2]\n"
+        "vpaddd %[p3], %[s3], %[s3]\n"
         ".endr\n"
-        ".purgem penstock_words\n"
-        : [first] "+x"(first), [second] "+x"(second), [third] "+x"(third), [fourth] "+x"(fourth),
-          [product] "=&x"(product)
+        : [s0] "+x"(s0), [s1] "+x"(s1), [s2] "+x"(s2), [s3] "+x"(s3), [p0] "=&x"(p0),
+          [p1] "=&x"(p1), [p2] "=&x"(p2), [p3] "=&x"(p3)
         : [a] "x"(a));
   }
-  const __m256i sum =
-      _mm256_add_epi32(_mm256_add_epi32(first, second), _mm256_add_epi32(third, fourth));
+  const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(s0, s1), _mm256_add_epi32(s2, s3));
   return static_cast<float>(_mm_cvtsi128_si32(_mm256_castsi256_si128(sum)));
 }
 

@@ -16,9 +16,15 @@ inline __m256i mask_of(int64_t n) {
 inline vf vset(float x) { return _mm256_set1_ps(x); }
 inline vf vzero() { return _mm256_setzero_ps(); }
 inline vf vload(const float* p) { return _mm256_loadu_ps(p); }
-inline vf vload_n(const float* p, int64_t n) { return _mm256_maskload_ps(p, mask_of(n)); }
+// Stores by a mask are slow on many processors.
+inline vf vload_n(const float* p, int64_t n) {
+  return n >= kLanes ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, mask_of(n));
+}
 inline void vstore(float* p, vf x) { _mm256_storeu_ps(p, x); }
-inline void vstore_n(float* p, vf x, int64_t n) { _mm256_maskstore_ps(p, mask_of(n), x); }
+inline void vstore_n(float* p, vf x, int64_t n) {
+  if (n >= kLanes) return _mm256_storeu_ps(p, x);
+  _mm256_maskstore_ps(p, mask_of(n), x);
+}
 inline vf vadd(vf a, vf b) { return _mm256_add_ps(a, b); }
 inline vf vsub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 inline vf vmul(vf a, vf b) { return _mm256_mul_ps(a, b); }

@@ -46,7 +46,7 @@ struct Widening {
 template <>
 struct Widening<4> {
   static constexpr int kCodeBits = 8;
-  static constexpr int kFrom = 16, kMost = 5;  // input rows: of a product, at a time
+  static constexpr int kFrom = 8, kMost = 6;  // input rows: of a product, at a time
   // Two vectors.
   static void store(std::byte* p, Codes codes) {
     vstore_codes(p, low_nibbles(codes));

@@ -94,6 +94,27 @@ template <int kRows>
 struct RowCount {
   static constexpr int value = kRows;
 };
+// f(RowCount<n>, i) over m >= 8 rows in groups as large as each other: of 4, 5 or 6.
+constexpr int kEvenRows = 6;
+template <class F>
+inline void for_even_row_groups(int64_t m, F f) {
+  const int64_t groups = blocks_of(m, kEvenRows);
+  for (int64_t i = 0, group = 0; group < groups; ++group) {
+    const int64_t end = (group + 1) * m / groups;
+    switch (end - i) {
+      case 6:
+        f(RowCount<6>{}, i);
+        break;
+      case 5:
+        f(RowCount<5>{}, i);
+        break;
+      default:
+        f(RowCount<4>{}, i);
+    }
+    i = end;
+  }
+}
+
 // f(RowCount<n>, i) over m rows in groups of n = kMost, 8 (if smaller), 4, 2, 1.
 template <int kMost, class F>
 inline void for_row_groups(int64_t m, F f) {

@@ -58,13 +58,14 @@ struct GemmF32 {
   WeightView view;
   bool widen;  // inputs are bf16
 
-  int64_t depth(bool) const { return kDepth; }
+  // Few input rows: memory is read in longer runs, and no tile is filled.
+  int64_t depth(bool few) const { return few && !view.quantised ? kFewDepth : kDepth; }
 
   void begin(const Chunk& c) const {
     if (!widen) return;
     for (int64_t i = 0; i < c.rows(); ++i) {
       const std::byte* from = c.input_row(i) + c.k_begin * 2;
-      float* to = inputs(c) + i * kInputStride;
+      float* to = inputs(c) + i * input_stride(c);
       for (int64_t d = 0; d < c.depth(); d += kLanes) vstore(to + d, LoadBf16::load(from + d * 2));
     }
   }
@@ -72,14 +73,14 @@ struct GemmF32 {
   void tile(const Chunk& c, const TileRows& rows, const NextTile& next, float* sums) const {
     float* weights = static_cast<float*>(static_cast<void*>(c.scratch.tile));
     const float* x = widen ? inputs(c) : input_values(c);
-    const int64_t stride = widen ? kInputStride : c.p.input.stride_bytes / 4;
+    const int64_t stride = widen ? input_stride(c) : c.p.input.stride_bytes / 4;
     const Product product{
         .w = weights, .x = bytes_of(x), .x_stride = stride * 4, .steps = c.depth(), .sums = sums};
     if (view.quantised) {
       fill_packed(view, rows, c.k_begin, c.depth(), weights);
       return multiply_rows<MultiplyAdd>(product, c.rows());
     }
-    with_loader(view.raw, [&]<class Load>(Load) {
+    const auto multiply = [&]<class Load>(Load) {
       const RawTile<Load> tile(c, rows, view.row_bytes);
       Ahead ahead = ahead_of(next, view.row_bytes, Load::kBytes);
       if (c.few()) {
@@ -88,12 +89,15 @@ struct GemmF32 {
       ahead.spread(tile.fill_work() + product_work(c.rows(), c.depth()));
       fill_raw(tile, weights, ahead);
       multiply_rows<MultiplyAdd>(product, c.rows(), &ahead);
-    });
+    };
+    with_loader(view.raw, [&](auto load) { multiply(columns_of(load)); });
   }
 
  private:
-  static constexpr int64_t kInputStride = kDepth + 16;
-  static_assert(kRunRows * kInputStride * 4 + kSumsBytes + kTileBytes <= kScratchBytesPerWorker);
+  static constexpr int64_t kFewDepth = 2048;
+  static int64_t input_stride(const Chunk& c) { return (c.few() ? kFewDepth : kDepth) + 16; }
+  static_assert(kFewRows * kFewDepth <= kRunRows * kDepth);
+  static_assert(kRunRows * (kDepth + 16) * 4 + kSumsBytes + kTileBytes <= kScratchBytesPerWorker);
   static_assert(size_t{kDepth} * kTileWidth * sizeof(float) <= kTileBytes);
 
   static float* inputs(const Chunk& c) {

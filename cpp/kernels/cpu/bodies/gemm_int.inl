@@ -12,9 +12,8 @@ struct CodeWords {
   int64_t stride = kTileRows * 4;
 };
 
-// What one K block of one weight tile brings.
-struct WeightBlock {
-  CodeWords codes;
+// Of the weight rows of a tile, in one block of K.
+struct WeightScales {
   vf scales[kRowVectors];
   vf zeros[kRowVectors];
 };
@@ -33,6 +32,11 @@ struct InputBlock {
         stride(layout.stride_bytes) {}
   float scale(int64_t i) const { return float_at(scales + i * stride); }
   int32_t code_sum(int64_t i) const { return int_at(code_sums + i * stride); }
+  // To the next block, but for its codes.
+  void step() {
+    scales += 4;
+    code_sums += 4;
+  }
 };
 
 // A block of K: its number and that of its group of weights. Counted, since divisions take long.
@@ -54,6 +58,8 @@ struct CodeRows {
   const std::byte* first;
   int64_t stride;
 };
+
+constexpr int64_t kVectorBytes = kLanes * 4;
 
 // The next word of every vector.
 class WordReader {
@@ -88,17 +94,20 @@ inline void keep_in_memory(RowDots<kRows>& dots) {
   asm("" : "+m"(dots));
 }
 
-// Nibbles of kWords words, two to a byte or one, with sums in fewer bits.
-template <int kRows, int kCodeBits, int kWords>
-inline void add_nibble_words(WordReader& words, RowPointers<kRows>& at, RowDots<kRows>& dots) {
-  using Narrow = NarrowSums<kRows == 0 ? 8 : 4>;
-  typename Narrow::Sums sums[kRows][kRowVectors];
+// Sums of products of nibbles in fewer bits.
+template <int kBits, int kRows>
+using NarrowDots = typename NarrowSums<kBits>::Sums[kRows][kRowVectors];
+
+// Nibbles of kWords words, two to a byte or one.
+template <int kBits, int kRows, int kCodeBits, int kWords>
+inline void narrow_words(WordReader& words, RowPointers<kRows>& at,
+                         NarrowDots<kBits, kRows>& sums) {
+  using Narrow = NarrowSums<kBits>;
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) sums[i][v] = typename Narrow::Sums{};
   }
-  keep_in_memory<kRows>(dots);
 #pragma GCC unroll 1
   for (int word = 0; word < kWords; ++word) {
     Codes codes[kRowVectors], high[kRowVectors];
@@ -123,11 +132,25 @@ inline void add_nibble_words(WordReader& words, RowPointers<kRows>& at, RowDots<
     }
     at.step(kWordInputs<kCodeBits>);
   }
+}
+
+// K of whole narrow sums.
+template <int kBits>
+constexpr int64_t kNarrowDepth = NarrowSums<kBits>::kMost > 0 ? NarrowSums<kBits>::kMost * 4 : 1;
+
+// The same, added to dots, which leave the registers meanwhile.
+template <int kBits, int kRows, int kCodeBits, int kWords>
+inline void add_nibble_words(WordReader& words, RowPointers<kRows>& at, RowDots<kRows>& dots) {
+  NarrowDots<kBits, kRows> sums;
+  keep_in_memory<kRows>(dots);
+  narrow_words<kBits, kRows, kCodeBits, kWords>(words, at, sums);
   keep_in_memory<kRows>(dots);
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kRowVectors; ++v) dots[i][v] = Narrow::add_to(dots[i][v], sums[i][v]);
+    for (int v = 0; v < kRowVectors; ++v) {
+      dots[i][v] = NarrowSums<kBits>::add_to(dots[i][v], sums[i][v]);
+    }
   }
 }
 
@@ -172,18 +195,17 @@ inline void add_word(const Codes (&codes)[kRowVectors], const RowPointers<kRows>
 }
 
 // The codes of `depth` k, of kBits in kCodeBits, against kRows rows of inputs.
-template <int kRows, int kCodeBits, int kBits = kCodeBits>
-inline void add_dots(const CodeWords& words, const CodeRows& rows, int64_t depth,
-                     RowDots<kRows>& dots) {
+template <int kRows, int kCodeBits, int kBits>
+inline void add_words(WordReader& reader, RowPointers<kRows>& at, int64_t depth,
+                      RowDots<kRows>& dots) {
   constexpr int kInWord = kWordDepth<kCodeBits>;
-  RowPointers<kRows> at(rows.first, rows.stride);
-  WordReader reader(words);
   if constexpr (NarrowSums<kBits>::kMost > 0) {
-    constexpr int64_t kPart = NarrowSums<kBits>::kMost * 4;  // k
+    constexpr int64_t kPart = kNarrowDepth<kBits>;
     for (; depth >= kPart; depth -= kPart) {
-      add_nibble_words<kRows, kCodeBits, kPart / kInWord>(reader, at, dots);
+      add_nibble_words<kBits, kRows, kCodeBits, kPart / kInWord>(reader, at, dots);
     }
-    for (; depth > 0; depth -= kInWord) add_nibble_words<kRows, kCodeBits, 1>(reader, at, dots);
+    for (; depth > 0; depth -= kInWord)
+      add_nibble_words<kBits, kRows, kCodeBits, 1>(reader, at, dots);
   } else {
     for (int64_t k = 0; k < depth; k += kInWord, at.step(kWordInputs<kCodeBits>)) {
       Codes codes[kRowVectors];
@@ -193,10 +215,18 @@ inline void add_dots(const CodeWords& words, const CodeRows& rows, int64_t depth
   }
 }
 
+template <int kRows, int kBits>
+inline void add_dots(const CodeWords& words, const CodeRows& rows, int64_t depth,
+                     RowDots<kRows>& dots) {
+  RowPointers<kRows> at(rows.first, rows.stride);
+  WordReader reader(words);
+  add_words<kRows, kBits, kBits>(reader, at, depth, dots);
+}
+
 // sums += (input scale * weight scale) * (dot - zero * sum of input codes). The zeros of 8-bit
 // codes are all the same.
 template <int kRows, int kBits>
-inline void scale_dots(const WeightBlock& w, const InputBlock& x, const RowDots<kRows>& dots,
+inline void scale_dots(const WeightScales& w, const InputBlock& x, const RowDots<kRows>& dots,
                        float* sums) {
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
@@ -217,14 +247,14 @@ inline void scale_dots(const WeightBlock& w, const InputBlock& x, const RowDots<
   }
 }
 
-// The weight rows of a tile, and their codes from the chunk's first k on: where they are stored, or
-// widened.
+// The weight rows of a tile, and their codes from the chunk's first k on: where they are stored; or
+// widened, and then scales and zeros as floats.
 struct CodeTiles {
   PackedRows rows[kRowVectors];
   CodeWords words;
+  const float* scales = nullptr;  // [blocks of K][2][kTileWidth], if widened
 };
 
-constexpr int64_t kVectorBytes = kLanes * 4;
 template <int kBits>
 constexpr int kWideBits = Widening<kBits>::kCodeBits;
 
@@ -246,7 +276,7 @@ inline int64_t whole_depth(const Chunk& c) {
 constexpr int64_t kIntDepth = 256;                        // K of a chunk of many input rows
 constexpr int64_t kWideInputStride = kIntDepth * 2 + 64;  // bytes of a row of widened inputs
 static_assert(kRunRows * kWideInputStride + kSumsBytes + kTileBytes <= kScratchBytesPerWorker);
-static_assert(kIntDepth * kTileWidth * 2 <= kTileBytes);
+static_assert(kIntDepth * kTileWidth * (2 + 2 * sizeof(float)) <= kTileBytes);
 
 // Where the inputs of K from `k` on are, of the rows from `first` on.
 template <int kCodeBits>
@@ -308,31 +338,98 @@ struct IntTile {
   float* sums;
 };
 
+inline WeightScales stored_scales(const float* scales) {
+  WeightScales w;
+#pragma GCC unroll 4
+  for (int v = 0; v < kRowVectors; ++v) {
+    w.scales[v] = vload(scales + v * kLanes);
+    w.zeros[v] = vload(scales + kTileWidth + v * kLanes);
+  }
+  return w;
+}
+inline void store_scales(const WeightScales& w, float* scales) {
+  for (int v = 0; v < kRowVectors; ++v) {
+    vstore(scales + v * kLanes, w.scales[v]);
+    vstore(scales + kTileWidth + v * kLanes, w.zeros[v]);
+  }
+}
+
 // Input rows first + [0, kRows). Dot products live in registers, so it is one function that is
 // never inlined.
 template <int kRows, int kCodeBits, int kBits>
 __attribute__((noinline)) void multiply_blocks(const IntTile<kBits>& tile, int64_t first,
                                                AheadCodes& ahead) {
-  const PreparedLayout& input = tile.chunk.p.input;
-  const std::byte* row = tile.chunk.input_row(first);
+  const Chunk& chunk = tile.chunk;
+  const PreparedLayout& input = chunk.p.input;
+  const CodeRows rows = code_rows<kCodeBits>(chunk, first, chunk.k_begin);
+  RowPointers<kRows> at(rows.first, rows.stride);
+  WordReader words(tile.codes.words);
+  BlockPlace place = tile.gemm.first_block(chunk.k_begin, input.block);
+  InputBlock x(chunk.input_row(first), input, place.block);
+  const float* scales = tile.codes.scales;
   float* sums = tile.sums + first * kTileWidth;
-  const int64_t k_end = tile.chunk.k_end;
-  int64_t codes = 0;
-  BlockPlace place = tile.gemm.first_block(tile.chunk.k_begin, input.block);
-  for (int64_t k = tile.chunk.k_begin; k < k_end; k += input.block, place.step(input.block)) {
+  for (int64_t k = chunk.k_begin; k < chunk.k_end; k += input.block, x.step()) {
     ahead.touch();
-    const WeightBlock w = tile.gemm.weight_block(tile.codes, place.group, codes);
-    const InputBlock x(row, input, place.block);
-    codes += input.block / kWordDepth<kCodeBits> * w.codes.stride;
     RowDots<kRows> dots;
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
       for (int v = 0; v < kRowVectors; ++v) dots[i][v] = (Dots)vset_i(kDotsBits);
     }
-    add_dots<kRows, kCodeBits, kBits>(w.codes, code_rows<kCodeBits>(tile.chunk, first, k),
-                                      input.block, dots);
-    scale_dots<kRows, kBits>(w, x, dots, sums);
+    add_words<kRows, kCodeBits, kBits>(words, at, input.block, dots);
+    if constexpr (kCodeBits == kBits) {
+      scale_dots<kRows, kBits>(tile.gemm.weight_scales(tile.codes, place.group), x, dots, sums);
+      place.step(input.block);
+    } else {
+      scale_dots<kRows, kBits>(stored_scales(scales), x, dots, sums);
+      scales += 2 * kTileWidth;
+    }
+  }
+}
+
+// The same for nibbles in bytes and blocks of whole narrow sums: the last of these never leave the
+// registers.
+template <int kRows, int kBits>
+__attribute__((noinline)) void multiply_narrow(const IntTile<kBits>& tile, int64_t first,
+                                               AheadCodes& ahead) {
+  using Narrow = NarrowSums<kBits>;
+  constexpr int kWords = Narrow::kMost;
+  const Chunk& chunk = tile.chunk;
+  const PreparedLayout& input = chunk.p.input;
+  const CodeRows rows = code_rows<8>(chunk, first, chunk.k_begin);
+  RowPointers<kRows> at(rows.first, rows.stride);
+  WordReader words(tile.codes.words);
+  InputBlock x(chunk.input_row(first), input, chunk.k_begin / input.block);
+  const float* scales = tile.codes.scales;
+  float* sums = tile.sums + first * kTileWidth;
+  for (int64_t k = chunk.k_begin; k < chunk.k_end; k += input.block, x.step()) {
+    ahead.touch();
+    RowDots<kRows> dots;
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kRowVectors; ++v) dots[i][v] = Dots{};
+    }
+    for (int64_t left = input.block - kNarrowDepth<kBits>; left > 0; left -= kNarrowDepth<kBits>) {
+      add_nibble_words<kBits, kRows, 8, kWords>(words, at, dots);
+    }
+    NarrowDots<kBits, kRows> last;
+    keep_in_memory<kRows>(dots);
+    narrow_words<kBits, kRows, 8, kWords>(words, at, last);
+    keep_in_memory<kRows>(dots);
+    const WeightScales w = stored_scales(scales);
+    scales += 2 * kTileWidth;
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const vf scale = vset(x.scale(i)), code_sum = vto_float(vset_i(-x.code_sum(i)));
+#pragma GCC unroll 4
+      for (int v = 0; v < kRowVectors; ++v) {
+        float* sum = sums + i * kTileWidth + v * kLanes;
+        const vf whole = vto_float((vi)Narrow::add_to(dots[i][v], last[i][v]));
+        const vf dot = vfma(w.zeros[v], code_sum, whole);
+        vstore(sum, vfma(vmul(scale, w.scales[v]), dot, vload(sum)));
+      }
+    }
   }
 }
 
@@ -379,7 +476,10 @@ struct GemmInt {
         at = out;
       }
     }
-    if (wide && kWideBits<kBits> != kBits) codes.words.stride = kVectorBytes;
+    if (wide && kWideBits<kBits> != kBits) {
+      codes.words.stride = kVectorBytes;
+      codes.scales = widen_scales(c, codes);
+    }
     return codes;
   }
 
@@ -388,13 +488,10 @@ struct GemmInt {
     return {k / block, group, (group + 1) * view.group - k, view.group};
   }
 
-  // A block of K in a group of weights, whose codes begin `offset` bytes behind the chunk's.
-  WeightBlock weight_block(const CodeTiles& tiles, int64_t group, int64_t offset) const {
-    WeightBlock w;
-    w.codes.stride = tiles.words.stride;
+  WeightScales weight_scales(const CodeTiles& tiles, int64_t group) const {
+    WeightScales w;
 #pragma GCC unroll 4
     for (int v = 0; v < kRowVectors; ++v) {
-      w.codes.at[v] = tiles.words.at[v] + offset;
       w.scales[v] = packed_scales(tiles.rows[v], group);
       w.zeros[v] = vto_float(packed_zeros(view, tiles.rows[v], group));
     }
@@ -403,8 +500,25 @@ struct GemmInt {
 
  private:
   static bool is_wide(const Chunk& c) {
-    if constexpr (kWideBits<kBits> != kBits) return c.rows() >= Widening<kBits>::kFrom;
-    return false;
+    if constexpr (kWideBits<kBits> == kBits) {
+      return false;
+    } else {
+      static_assert(Widening<kBits>::kMost != kEvenRows || Widening<kBits>::kFrom >= 8);
+      return c.rows() >= Widening<kBits>::kFrom && c.p.input.block % kNarrowDepth<kBits> == 0;
+    }
+  }
+
+  // Behind the widened codes.
+  const float* widen_scales(const Chunk& c, const CodeTiles& tiles) const {
+    std::byte* out = c.scratch.tile + whole_depth(c) * kTileWidth * kWideBits<kBits> / 8;
+    const int64_t block = c.p.input.block;
+    BlockPlace place = first_block(c.k_begin, block);
+    float* scales = static_cast<float*>(static_cast<void*>(out));
+    float* to = scales;
+    for (int64_t k = c.k_begin; k < c.k_end; k += block, place.step(block), to += 2 * kTileWidth) {
+      store_scales(weight_scales(tiles, place.group), to);
+    }
+    return scales;
   }
 
   template <int kMost, int kCodeBits>
@@ -412,8 +526,17 @@ struct GemmInt {
     const int64_t blocks = blocks_of(c.depth(), c.p.input.block);
     AheadCodes ahead(*this, next, blocks * blocks_of(c.rows(), kMost));
     const IntTile<kBits> tile{*this, c, codes, sums};
-    for_row_groups<kMost>(c.rows(), [&]<int kRows>(RowCount<kRows>, int64_t i) {
-      multiply_blocks<kRows, kCodeBits>(tile, i, ahead);
-    });
+    const auto run = [&]<int kRows>(RowCount<kRows>, int64_t i) {
+      if constexpr (kCodeBits == 8 && NarrowSums<kBits>::kMost > 0) {
+        multiply_narrow<kRows>(tile, i, ahead);
+      } else {
+        multiply_blocks<kRows, kCodeBits>(tile, i, ahead);
+      }
+    };
+    if constexpr (kCodeBits != kBits && kMost == kEvenRows) {
+      for_even_row_groups(c.rows(), run);
+    } else {
+      for_row_groups<kMost>(c.rows(), run);
+    }
   }
 };

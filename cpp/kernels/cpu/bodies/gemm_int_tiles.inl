@@ -3,8 +3,8 @@
 
 // Dot products of one K block for up to 2 * kTileSide input rows: [2][kRowVectors] tiles.
 template <bool kTwo>
-inline void dot_block(const WeightBlock& w, const std::byte* x, const PreparedLayout& input,
-                      int64_t block, int32_t* dots) {
+inline void dot_block(const std::byte* const (&codes)[kRowVectors], const std::byte* x,
+                      const PreparedLayout& input, int64_t block, int32_t* dots) {
   constexpr int64_t kTileInts = kTileSide * kTileSide;
   const int64_t stride = input.stride_bytes, step = at_most(kTileRowBytes, input.block);
   _tile_zero(0);
@@ -15,8 +15,8 @@ inline void dot_block(const WeightBlock& w, const std::byte* x, const PreparedLa
   }
   for (int64_t k = 0; k < input.block; k += step) {
     const std::byte* at = x + block * input.block + k;
-    _tile_loadd(6, w.codes.at[0] + k * 16, kTileRowBytes);
-    _tile_loadd(7, w.codes.at[1] + k * 16, kTileRowBytes);
+    _tile_loadd(6, codes[0] + k * 16, kTileRowBytes);
+    _tile_loadd(7, codes[1] + k * 16, kTileRowBytes);
     _tile_loadd(4, at, stride);
     _tile_dpbsud(0, 4, 6);
     _tile_dpbsud(1, 4, 7);
@@ -35,7 +35,7 @@ inline void dot_block(const WeightBlock& w, const std::byte* x, const PreparedLa
 }
 
 // sums += (input scale * weight scale) * (dot - zero * sum of input codes)
-inline void scale_tiles(const WeightBlock& w, const InputBlock& x, int64_t rows,
+inline void scale_tiles(const WeightScales& w, const InputBlock& x, int64_t rows,
                         const int32_t* dots, float* sums) {
   for (int64_t i = 0; i < rows; ++i) {
     const vf scale = vset(x.scale(i)), code_sum = vset(static_cast<float>(-x.code_sum(i)));
@@ -66,13 +66,15 @@ struct GemmIntTiles {
     for_tile_groups(c.rows(), step, [&](int64_t i, int64_t group) {
       const std::byte* x = c.input_row(i);
       for (int64_t b = first; b < last; ++b) {
-        const WeightBlock w = plain.weight_block(codes, b * input.block / plain.view.group,
-                                                 (b - first) * input.block * kTileRows);
+        const WeightScales w = plain.weight_scales(codes, b * input.block / plain.view.group);
+        const int64_t offset = (b - first) * input.block * kTileRows;
+        const std::byte* const at[kRowVectors] = {codes.words.at[0] + offset,
+                                                  codes.words.at[1] + offset};
         alignas(64) int32_t dots[2 * kRowVectors * kTileSide * kTileSide];
         if (group > kTileSide) {
-          dot_block<true>(w, x, input, b, dots);
+          dot_block<true>(at, x, input, b, dots);
         } else {
-          dot_block<false>(w, x, input, b, dots);
+          dot_block<false>(at, x, input, b, dots);
         }
         memory_fence();
         scale_tiles(w, InputBlock(x, input, b), group, dots, sums + i * kTileWidth);

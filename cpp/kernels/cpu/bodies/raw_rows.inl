@@ -1,5 +1,32 @@
 // Raw weights: rows as they lie in a checkpoint, which must become columns of kLanes rows.
 
+// bf16 values that become fp32: two at a time through the transposition, as halves of a lane.
+struct LoadBf16Halves {
+  static constexpr int64_t kBytes = 2, kWide = 2;
+  static vf load(const std::byte* p) { return LoadF32::load(p); }
+};
+template <class Load>
+inline Load columns_of(Load load) {
+  return load;
+}
+inline LoadBf16Halves columns_of(LoadBf16) { return {}; }
+
+// Columns of one k that a column of what was loaded becomes, and column `part` of them.
+template <class Load>
+constexpr int kParts = 1;
+template <>
+constexpr int kParts<LoadBf16Halves> = 2;
+template <class Load>
+inline vf part_of(vf column, int64_t part) {
+  if constexpr (kParts<Load> == 1) {
+    return column;
+  } else {
+    const vi bits = vbits(column);
+    return vfrom_bits(part == 0 ? vshift_left<16>(bits)
+                                : vand_i(bits, vset_i(static_cast<int32_t>(0xffff0000))));
+  }
+}
+
 // What comes after a tile.
 inline Ahead ahead_of(const NextTile& next, int64_t row_bytes, int64_t element_bytes) {
   Ahead ahead(next.depth() * element_bytes);
@@ -26,8 +53,8 @@ class RawTile {
   int64_t depth() const { return depth_; }
   int64_t blocks() const { return blocks_of(depth_, kStep); }  // of one vector of rows
   int64_t fill_work() const { return kRowVectors * blocks() * kTransposeWork; }
-  // Columns of block `block` of a vector of rows: lane r of v[d] holds element(s) d of row r; zeros
-  // past depth.
+  // Columns of block `block` of a vector of rows: lane r of v[d] holds what was loaded of row r at
+  // d; zeros past depth.
   void load(int vector, int64_t block, vf (&v)[kLanes]) const {
     const std::byte* const* rows = rows_ + vector * kLanes;
     const int64_t first = block * kStep, left = depth_ - first;
@@ -52,12 +79,17 @@ template <class Load>
 inline void fill_raw(const RawTile<Load>& tile, float* out, Ahead& ahead) {
   for (int v = 0; v < kRowVectors; ++v) {
     float* to = out + v * kLanes;
-    for (int64_t block = 0; block < tile.blocks(); ++block, to += kLanes * kTileWidth) {
+    for (int64_t block = 0; block < tile.blocks(); ++block) {
       ahead.touch(kTransposeWork);
       vf columns[kLanes];
       tile.load(v, block, columns);
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) vstore(to + i * kTileWidth, columns[i]);
+      for (int i = 0; i < kLanes; ++i) {
+#pragma GCC unroll 2
+        for (int part = 0; part < kParts<Load>; ++part, to += kTileWidth) {
+          vstore(to, part_of<Load>(columns[i], part));
+        }
+      }
     }
   }
 }
@@ -68,42 +100,50 @@ struct InputSteps {
   int64_t stride;
 };
 
-// Few input rows: columns are multiplied as they come and never stored.
+// Few input rows: columns are multiplied as they come and never stored. Vectors of rows take turns,
+// since each waits for its own sums.
 template <int kRows, class Add, class Load>
 __attribute__((noinline)) void stream_rows(const RawTile<Load>& tile, const InputSteps& inputs,
                                            float* sums, Ahead& ahead) {
-  const int64_t steps = blocks_of(tile.depth(), Load::kWide);
-  for (int v = 0; v < kRowVectors; ++v) {
-    const std::byte* x = inputs.first;
-    vf acc[kRows];
-    for (int i = 0; i < kRows; ++i) acc[i] = vload(sums + i * kTileWidth + v * kLanes);
-    for (int64_t block = 0; block < tile.blocks(); ++block, x += kLanes * 4) {
+  constexpr int kSteps = kLanes * kParts<Load>;  // of a block
+  const int64_t steps = blocks_of(tile.depth() * kParts<Load>, Load::kWide);
+  const std::byte* x = inputs.first;
+  vf acc[kRows][kRowVectors];
+  for (int i = 0; i < kRows; ++i) {
+    for (int v = 0; v < kRowVectors; ++v) acc[i][v] = vload(sums + i * kTileWidth + v * kLanes);
+  }
+  for (int64_t block = 0; block < tile.blocks(); ++block, x += kSteps * 4) {
+    const int64_t left = steps - block * kSteps;
+#pragma GCC unroll 4
+    for (int v = 0; v < kRowVectors; ++v) {
       vf columns[kLanes];
       tile.load(v, block, columns);
-      const int64_t left = steps - block * kLanes;
-      if (left >= kLanes) {
-#pragma GCC unroll 16
-        for (int d = 0; d < kLanes; ++d) {
-          if (d % 8 == 0) ahead.touch(8);
-          for (int i = 0; i < kRows; ++i) {
-            acc[i] = Add::add(acc[i], columns[d], Add::input(x + i * inputs.stride + d * 4));
-          }
+      const auto add = [&](int64_t step, vf column) {
+        for (int i = 0; i < kRows; ++i) {
+          acc[i][v] = Add::add(acc[i][v], column, Add::input(x + i * inputs.stride + step * 4));
+        }
+      };
+      if (left >= kSteps) {
+#pragma GCC unroll 32
+        for (int step = 0; step < kSteps; ++step) {
+          if (step % 8 == 0) ahead.touch(8);
+          add(step, part_of<Load>(columns[step / kParts<Load>], step % kParts<Load>));
         }
       } else {
-        for (int64_t d = 0; d < left; ++d) {
-          for (int i = 0; i < kRows; ++i) {
-            acc[i] = Add::add(acc[i], columns[d], Add::input(x + i * inputs.stride + d * 4));
-          }
+        for (int64_t step = 0; step < left; ++step) {
+          add(step, part_of<Load>(columns[step / kParts<Load>], step % kParts<Load>));
         }
       }
     }
-    for (int i = 0; i < kRows; ++i) vstore(sums + i * kTileWidth + v * kLanes, acc[i]);
+  }
+  for (int i = 0; i < kRows; ++i) {
+    for (int v = 0; v < kRowVectors; ++v) vstore(sums + i * kTileWidth + v * kLanes, acc[i][v]);
   }
 }
 template <class Add, class Load>
 inline void stream_raw(const RawTile<Load>& tile, const InputSteps& inputs, int64_t rows,
                        float* sums, Ahead& ahead) {
-  ahead.spread(blocks_of(rows, 4) * kRowVectors * tile.blocks() * kLanes);
+  ahead.spread(blocks_of(rows, 4) * kRowVectors * tile.blocks() * kLanes * kParts<Load>);
   for_row_groups<4>(rows, [&]<int kRows>(RowCount<kRows>, int64_t i) {
     const InputSteps group{inputs.first + i * inputs.stride, inputs.stride};
     stream_rows<kRows, Add>(tile, group, sums + i * kTileWidth, ahead);
