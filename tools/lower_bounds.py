@@ -2,7 +2,7 @@
 
 Makes a virtual environment in build/lower-bounds, installs the package and exactly the oldest
 version of each dependency that pyproject.toml allows, and runs the Python tests that need no torch.
-PYTHON is the oldest one that is supported, 3.10, unless told otherwise: newer Pythons have no
+PYTHON is the oldest one that is supported, 3.10, by default: newer Pythons have no
 wheels of such old versions. Further arguments go to pytest.
 """
 

@@ -13,7 +13,7 @@ from penstock.llm import LLM
 from penstock.util.strictjson import read_bytes
 
 _MAX_TEXT_BYTES = 1 << 30
-_TOLD = ("weights", "kv", "compute", "invariant", "isa")  # of the plan
+_SHOWN = ("weights", "kv", "compute", "invariant", "isa")  # of the plan
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def perplexity(llm: LLM, text: Path, windows: Windows) -> dict[str, Any]:
     if counted == 0:
         raise InvalidArgumentError(f"{text}: no tokens to score", file=str(text), field="text")
     mean = total / counted
-    told = llm.plan()
+    plan = llm.plan()
     return {
-        "model": told.get("model"),
+        "model": plan.get("model"),
         "perplexity": math.exp(mean) if mean < 700 else math.inf,
         "nats_per_token": mean,
         "bits_per_byte": total / math.log(2) / len(raw),
@@ -73,5 +73,5 @@ def perplexity(llm: LLM, text: Path, windows: Windows) -> dict[str, Any]:
         "windows": len(parts),
         "context": windows.context,
         "stride": windows.stride or windows.context - len(prefix),
-        **{name: told[name] for name in _TOLD if name in told},
+        **{name: plan[name] for name in _SHOWN if name in plan},
     }

@@ -28,7 +28,7 @@ Packing = Callable[[int, int], None]
 
 
 def tell_nobody(_: str) -> None:
-    """Drops what it is told."""
+    """Drops every message."""
 
 
 @dataclass(frozen=True)

@@ -205,8 +205,8 @@ class _Run:
     def _give_verdicts(self) -> None:
         """Rows that are to blame for deaths of engines get their record."""
         for row, error in self._restarts.blamed:
-            told = (row.id, verdict(error), bool(row.url))
-            self._add(row.line, encode_record(error_record(row.line, *told)), True)
+            fields = (row.id, verdict(error), bool(row.url))
+            self._add(row.line, encode_record(error_record(row.line, *fields)), True)
         self._restarts.blamed.clear()
 
     def _save(self, error: PenstockError) -> PenstockError:
@@ -230,7 +230,7 @@ class _Run:
             "type": "open",
             "settings": self._options.settings.to_json(),
             "rows": self._state.rows - self._state.rows_done,
-            "samples": [told for told, _ in samples],
+            "samples": [wire for wire, _ in samples],
             "bytes": [size for _, size in samples],
             "longest_bytes": self._scan.longest_bytes,
             "trace": self._options.trace,
@@ -313,8 +313,8 @@ class _Run:
             elif kind in ("stats", "done"):
                 self._state.stats = add_stats(self._stats_before, message["stats"])
                 self._peak_rss = max(self._peak_rss, message["peak_rss"])
-            for told in supply.messages(message["rows"] if kind == "want" else 0):
-                self._engine.send(**told)
+            for reply in supply.messages(message["rows"] if kind == "want" else 0):
+                self._engine.send(**reply)
 
     def _feed(self, lines: Iterator[tuple[int, bytes | None]]) -> Iterator[Row]:
         """The rows to run; those that are refused get their record on the way."""
@@ -329,8 +329,8 @@ class _Run:
                 self._refuse_duplicate(row)
                 yield row
             except RowRefusedError as refused:
-                told = (refused.id, refused.error, refused.is_batch)
-                self._add(line, encode_record(error_record(line, *told)), True)
+                fields = (refused.id, refused.error, refused.is_batch)
+                self._add(line, encode_record(error_record(line, *fields)), True)
 
     def _refuse_duplicate(self, row: Row) -> None:
         if self._scan.states[row.line - 1] & DUPLICATE:

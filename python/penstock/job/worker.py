@@ -1,6 +1,6 @@
 """The process of ``penstock run`` that owns tokenizer and engine.
 
-One JSON object a line on standard input and output. It is told {"type": "open", ...} once, then
+One JSON object a line on standard input and output. It gets {"type": "open", ...} once, then
 rows as it asks for them ({"type": "want", "rows": n}) and "end"; "wait" says that it is to
 answer the rows it has before it looks for more. It answers "ready", "record",
 "stats" and at last "done" or "failed". When its input ends early, its parent is gone and so is it.
@@ -90,7 +90,7 @@ class Worker:
         self._loop = self._session.loop(self._engine)
         self._rows: dict[int, _InFlight] = {}
         self._tokens_in_flight = 0
-        self._credit, self._ended, self._told_at = 0, False, 0.0
+        self._credit, self._ended, self._sent_at = 0, False, 0.0
         self._waits = False
         self._trace = opening["trace"]
         if self._trace:
@@ -103,8 +103,8 @@ class Worker:
         limit = self._session.max_context() if opening["samples"] else 0
         _refuse_no_room(opening.get("max_tokens"), limit)
         per_byte = 0.0
-        for told, size in zip(opening["samples"], opening["bytes"], strict=True):
-            row = Row.from_wire(told)
+        for wire, size in zip(opening["samples"], opening["bytes"], strict=True):
+            row = Row.from_wire(wire)
             try:
                 tokens = self._tokens(row)
                 _refuse_too_long(len(tokens), row, limit)
@@ -133,16 +133,16 @@ class Worker:
 
     def run(self) -> None:
         """Answers every row the parent sends."""
-        told = {**description(self._engine), "build": _build_of(self._core)}
+        about = {**description(self._engine), "build": _build_of(self._core)}
         self._channel.send(
             "ready",
-            describe=told,
+            describe=about,
             prediction=prediction(self._engine),
             tokenizer_bytes=self._encoder.memory_bytes,
             row_tokens=self._row_tokens,
             pid=os.getpid(),
         )
-        policy = told.get("policy", {})
+        policy = about.get("policy", {})
         sequences = int(policy.get("max_sequences", _ROWS_IN_FLIGHT))
         target = sequences + max(_WAITING_ROWS, sequences // 4)
         while True:
@@ -223,8 +223,8 @@ class Worker:
 
     def _tell_stats(self) -> None:
         now = time.monotonic()
-        if now - self._told_at >= _SECONDS_BETWEEN_STATS:
-            self._told_at = now
+        if now - self._sent_at >= _SECONDS_BETWEEN_STATS:
+            self._sent_at = now
             stats = stats_dict(self._engine.stats())
             self._channel.send("stats", stats=stats, peak_rss=peak_resident_bytes())
 
