@@ -181,7 +181,7 @@ def test_options_are_checked_by_name(fake_model):
 def test_policies_of_every_form(tmp_path):
     (tmp_path / "p.json").write_text('{"micro_batch": 4}')
     texts = [
-        EngineSettings.make("m", policy=p).policy
+        EngineSettings.make("dummy:m", policy=p).policy
         for p in ({"micro_batch": 4}, '{"micro_batch": 4}', str(tmp_path / "p.json"), "auto")
     ]
     assert texts == ['{"micro_batch": 4}'] * 3 + [""]

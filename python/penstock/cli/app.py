@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -72,10 +73,16 @@ def _doing(text: str) -> None:
 
 def _warn_of_memory(settings: EngineSettings, is_for_this_machine: bool = True) -> None:
     """A ceiling above what the machine has is none."""
+    if not is_for_this_machine:
+        return
     has = machine_facts()["memory_bytes"]
-    if is_for_this_machine and settings.host_memory > has:
+    if settings.host_memory > has:
         asked = format_size(settings.host_memory)
         _tell(f"warning: host_memory is {asked}, and this machine has {format_size(has)}")
+    free = shutil.disk_usage(settings.disk).free if settings.disk else 0
+    if settings.disk_memory > free:
+        asked, left = format_size(settings.disk_memory), format_size(free)
+        _tell(f"warning: disk_memory is {asked}, and {settings.disk} has {left} free")
 
 
 @app.command(epilog=exitcodes.HELP)
@@ -156,7 +163,7 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
         written.write(found)
         _tell(f"the page is in {written.path}")
     if "prediction" in found:  # its sweep has thousands of steps: they are for the page
-        brief = {name: told for name, told in found["prediction"].items() if name != "sweep"}
+        brief = {name: value for name, value in found["prediction"].items() if name != "sweep"}
         found = {**found, "prediction": brief}
     if page.json or not sys.stdout.isatty():
         _print_json(found)
@@ -208,16 +215,16 @@ def quantize(model: Model, engine: EngineArgs) -> None:
         raise InvalidArgumentError("weights: quantize needs a format, as int4", field="weights")
     one_row = Workload.uniform(1, 1, 1)
     settings = engine.settings(model)
-    told = description(open_engine(native_core(), settings, one_row, listener=Listener(_doing)))
+    about = description(open_engine(native_core(), settings, one_row, listener=Listener(_doing)))
     folder = settings.cache or f"{settings.model}/.penstock"
     if settings.is_dummy:
         _tell("nothing is written of a model with random weights")
     else:
-        told["cache"] = folder
-        state = "are packed now" if told.get("packed_now") else "were packed before"
+        about["cache"] = folder
+        state = "are packed now" if about.get("packed_now") else "were packed before"
         _tell(f"the weights {state}; they are in {folder}")
     wanted = ("model", "weights", "parameters", "packed_now", "cache", "warnings")
-    _print_json({name: told[name] for name in wanted if name in told})
+    _print_json({name: about[name] for name in wanted if name in about})
 
 
 @app.command()
@@ -236,10 +243,10 @@ def bench(model: Model, workload: WorkloadArgs, engine: EngineArgs, how: BenchAr
     if how.schedule:
         settings = scheduled_as(settings, how.schedule, workload.prompt_len)
     _warn_of_memory(settings)
-    told = run_bench(settings, workload.workload(), tell=_doing)
-    if correct is not None and told["prediction"]:
-        correct(told)
-    _print_json(told)
+    report = run_bench(settings, workload.workload(), tell=_doing)
+    if correct is not None and report["prediction"]:
+        correct(report)
+    _print_json(report)
 
 
 def _recalibration(engine: EngineArgs) -> Callable[[dict[str, Any]], None]:

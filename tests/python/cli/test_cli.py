@@ -129,7 +129,7 @@ def test_bench_counts_every_token(fake_model):
 def test_bench_schedules_as_another_system():
     shares = {"host": 0.9, "disk": 0.1}
     policy = {"weight_share": shares, "micro_batch": 4, "pace": 9, "admission": "continuous"}
-    settings = EngineSettings.make("m", policy=policy, threads=3)
+    settings = EngineSettings.make("dummy:m", policy=policy, threads=3)
     found = scheduled_as(settings, "flexgen", 16)
     assert json.loads(found.policy) == {
         "weight_share": shares,
@@ -141,8 +141,8 @@ def test_bench_schedules_as_another_system():
         "share_prefix": False,
         "kv_split": False,
     }
-    assert (found.model, found.threads) == ("m", 3)
-    assert "prefill_chunk" not in scheduled_as(EngineSettings.make("m"), "flexgen", 16).policy
+    assert (found.model, found.threads) == ("dummy:m", 3)
+    assert "prefill_chunk" not in scheduled_as(EngineSettings.make("dummy:m"), "flexgen", 16).policy
     with pytest.raises(InvalidArgumentError, match="allowed: flexgen"):
         scheduled_as(settings, "petals", 16)
 

@@ -7,12 +7,15 @@ def test_nothing_is_written_into_the_cache_of_another_tool(tmp_path, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("PENSTOCK_CACHE", raising=False)
     ours = str(tmp_path / "cache" / "penstock")
-    snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+    snapshot = tmp_path / "models" / "snapshots" / "0123"
     snapshot.mkdir(parents=True)
     assert cache_folder(str(snapshot)) == ""
-    (tmp_path / "models--a--b" / "blobs").mkdir()
+    (tmp_path / "models" / "blobs").mkdir()
     assert cache_folder(str(snapshot)) == ours
     assert cache_folder(str(snapshot), "chosen") == "chosen"
+    without_blobs = tmp_path / "models--a--b" / "snapshots" / "0123"
+    without_blobs.mkdir(parents=True)
+    assert cache_folder(str(without_blobs)) == ours
     linked = tmp_path / "linked"
     linked.mkdir()
     assert cache_folder(str(linked)) == ""
