@@ -60,7 +60,7 @@ class Engine:
         self._sleep = knobs.get("seconds_per_step", 0)
         self._fail_after = knobs.get("fail_after", -1)
         self._eos_every = knobs.get("eos_every", 23)
-        for done in knobs.get("packed", []):
+        for done in knobs.get("packed", []) if packing else []:
             packing(done, knobs["packed"][-1])
         if "predicted_seconds" in knobs:
             answer = json.dumps({"seconds": knobs["predicted_seconds"]})

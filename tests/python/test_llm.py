@@ -293,6 +293,24 @@ def test_a_bar_counts_the_prompts(llm, capsys):
     assert "2/2" in shown.err and not shown.out
 
 
+def test_what_is_done_before_the_first_prompt_is_shown_with_the_bar(fake_model, capsys):
+    policy = {"packed": [0, 1 << 30, 4 << 30]}
+    with LLM(fake_model, core=fake_core, policy=policy) as llm:
+        llm.generate("a", GREEDY, use_tqdm=True)
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].startswith("loading ")
+        assert lines[1:3] == [
+            f"packing the weights: {n} of 4.0 GiB ..." for n in ("0 B", "4.0 GiB")
+        ]
+        llm.close()
+        llm.generate("a", GREEDY)
+        llm.score("a")
+        assert capsys.readouterr() == ("", "")
+        llm.close()
+        llm.score("a", use_tqdm=True)
+        assert "packing the weights" in capsys.readouterr().err
+
+
 def test_template_variables_reach_the_template(llm):
     shout = "{% if loud %}{{ messages[0].content | upper }}{% else %}quiet{% endif %}"
     given = {"chat_template": shout, "sampling_params": GREEDY}

@@ -215,7 +215,8 @@ def quantize(model: Model, engine: EngineArgs) -> None:
         raise InvalidArgumentError("weights: quantize needs a format, as int4", field="weights")
     one_row = Workload.uniform(1, 1, 1)
     settings = engine.settings(model)
-    about = description(open_engine(native_core(), settings, one_row, listener=Listener(_doing)))
+    listener = Listener.of(_doing)
+    about = description(open_engine(native_core(), settings, one_row, listener=listener))
     folder = settings.cache or f"{settings.model}/.penstock"
     if settings.is_dummy:
         _tell("nothing is written of a model with random weights")
@@ -278,7 +279,7 @@ def evaluate(
     from penstock.llm import LLM
 
     with LLM(model, **vars(engine)) as llm:
-        _print_json(perplexity(llm, text, Windows(context, stride)))
+        _print_json(perplexity(llm, text, Windows(context, stride), use_tqdm=True))
 
 
 def main(arguments: list[str] | None = None) -> int:

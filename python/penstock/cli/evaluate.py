@@ -43,7 +43,7 @@ class Windows:
                 return
 
 
-def perplexity(llm: LLM, text: Path, windows: Windows) -> dict[str, Any]:
+def perplexity(llm: LLM, text: Path, windows: Windows, use_tqdm: bool = False) -> dict[str, Any]:
     """exp of the mean negative log-probability of the text's tokens, with what it was measured on.
 
     The first token of a window is counted only where the tokenizer has a BOS to stand before it.
@@ -57,7 +57,8 @@ def perplexity(llm: LLM, text: Path, windows: Windows) -> dict[str, Any]:
     tokens = llm.tokenizer.encode(content, add_special_tokens=False)
     parts = list(windows.of(tokens, prefix))
     total, counted = 0.0, 0
-    for (_, count), scored in zip(parts, llm.score([w for w, _ in parts]), strict=True):
+    scores = llm.score([w for w, _ in parts], use_tqdm=use_tqdm)
+    for (_, count), scored in zip(parts, scores, strict=True):
         known = [p for p in scored.logprobs[-count:] if p is not None]
         total, counted = total - sum(known), counted + len(known)
     if counted == 0:

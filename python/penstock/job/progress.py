@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from penstock.util.sizes import format_size
-
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.2
 _MANY_ROWS = 0.2  # share of the rows
@@ -80,11 +78,6 @@ def progress_text(state: ProgressState) -> str:
     parts += [f"{lane} {share:.0%}" for lane, share in state.lanes_busy().items()]
     parts.append(f"{format_seconds(state.seconds_left)} left")
     return " · ".join(parts)
-
-
-def packing_text(done: int, total: int) -> str:
-    """One line: how far the weights are quantised."""
-    return f"quantising the weights once: {format_size(done)} of {format_size(total)} are packed"
 
 
 class Progress:

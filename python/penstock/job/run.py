@@ -16,7 +16,7 @@ from penstock.errors import InvalidArgumentError, JobChangedError, PenstockError
 from penstock.job.files import JobFiles
 from penstock.job.manifest import describe_engine, describe_job
 from penstock.job.options import JobHooks, JobOptions, JobResult
-from penstock.job.progress import Progress, ProgressState, packing_text
+from penstock.job.progress import Progress, ProgressState
 from penstock.job.records import encode_record, error_record
 from penstock.job.refusals import ErrorSummary, refuse_if_all_are
 from penstock.job.report import make_report
@@ -241,19 +241,12 @@ class _Run:
         """What the engine said after "ready"; None when stopped before."""
         while not stop.received:
             messages = self._engine.poll(_SECONDS_TO_POLL)
-            while messages and messages[0]["type"] in ("doing", "packing"):
-                self._hear(messages.pop(0))
+            while messages and messages[0]["type"] == "doing":
+                self._hooks.doing(messages.pop(0)["text"])
             if messages:
                 self._begin(messages[0])
                 return messages[1:]
         return None
-
-    def _hear(self, message: dict[str, Any]) -> None:
-        """What the engine's process does before it is ready."""
-        if message["type"] == "packing":
-            self._hooks.tell(packing_text(message["done"], message["total"]))
-        else:
-            self._hooks.doing(message["text"])
 
     def _begin(self, ready: dict[str, Any]) -> None:
         """The engine stands: the manifest is completed or compared before the first row."""

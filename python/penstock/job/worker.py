@@ -37,8 +37,7 @@ EXIT_PARENT_GONE = 90
 # Rows in flight where the engine does not tell how many it takes at a time.
 _ROWS_IN_FLIGHT = 1024
 _WAITING_ROWS, _TOKENS_IN_FLIGHT = 64, 4 << 20
-_SECONDS_BETWEEN_STATS, _SECONDS_BETWEEN_PACKING = 0.5, 5.0
-_BYTES_PACKED_AT_ONCE = 64 << 20
+_SECONDS_BETWEEN_STATS = 0.5
 
 
 class Channel:
@@ -81,7 +80,6 @@ class Worker:
         self._channel, self._core = channel, core
         self._settings = EngineSettings(**opening["settings"])
         self._session = Session(self._settings, core, self._tell_doing)
-        self._packing_at = 0.0
         self._encoder = self._session.encoder
         if not self._settings.is_dummy:
             self._tell_doing("loading the tokenizer")
@@ -120,16 +118,7 @@ class Worker:
         longest = max(sample.max_prompt, int(per_byte * opening["longest_bytes"]))
         self._row_tokens = sample.mean_prompt + sample.mean_new
         workload = replace(sample, expected_rows=opening["rows"], max_prompt=longest)
-        return self._session.open(workload, self._tell_packing)
-
-    def _tell_packing(self, done: int, total: int) -> None:
-        """Says how far the weights are quantised, now and then; nothing of what takes no time."""
-        now = time.monotonic()
-        soon = 0 < done < total and now - self._packing_at < _SECONDS_BETWEEN_PACKING
-        if soon or total < _BYTES_PACKED_AT_ONCE:
-            return
-        self._packing_at = now
-        self._channel.send("packing", done=done, total=total)
+        return self._session.open(workload)
 
     def run(self) -> None:
         """Answers every row the parent sends."""

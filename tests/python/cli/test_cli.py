@@ -126,6 +126,14 @@ def test_bench_counts_every_token(fake_model):
     assert json.loads(json.dumps(found))["stats"]["prompt_tokens"] == 100
 
 
+def test_bench_says_how_far_the_weights_are_packed(fake_model):
+    settings = EngineSettings.make(fake_model, policy={"packed": [0, 1 << 30]})
+    said = []
+    run_bench(settings, Workload.uniform(1, 2, 3), fake_core, said.append)
+    assert "packing the weights: 0 B of 1.0 GiB" in said
+    assert "packing the weights: 1.0 GiB of 1.0 GiB" in said
+
+
 def test_bench_schedules_as_another_system():
     shares = {"host": 0.9, "disk": 0.1}
     policy = {"weight_share": shares, "micro_batch": 4, "pace": 9, "admission": "continuous"}

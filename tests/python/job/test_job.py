@@ -44,9 +44,9 @@ def test_every_row_has_one_record(job):
 
 def test_packing_is_shown_when_it_takes_time(job):
     def shown(*packed):
-        job.messages.clear()
+        job.doings.clear()
         job.run(overwrite=True, policy={"packed": list(packed)})
-        return [line for line in job.messages if "packed" in line]
+        return [line for line in job.doings if line.startswith("packing")]
 
     job.write(rows(2))
     assert shown(0, 1 << 20) == []
