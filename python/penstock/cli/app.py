@@ -6,14 +6,15 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from penstock.cli.options import (
     BenchArgs,
+    DoctorArgs,
     EngineArgs,
+    EvalArgs,
     JobArgs,
     PageArgs,
     ProbeArgs,
@@ -38,7 +39,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="Hugging Face folder, or dummy:NAME.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="The model: a Hugging Face folder, or dummy:NAME.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -88,12 +91,12 @@ def _warn_of_memory(settings: EngineSettings, is_for_this_machine: bool = True) 
 @app.command(epilog=exitcodes.HELP)
 @flattened
 def run(model: Model, job: JobArgs, engine: EngineArgs, sampling: SamplingArgs) -> None:
-    """Generate for (or score) every row of a JSONL file.
+    """Complete or score every row of a JSONL file.
 
-    Rows: {"id", "prompt": text or token ids}, {"id", "messages"}, {"id", "prompt", "score": true},
-    or OpenAI batch lines; sampling parameters may stand in the row. Records are written as rows
-    finish. The same command continues a job that was stopped or killed, and does nothing for one
-    that is complete.
+    A row is {"id", "prompt"}, {"id", "messages"}, {"id", "prompt", "score": true} or a line of an
+    OpenAI batch file. A prompt is text or token ids. Sampling parameters may stand in the row.
+    Records are written as rows finish. The same command continues a job that was stopped or
+    killed. It does nothing for a job that is complete.
     """
     from penstock.cli.tables import error_lines, print_report
     from penstock.job.options import JobHooks, JobOptions
@@ -148,7 +151,7 @@ def _refuse_overlap(job: JobArgs) -> None:
 def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArgs) -> None:
     """Show what a workload would take: formats, policy, memory and time.
 
-    A table on a terminal; JSON elsewhere and with --json. It needs config.json alone.
+    This needs config.json alone. It prints a table on a terminal, and JSON elsewhere.
     """
     from penstock.cli.tables import print_plan
     from penstock.engine.session import Session
@@ -175,7 +178,7 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
 @app.command()
 @flattened
 def probe(asked: ProbeArgs) -> None:
-    """Measure this machine's disk, memory and kernels, so that plans fit it."""
+    """Measure this machine, so that plans fit it: its disk, its memory and its kernels."""
     from penstock.cli.probing import write_machine
     from penstock.cli.tables import print_machine
     from penstock.machine.probe import Probe
@@ -188,16 +191,14 @@ def probe(asked: ProbeArgs) -> None:
 
 
 @app.command()
-def doctor(
-    disk: Annotated[Path, typer.Option(help="Folder on the disk to look at.")] = Path("."),
-    as_json: Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")] = False,
-) -> None:
+@flattened
+def doctor(asked: DoctorArgs) -> None:
     """Show what this machine offers, what Penstock uses of it, and what is missing."""
     from penstock.cli.tables import print_findings
     from penstock.machine.doctor import examine
 
-    found = examine(disk)
-    if as_json or not sys.stdout.isatty():
+    found = examine(asked.disk)
+    if asked.as_json or not sys.stdout.isatty():
         _print_json(found)
     else:
         print_findings(found)
@@ -206,7 +207,7 @@ def doctor(
 @app.command()
 @flattened
 def quantize(model: Model, engine: EngineArgs) -> None:
-    """Pack weights once into the cache (--weights int8, int4, ...) and say where they are."""
+    """Pack the weights into the cache, before a job does: --weights int8, int4 and others."""
     from penstock.engine.native import description, native_core
     from penstock.engine.opening import Listener, open_engine
     from penstock.engine.workload import Workload
@@ -231,7 +232,7 @@ def quantize(model: Model, engine: EngineArgs) -> None:
 @app.command()
 @flattened
 def bench(model: Model, workload: WorkloadArgs, engine: EngineArgs, how: BenchArgs) -> None:
-    """Time a made-up workload (random prompts, no early end) and print one JSON object."""
+    """Time a made-up workload of random prompts, and print one JSON object."""
     if how.materialise is not None:
         from penstock.cli.materialise import materialise as write
 
@@ -265,21 +266,14 @@ def _recalibration(engine: EngineArgs) -> Callable[[dict[str, Any]], None]:
 
 @app.command("eval")
 @flattened
-def evaluate(
-    model: Model,
-    engine: EngineArgs,
-    text: Annotated[Path, typer.Option(help="UTF-8 text file.")],
-    context: Annotated[int, typer.Option(min=2, help="Tokens a window, BOS included.")] = 512,
-    stride: Annotated[
-        int, typer.Option(min=0, help="Tokens from window to window; 0: they do not overlap.")
-    ] = 0,
-) -> None:
-    """Perplexity of a text, as one JSON object."""
+def evaluate(model: Model, asked: EvalArgs, engine: EngineArgs) -> None:
+    """Measure the perplexity of a text, and print one JSON object."""
     from penstock.cli.evaluate import Windows, perplexity
     from penstock.llm import LLM
 
+    windows = Windows(asked.context, asked.stride)
     with LLM(model, **vars(engine)) as llm:
-        _print_json(perplexity(llm, text, Windows(context, stride), use_tqdm=True))
+        _print_json(perplexity(llm, asked.text, windows, use_tqdm=True))
 
 
 def main(arguments: list[str] | None = None) -> int:
