@@ -190,7 +190,7 @@ class LLM:
             prompt = given[0] if len(given) == len(prompt) == 1 else prompt
         if isinstance(prompt, str):
             return self._encoder.text(prompt)
-        if not isinstance(prompt, Sequence):
+        if not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
             found = type(prompt).__name__
             message = f"prompt: found {found}, allowed: a string or token ids"
             raise InvalidArgumentError(message, field="prompt", found=found)
@@ -265,7 +265,7 @@ def _drive(loop: RequestLoop, work: list[Work]) -> Iterator[Finished]:
 
 
 def _as_list(prompts: object) -> list[Any]:
-    if isinstance(prompts, str | Mapping) or not isinstance(prompts, Sequence):
+    if isinstance(prompts, str | bytes | Mapping) or not isinstance(prompts, Sequence):
         return [prompts]
     items = list(prompts)
     return [items] if items and isinstance(items[0], int) else items
@@ -286,6 +286,10 @@ def _one_name(sampling_params: Params, params: Params) -> Params:
 def _one_each(params: Params, count: int) -> list[SamplingParams]:
     if params is None or isinstance(params, SamplingParams):
         return [params or SamplingParams()] * count
+    if not isinstance(params, Sequence) or not all(isinstance(p, SamplingParams) for p in params):
+        found = f"{params!r:.80}"
+        message = f"sampling_params: found {found}, allowed: SamplingParams, or one for each prompt"
+        raise InvalidArgumentError(message, field="sampling_params", found=found)
     if len(params) != count:
         message = f"params: found {len(params)} for {count} prompts, allowed: one, or one each"
         raise InvalidArgumentError(message, field="params", found=len(params), allowed=count)

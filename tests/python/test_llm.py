@@ -151,7 +151,13 @@ def test_a_failed_call_leaves_the_engine_usable(llm):
     assert llm.stats()["active"] == 0
 
 
-@pytest.mark.parametrize("prompt", [[], [1.5], [-1], ["a", 5], {"a": 1}, 5, None, [None], {}])
+@pytest.mark.parametrize("params", [{"max_tokens": 2}, [None], ["a"], 5])
+def test_what_are_no_parameters_is_refused(llm, params):
+    with pytest.raises(InvalidArgumentError, match="sampling_params: found .*allowed: Sampling"):
+        llm.generate(["x"], params)
+
+
+@pytest.mark.parametrize("prompt", [[], [1.5], [-1], ["a", 5], {"a": 1}, 5, None, [None], {}, b"a"])
 def test_what_is_no_prompt_is_refused(llm, prompt):
     with pytest.raises((InvalidArgumentError, TypeError)):
         if not llm.generate(prompt, GREEDY):

@@ -70,6 +70,10 @@ def _completion(output: CompletionOutput) -> dict[str, Any]:
     return record
 
 
+# Codes of errors that are the row's own fault.
+_OF_THE_ROW = ("invalid_argument", "malformed", "unsupported", "duplicate_id")
+
+
 def error_record(
     line: int, row_id: RowId | None, error: PenstockError, is_batch: bool
 ) -> dict[str, Any]:
@@ -77,7 +81,7 @@ def error_record(
     failure: dict[str, Any] = {**error.record(), "line": line}
     if not is_batch:
         return {"id": row_id, "error": failure}
-    status = 400 if failure["code"] in ("invalid_argument", "malformed", "unsupported") else 500
+    status = 400 if failure["code"] in _OF_THE_ROW else 500
     body = {
         "error": {"message": failure["message"], "type": failure["code"], "code": failure["code"]}
     }

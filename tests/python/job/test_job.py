@@ -334,6 +334,12 @@ def test_duplicates_of_every_kind(job):
     assert sorted(codes) == ["duplicate_id", "duplicate_id", "invalid_argument"]
 
 
+def test_an_id_that_comes_twice_is_the_fault_of_its_batch_row(job):
+    row = {"custom_id": "a", "url": "/v1/completions", "body": {"prompt": "x"}}
+    job.write([row, row]).run()
+    assert sorted(r["response"]["status_code"] for r in job.records()) == [200, 400]
+
+
 def test_memory_does_not_grow_with_rows(job):
     """A million blank or bad lines cost bytes each, not objects."""
     job.input.write_bytes(b'{"id":1,"prompt":"x"}\n' + b"\n" * 1_000_000)
