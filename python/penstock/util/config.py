@@ -68,6 +68,13 @@ def _user_cache() -> Path:
     if base:
         return Path(base) / "penstock"
     try:
-        return Path.home() / ".cache" / "penstock"
+        home = Path.home()
     except RuntimeError:  # a user without a home
-        return Path(gettempdir()) / f"penstock-{os.getuid()}"
+        return _temporary_cache()
+    cache = home / ".cache"
+    is_writable = os.access(cache if cache.exists() else home, os.W_OK)
+    return cache / "penstock" if is_writable else _temporary_cache()
+
+
+def _temporary_cache() -> Path:
+    return Path(gettempdir()) / f"penstock-{os.getuid()}"

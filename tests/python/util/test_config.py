@@ -34,3 +34,14 @@ def test_a_user_without_a_home_has_a_cache_too(tmp_path, monkeypatch):
     snapshot.mkdir(parents=True)
     (tmp_path / "blobs").mkdir()
     assert "penstock-" in cache_folder(str(snapshot))
+
+
+def test_a_home_that_cannot_be_written_to_is_no_place_for_a_cache(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("PENSTOCK_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    assert "penstock-" in cache_folder(str(snapshot))  # there is no such home
+    (tmp_path / "home").mkdir()
+    assert cache_folder(str(snapshot)) == str(tmp_path / "home" / ".cache" / "penstock")
