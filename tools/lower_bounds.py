@@ -50,7 +50,16 @@ def main() -> None:
     run(python, "-m", "venv", "--clear", FOLDER)
     pip = (FOLDER / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-q")
     run(*pip, "--upgrade", "pip>=25.1")
-    run(*pip, "--group", "build", "pytest", "--only-binary", "numpy,tokenizers,highspy", *pinned)
+    run(
+        *pip,
+        "--group",
+        "build",
+        "pytest",
+        "safetensors",
+        "--only-binary",
+        "numpy,tokenizers,highspy",
+        *pinned,
+    )
     build = ("--no-build-isolation", "-C", "cmake.define.PENSTOCK_CUDA=OFF", ".")
     run(*pip, "--no-deps", *((arguments.wheel,) if arguments.wheel else build))
     print("tested with", ", ".join(pinned), "on", python, flush=True)
