@@ -111,10 +111,10 @@ class Bench:
         text = log.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in text.splitlines() if line.startswith("{")]
         went = outcome.to_json() | {"process_peaks": outcome.largest_process_bytes()}
-        told: dict[str, Any] = {"outcome": went}
+        result: dict[str, Any] = {"outcome": went}
         if outcome.exit_code != 0 or not lines:
-            return {**told, "rate": 0.0, "log": text[-2000:]}
-        return {**told, **json.loads(lines[-1])}
+            return {**result, "rate": 0.0, "log": text[-2000:]}
+        return {**result, **json.loads(lines[-1])}
 
     def ours(self, case: Case, batch: int) -> dict[str, Any]:
         model: Path = self.given.model
@@ -136,8 +136,8 @@ class Bench:
         command += ["-tb", threads, "-c", batch * (case.prompt + case.new) + 256, "-b", 2048]
         command += ["-ub", 512, "-npp", case.prompt, "-ntg", case.new, "-npl", batch, "-pps"]
         command += ["--output-format", "jsonl", *case.flags]
-        told = self.last_line(command, case, gguf)
-        return {"batch": batch, "rate": told.get("speed_tg", 0.0), **told}
+        result = self.last_line(command, case, gguf)
+        return {"batch": batch, "rate": result.get("speed_tg", 0.0), **result}
 
     def accelerate(self, case: Case, batch: int) -> dict[str, Any]:
         job = peer_job.PeerJob(
@@ -150,9 +150,9 @@ class Bench:
             new=case.new,
             limit_bytes=int(case.limit_gib * GIB),
         )
-        told = peer_job.run(job, self.folder / "accelerate")
-        steps = told.get("measured_peer", {}).get("step_seconds", [])
-        return {**told, "rate": batch / statistics.median(steps) if steps else 0.0}
+        result = peer_job.run(job, self.folder / "accelerate")
+        steps = result.get("measured_peer", {}).get("step_seconds", [])
+        return {**result, "rate": batch / statistics.median(steps) if steps else 0.0}
 
     def gguf(self, kind: str) -> Path:
         """The checkpoint as GGUF in fp16, or quantised from that by llama.cpp's own tool."""
@@ -170,42 +170,42 @@ class Bench:
 
 def shares_of_peak(case: Case, bench: Bench, batch: int) -> list[dict[str, float]]:
     """Ours between measurements of the peak, which other machines on the same host change."""
-    told = []
+    shares = []
     before = machine.peaks()[case.peak]
     for _ in range(3):
         rate = bench.ours(case, batch)["rate"]
         after = machine.peaks()[case.peak]
         share = rate * FLOP_A_TOKEN / ((before + after) / 2)
-        told.append({"rate": rate, "peak_before": before, "peak_after": after, "share": share})
+        shares.append({"rate": rate, "peak_before": before, "peak_after": after, "share": share})
         before = after
-    return told
+    return shares
 
 
 def measured(case: Case, bench: Bench) -> dict[str, Any]:
     """Engines in turns; our best beside the best of the peers."""
-    told: dict[str, Any] = {"name": case.name, "case": vars(case)}
+    result: dict[str, Any] = {"name": case.name, "case": vars(case)}
     sides = {"accelerate": case.accelerate, "theirs": case.theirs, "ours": case.ours}
-    told |= {side: [] for side in sides}
+    result |= {side: [] for side in sides}
     for index in range(max(map(len, sides.values()))):
         for side, batches in sides.items():
             if index < len(batches):
                 one = getattr(bench, side)(case, batches[index])
-                told[side].append(one)
+                result[side].append(one)
                 print(f"{case.name}: {side} at {batches[index]}: {one['rate']:.3f}", flush=True)
-    ours = max(told["ours"], key=lambda one: one["rate"])
-    theirs = max(one["rate"] for side in ("accelerate", "theirs") for one in told[side])
+    ours = max(result["ours"], key=lambda one: one["rate"])
+    theirs = max(one["rate"] for side in ("accelerate", "theirs") for one in result[side])
     ratio = ours["rate"] / theirs if theirs else 0.0
     criteria = [Criterion(f"{case.name}: over the best peer", ratio, case.at_least, False)]
     if case.peak:
-        told["shares"] = shares_of_peak(case, bench, ours["batch"])
-        share = statistics.median(one["share"] for one in told["shares"])
+        result["shares"] = shares_of_peak(case, bench, ours["batch"])
+        share = statistics.median(one["share"] for one in result["shares"])
         criteria.append(Criterion(f"{case.name}: share of {case.peak}", share, case.share, False))
     if case.over_busiest:
         over = ours.get("seconds_over_busiest", 0.0)
         criteria.append(
             Criterion(f"{case.name}: seconds over busiest lane", over, case.over_busiest)
         )
-    return {**told, "criteria": [one.to_json() for one in criteria]}
+    return {**result, "criteria": [one.to_json() for one in criteria]}
 
 
 def main() -> None:
@@ -220,7 +220,7 @@ def main() -> None:
     shown |= {str(RESULTS.parents[1]): "REPOSITORY", sys.executable: "python"}
     shown |= {str(arguments.venv): "VENV"}
     results = Results(replaced=shown)
-    kept = {told["name"]: told for told in results.read("beside-llama-cpp").get("cases", [])}
+    kept = {result["name"]: result for result in results.read("beside-llama-cpp").get("cases", [])}
     for case in CASES:
         if arguments.only and case.name not in arguments.only:
             continue

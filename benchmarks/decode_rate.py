@@ -63,7 +63,7 @@ def main() -> None:
         whole, lanes = run(llm, arguments.batch, prompt, arguments.new + 1)
         first, first_lanes = run(llm, arguments.batch, prompt, 1)
         busiest = lanes["busiest_seconds"] - first_lanes["busiest_seconds"]
-        told = {
+        result = {
             "rate": arguments.batch * arguments.new / (whole - first),
             "whole_seconds": whole,
             "first_seconds": first,
@@ -71,7 +71,7 @@ def main() -> None:
             "peak_bytes": llm.stats()["peak_bytes"],
             "budget_bytes": llm.stats()["budget_bytes"],
         }
-    print(json.dumps(told), flush=True)
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

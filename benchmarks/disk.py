@@ -17,11 +17,11 @@ _SECONDS_A_ROUND = 1.0
 def probe(files: Sequence[Path]) -> dict[str, Any]:
     """Sequential O_DIRECT reads of 1 MiB at the depth that is fastest; bytes per second.
 
-    Each depth has the median of its rounds; all of them are told.
+    Each depth has the median of its rounds; all of them are kept.
     """
     tried = [_probe_at(depth, files) for depth in DEPTHS]
-    best = max(tried, key=lambda told: told["bytes_per_second"])
-    rates = {str(told["depth"]): told["bytes_per_second"] for told in tried}
+    best = max(tried, key=lambda one: one["bytes_per_second"])
+    rates = {str(one["depth"]): one["bytes_per_second"] for one in tried}
     return {**best, "block_bytes": BLOCK_BYTES, "rounds": _ROUNDS, "by_depth": rates}
 
 

@@ -32,20 +32,20 @@ def bench(model: str, options: list[str], rows: int) -> dict[str, Any]:
     """What ``penstock bench`` tells, or its refusal."""
     workload = ["--rows", str(rows), "--prompt-len", "32", "--new", "16"]
     command = [sys.executable, "-m", "penstock", "bench", model, *workload, *options]
-    told = subprocess.run(command, capture_output=True, text=True)
-    if told.returncode != 0:
-        return {"exit_code": told.returncode, "error": told.stderr[-2000:]}
-    measured: dict[str, Any] = json.loads(told.stdout)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        return {"exit_code": done.returncode, "error": done.stderr[-2000:]}
+    measured: dict[str, Any] = json.loads(done.stdout)
     return measured
 
 
-def table_row(name: str, told: dict[str, Any]) -> str:
-    if "error" in told:
-        return f"| {name} | failed: {told['error'].strip().splitlines()[-1]} | | | |"
-    stats = told["stats"]
+def table_row(name: str, result: dict[str, Any]) -> str:
+    if "error" in result:
+        return f"| {name} | failed: {result['error'].strip().splitlines()[-1]} | | | |"
+    stats = result["stats"]
     reads = stats["lanes"].get("disk_read", {"bytes": 0})["bytes"]
-    peak, rss = stats["peak_bytes"].get("host", 0), told["peak_rss_bytes"]
-    shown = [f"{told['tokens_per_second']:.1f}", *(f"{n / 1e6:.0f}" for n in (reads, peak, rss))]
+    peak, rss = stats["peak_bytes"].get("host", 0), result["peak_rss_bytes"]
+    shown = [f"{result['tokens_per_second']:.1f}", *(f"{n / 1e6:.0f}" for n in (reads, peak, rss))]
     return f"| {name} | {' | '.join(shown)} |"
 
 
@@ -66,7 +66,7 @@ def main() -> None:
             print(table_row(name, measured[name]), flush=True)
         result = {"machine": machine.facts(), "rows": arguments.rows, "cases": measured}
         Results(replaced={str(folder): "FOLDER"}).write("end-to-end", result)
-    if any("error" in told for told in measured.values()):
+    if any("error" in one for one in measured.values()):
         sys.exit(1)
 
 

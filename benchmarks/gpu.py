@@ -12,21 +12,21 @@ from typing import Any
 _ROOT = Path(__file__).resolve().parents[1]
 
 
-def _told(*command: str) -> str:
+def _output_of(*command: str) -> str:
     """What a command prints; "" where it cannot be run."""
     if shutil.which(command[0]) is None:
         return ""
-    told = subprocess.run(command, capture_output=True, text=True, cwd=_ROOT)
-    return told.stdout.strip() if told.returncode == 0 else ""
+    result = subprocess.run(command, capture_output=True, text=True, cwd=_ROOT)
+    return result.stdout.strip() if result.returncode == 0 else ""
 
 
 def card() -> dict[str, Any]:
     """Name, driver, memory and clocks of the first GPU, the compiler, and the commit."""
     query = "name,driver_version,memory.total,clocks.max.sm,clocks.max.memory,power.limit"
-    asked = _told("nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader", "--id=0")
+    asked = _output_of("nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader", "--id=0")
     names = [name.replace(".", "_") for name in query.split(",")]
     values = [value.strip() for value in asked.split(",")]
-    compiler = _told("nvcc", "--version").splitlines()
+    compiler = _output_of("nvcc", "--version").splitlines()
     return {
         "card": dict(zip(names, values, strict=True)) if asked else {"name": "none"},
         "nvcc": compiler[-1] if compiler else "",
@@ -36,8 +36,8 @@ def card() -> dict[str, Any]:
 
 def commit() -> str:
     """Of the sources: as git says, or PENSTOCK_COMMIT where they are a copy without it."""
-    asked = _told("git", "rev-parse", "--short", "HEAD")
-    changed = _told("git", "status", "--porcelain", "--untracked-files=no")
+    asked = _output_of("git", "rev-parse", "--short", "HEAD")
+    changed = _output_of("git", "status", "--porcelain", "--untracked-files=no")
     return (
         asked + (" and changes" if changed else "")
         if asked
@@ -52,12 +52,12 @@ def json_lines(command: list[str], seconds: float) -> list[dict[str, Any]]:
     )
     cut_off = False
     try:
-        told, errors = running.communicate(timeout=max(1.0, seconds))
+        output, errors = running.communicate(timeout=max(1.0, seconds))
     except subprocess.TimeoutExpired:
         running.kill()
-        told, errors = running.communicate()
+        output, errors = running.communicate()
         cut_off = True
-    lines = [json.loads(line) for line in told.splitlines() if line.endswith("}")]
+    lines = [json.loads(line) for line in output.splitlines() if line.endswith("}")]
     if running.returncode != 0:
         reason = "cut off: its time was up" if cut_off else errors.strip()[-2000:]
         lines.append({"failed": " ".join(command[1:3]), "error": reason})

@@ -25,7 +25,7 @@ import machine
 import programs
 from results import RESULTS, Results
 
-Told = dict[str, Any]
+Case = dict[str, Any]
 
 _CUBLAS = Path(__file__).parent / "peers" / "cublas_fp16.py"
 # Weight formats; with ":bf16" by 16-bit activations (compute="weight_only"), on no CPU, and with
@@ -72,7 +72,7 @@ class Bench:
         cpu = self._device.startswith("virtual")
         return [name for name in FORMATS if not (cpu and WEIGHT_ONLY in name)]
 
-    def run(self, what: str, **arguments: object) -> list[Told]:
+    def run(self, what: str, **arguments: object) -> list[Case]:
         given = [f"{name}={value}" for name, value in arguments.items()]
         library = os.environ.get("PENSTOCK_CUBLASLT", "")
         if library:
@@ -80,7 +80,7 @@ class Bench:
         command = [str(self._program), what, "1", f"device={self._device}", *given]
         return gpu.json_lines(command, self._clock.left)
 
-    def cublas(self, side: int) -> list[Told]:
+    def cublas(self, side: int) -> list[Case]:
         """Of fp16 squares, by torch."""
         sizes = self.sizes
         shape = ["--n", side, "--k", side, "--rows", sizes.row_list(), "--rotated", sizes.rotated]
@@ -88,13 +88,13 @@ class Bench:
         return gpu.json_lines(command, self._clock.left)
 
 
-def of_kernel(told: Told, name: str = "") -> float:
+def of_kernel(case: Case, name: str = "") -> float:
     """Seconds on the stream, or through a device that has none."""
     prefix = f"{name}_" if name else ""
-    return told[f"{prefix}stream_seconds"] or told[f"{prefix}seconds"]
+    return case[f"{prefix}stream_seconds"] or case[f"{prefix}seconds"]
 
 
-def products(bench: Bench, side: int, name: str) -> list[Told]:
+def products(bench: Bench, side: int, name: str) -> list[Case]:
     sizes = bench.sizes
     shape = {"n": side, "k": side, "rows": sizes.row_list(name), "rotated": sizes.rotated}
     asked = {
@@ -104,13 +104,13 @@ def products(bench: Bench, side: int, name: str) -> list[Told]:
     return bench.run("gemm", format=name.split(":")[0], **asked, **shape)
 
 
-def attention(bench: Bench, heads: int, kv_heads: int) -> list[Told]:
+def attention(bench: Bench, heads: int, kv_heads: int) -> list[Case]:
     keys = ",".join(map(str, bench.sizes.keys))
     given = {"heads": heads, "kv_heads": kv_heads, "keys": keys, "rotated": bench.sizes.rotated}
     return bench.run("attention", formats="bf16,fp16,int8,int4", **given)
 
 
-def sampling(bench: Bench) -> list[Told]:
+def sampling(bench: Bench) -> list[Case]:
     rows, columns = bench.sizes.sampled
     return bench.run("sample", rows=rows, columns=columns)
 
@@ -128,62 +128,62 @@ def steps(bench: Bench) -> Iterator[tuple[str, Any]]:
             yield "sampling", lambda: sampling(bench)
 
 
-def figures(measured: dict[str, list[Told]]) -> dict[str, list[Told]]:
+def figures(measured: dict[str, list[Case]]) -> dict[str, list[Case]]:
     """What is asked of the kernels, from what was measured so far."""
-    copies = [told for told in measured.get("copies", []) if "failed" not in told]
+    copies = [case for case in measured.get("copies", []) if "failed" not in case]
     copy = copies[0]["copy_bytes_per_second"] if copies else 0.0
     good = {
-        name: [told for told in lines if "failed" not in told] for name, lines in measured.items()
+        name: [case for case in lines if "failed" not in case] for name, lines in measured.items()
     }
     theirs = {
-        (told["n"], told["m"]): told["seconds"]
+        (case["n"], case["m"]): case["seconds"]
         for name, lines in good.items()
         if name.startswith("cublas")
-        for told in lines
+        for case in lines
     }
     return {
         "products": [
-            product_figures(told, copy, theirs.get((told["n"], told["m"])))
+            product_figures(case, copy, theirs.get((case["n"], case["m"])))
             for name, lines in good.items()
             if name.split()[0] in FORMATS
-            for told in lines
+            for case in lines
         ],
         "attention": [
-            attention_figures(told, copy, lines)
+            attention_figures(case, copy, lines)
             for name, lines in good.items()
             if name.startswith("attention")
-            for told in lines
+            for case in lines
         ],
         "sampling": [
-            {"way": told["way"], "rows": told["rows"], "columns": told["columns"]}
-            | {"seconds": of_kernel(told), "through_device": told["seconds"]}
-            for told in good.get("sampling", [])
+            {"way": case["way"], "rows": case["rows"], "columns": case["columns"]}
+            | {"seconds": of_kernel(case), "through_device": case["seconds"]}
+            for case in good.get("sampling", [])
         ],
     }
 
 
-def product_figures(told: Told, copy: float, theirs: float | None) -> Told:
+def product_figures(case: Case, copy: float, theirs: float | None) -> Case:
     """Of cuBLAS's speed: above 1 is faster. Inputs are rounded by an op of its own."""
-    seconds, prepare = of_kernel(told), of_kernel(told, "prepare")
-    found = {name: told[name] for name in ("format", "n", "m")}
-    found |= {"seconds": seconds, "prepare_seconds": prepare, "through_device": told["seconds"]}
-    found["operations_per_second"] = told["operations"] / seconds
-    found["of_copy"] = told["weight_bytes"] / seconds / copy if copy else None
+    seconds, prepare = of_kernel(case), of_kernel(case, "prepare")
+    found = {name: case[name] for name in ("format", "n", "m")}
+    found |= {"seconds": seconds, "prepare_seconds": prepare, "through_device": case["seconds"]}
+    found["operations_per_second"] = case["operations"] / seconds
+    found["of_copy"] = case["weight_bytes"] / seconds / copy if copy else None
     found["of_cublas_fp16"] = theirs / seconds if theirs else None
     found["of_cublas_fp16_with_inputs"] = theirs / (seconds + prepare) if theirs else None
     return found
 
 
-def attention_figures(told: Told, copy: float, lines: list[Told]) -> Told:
-    def keys_per_second(line: Told) -> float:
+def attention_figures(case: Case, copy: float, lines: list[Case]) -> Case:
+    def keys_per_second(line: Case) -> float:
         return float(line["sequences"] * line["keys"] / of_kernel(line))
 
-    found = {name: told[name] for name in ("format", "keys", "sequences", "heads", "kv_heads")}
-    seconds = of_kernel(told)
-    found |= {"seconds": seconds, "through_device": told["seconds"]}
-    found["of_copy"] = told["kv_bytes"] / seconds / copy if copy else None
-    same = [one for one in lines if one["keys"] == told["keys"] and one["format"] == "bf16"]
-    found["of_bf16"] = keys_per_second(told) / keys_per_second(same[0]) if same else None
+    found = {name: case[name] for name in ("format", "keys", "sequences", "heads", "kv_heads")}
+    seconds = of_kernel(case)
+    found |= {"seconds": seconds, "through_device": case["seconds"]}
+    found["of_copy"] = case["kv_bytes"] / seconds / copy if copy else None
+    same = [one for one in lines if one["keys"] == case["keys"] and one["format"] == "bf16"]
+    found["of_bf16"] = keys_per_second(case) / keys_per_second(same[0]) if same else None
     return found
 
 
@@ -191,7 +191,7 @@ def shown(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def table(found: dict[str, list[Told]]) -> str:
+def table(found: dict[str, list[Case]]) -> str:
     lines = [
         "| product | rows | us | through device | TOPS | of copy | of cuBLAS fp16 | and inputs |"
     ]
@@ -233,16 +233,16 @@ def main() -> None:
     clock = gpu.Clock(arguments.seconds)
     program = arguments.program or programs.gpu_kernels()
     bench = Bench(program, arguments.device, SMALL if arguments.small else Sizes(), clock)
-    measured: dict[str, list[Told]] = {}
+    measured: dict[str, list[Case]] = {}
     skipped, results, about = [], Results(arguments.out), gpu.card()
     for name, step in steps(bench):
         if clock.left < _STEP_SECONDS:
             skipped.append(name)
             continue
         measured[name] = step()
-        for told in measured[name]:
-            if "failed" in told:
-                print(f"{name} failed: {told['error'].strip()}", file=sys.stderr)
+        for case in measured[name]:
+            if "failed" in case:
+                print(f"{name} failed: {case['error'].strip()}", file=sys.stderr)
         result = {**about, "machine": machine.facts(), "device": arguments.device}
         result |= {"figures": figures(measured), "measured": measured}
         results.write("gpu-kernels", result)

@@ -3,7 +3,7 @@
     python benchmarks/gpu_offload.py
 
 OPT-30B in 16 bits (prompts and new tokens 512/32 and 128/128), Llama-3.1-70B and OPT-175B in 4,
-each under the same device budget and planned with what ``penstock probe`` measures first. Told are
+each under the same device budget and planned with what ``penstock probe`` measures first. Shown are
 the run's seconds over those of its busiest lane, the host-to-device rate over that of pinned
 copies, predicted against measured seconds, and for OPT-30B Accelerate under the same budget (eight
 timed steps, the job extrapolated). Needs a GPU and RAM for the weights (60, 40 and 100 GB); no
@@ -22,7 +22,7 @@ import gpu
 import machine
 from results import RESULTS, Results
 
-Told = dict[str, Any]
+Result = dict[str, Any]
 
 _HERE = Path(__file__).parent
 _PENSTOCK = [sys.executable, "-m", "penstock"]
@@ -72,31 +72,31 @@ def free_ram() -> int:
     info = Path("/proc/meminfo").read_text(encoding="utf-8")
     free = next(int(row.split()[1]) for row in info.splitlines() if row.startswith("MemAvailable"))
     limit = Path("/sys/fs/cgroup/memory.max")
-    told = limit.read_text(encoding="utf-8").strip() if limit.exists() else "max"
-    return free * 1024 if told == "max" else min(free * 1024, int(told))
+    text = limit.read_text(encoding="utf-8").strip() if limit.exists() else "max"
+    return free * 1024 if text == "max" else min(free * 1024, int(text))
 
 
 def called(command: list[str], seconds: float, log: Path) -> tuple[int, str]:
     """Exit code and output; 124 when the time was up. What else it says goes to the log."""
-    with log.open("a", encoding="utf-8") as told:
-        told.write("$ " + " ".join(command[1:]) + "\n")
-        told.flush()
+    with log.open("a", encoding="utf-8") as file:
+        file.write("$ " + " ".join(command[1:]) + "\n")
+        file.flush()
         try:
             run = subprocess.run(
-                command, stdout=subprocess.PIPE, stderr=told, text=True, timeout=max(1.0, seconds)
+                command, stdout=subprocess.PIPE, stderr=file, text=True, timeout=max(1.0, seconds)
             )
         except subprocess.TimeoutExpired:
-            told.write("cut off: its time was up\n")
+            file.write("cut off: its time was up\n")
             return 124, ""
     return run.returncode, run.stdout
 
 
-def failure(code: int, log: Path) -> Told:
+def failure(code: int, log: Path) -> Result:
     text = log.read_text(encoding="utf-8", errors="replace").strip()
     return {"failed": True, "exit_code": code, "log": text[-2000:]}
 
 
-def probed(setting: Setting, seconds: float) -> Told:
+def probed(setting: Setting, seconds: float) -> Result:
     """The machine with this device, for the plans of all cases."""
     if setting.machine_file.exists():
         return dict(json.loads(setting.machine_file.read_text(encoding="utf-8")))
@@ -109,7 +109,7 @@ def probed(setting: Setting, seconds: float) -> Told:
     return dict(json.loads(setting.machine_file.read_text(encoding="utf-8")))
 
 
-def bench(case: Case, setting: Setting, seconds: float) -> Told:
+def bench(case: Case, setting: Setting, seconds: float) -> Result:
     log = setting.folder / f"{case.name.replace(' ', '-').replace('/', '-')}.log"
     options = {
         "rows": case.rows,
@@ -124,22 +124,22 @@ def bench(case: Case, setting: Setting, seconds: float) -> Told:
     flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     if setting.machine_file.exists():
         flags += ["--machine", str(setting.machine_file)]
-    code, told = called([*_PENSTOCK, "bench", case.model, *flags], seconds, log)
-    return dict(json.loads(told)) if code == 0 else failure(code, log)
+    code, printed = called([*_PENSTOCK, "bench", case.model, *flags], seconds, log)
+    return dict(json.loads(printed)) if code == 0 else failure(code, log)
 
 
-def figures(told: Told, probe: Told) -> Told:
+def figures(report: Result, probe: Result) -> Result:
     """What is asked of a run; a lane's rate is over the time that it is busy."""
-    stats, predicted = told["stats"], told.get("prediction") or {}
+    stats, predicted = report["stats"], report.get("prediction") or {}
     lanes = {name: lane for name, lane in stats["lanes"].items() if lane["tasks"]}
     busiest = max(lanes, key=lambda name: lanes[name]["busy_seconds"])
     up = lanes.get("h2d", {"bytes": 0, "busy_seconds": 0.0})
     rate = up["bytes"] / up["busy_seconds"] if up["busy_seconds"] else None
     pinned = probe.get("h2d_bytes_per_second")
     return {
-        "tokens_per_second": told["generated_tokens"] / stats["seconds"],
+        "tokens_per_second": report["generated_tokens"] / stats["seconds"],
         "seconds": stats["seconds"],
-        "open_seconds": told["open_seconds"],
+        "open_seconds": report["open_seconds"],
         "busiest_lane": busiest,
         "over_busiest": stats["seconds"] / lanes[busiest]["busy_seconds"],
         "over_busiest_of_each_sweep": stats["seconds"] / max(1e-9, stats["busiest_seconds"]),
@@ -152,7 +152,7 @@ def figures(told: Told, probe: Told) -> Told:
     }
 
 
-def peer(case: Case, setting: Setting, seconds: float) -> Told:
+def peer(case: Case, setting: Setting, seconds: float) -> Result:
     """Accelerate on a batch of the case; the job is cut into blocks of that many rows."""
     log, output = setting.folder / "accelerate.log", setting.folder / "accelerate.json"
     output.unlink(missing_ok=True)
@@ -167,19 +167,19 @@ def peer(case: Case, setting: Setting, seconds: float) -> Told:
     code, _ = called([sys.executable, script, *flags], seconds, log)
     if code != 0 or not output.exists():
         return failure(code, log)
-    told: Told = json.loads(output.read_text(encoding="utf-8"))
-    step = sum(told["step_seconds"]) / len(told["step_seconds"])
-    whole = case.rows / case.peer * (told["prefill_seconds"] + (case.new - 1) * step)
+    result: Result = json.loads(output.read_text(encoding="utf-8"))
+    step = sum(result["step_seconds"]) / len(result["step_seconds"])
+    whole = case.rows / case.peer * (result["prefill_seconds"] + (case.new - 1) * step)
     rate = case.rows * case.new / whole
-    return {**told, "job_seconds": whole, "tokens_per_second": rate}
+    return {**result, "job_seconds": whole, "tokens_per_second": rate}
 
 
-def row(name: str, told: Told) -> str:
+def row(name: str, result: Result) -> str:
     """A line of the table."""
-    if "failed" in told:
-        said = "cut off" if told["exit_code"] == 124 else f"failed ({told['exit_code']})"
+    if "failed" in result:
+        said = "cut off" if result["exit_code"] == 124 else f"failed ({result['exit_code']})"
         return f"| {name} | {said} | | | | | |"
-    found = told.get("figures", told)
+    found = result.get("figures", result)
     keys = ("tokens_per_second", "seconds", "over_busiest", "h2d_of_pinned")
     cells = [found.get(key) for key in (*keys, "measured_over_predicted")]
     shown = ["" if value is None else f"{value:.3g}" for value in cells]
@@ -222,17 +222,17 @@ def main() -> None:
     setting = Setting(arguments.device, device_memory, host, folder / "machine.json", folder)
     results = Results(arguments.out, {str(folder): "SCRATCH", str(_HERE.parent): "SOURCES"})
     kept = results.read("gpu-offload")
-    runs: dict[str, Told] = kept.get("runs", {})
-    told: Told = {**gpu.card(), "machine": machine.facts(), "device": setting.device}
-    told |= {"device_memory": device_memory, "host_memory": host}
+    runs: dict[str, Result] = kept.get("runs", {})
+    result: Result = {**gpu.card(), "machine": machine.facts(), "device": setting.device}
+    result |= {"device_memory": device_memory, "host_memory": host}
     probe = probed(setting, clock.left)
-    told["probe"] = probe
+    result["probe"] = probe
     failed = ["probe"] if "failed" in probe else []
     print(HEAD)
 
-    def keep(name: str, run: Told) -> None:
+    def keep(name: str, run: Result) -> None:
         runs[name] = run
-        results.write("gpu-offload", {**told, "runs": runs})
+        results.write("gpu-offload", {**result, "runs": runs})
         print(row(name, run), flush=True)
         if "failed" in run:
             failed.append(name)

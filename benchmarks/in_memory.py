@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Pair:
-    """Our weights beside a peer's, and by how much we ought to be faster (0: told only)."""
+    """Our weights beside a peer's, and by how much we ought to be faster (0: shown only)."""
 
     ours: str
     theirs: str
@@ -90,7 +90,7 @@ _SCRIPTS = {
     "openvino int8": ("openvino", ["openvino_in_memory.py", "--bits", 8]),
     "openvino int4": ("openvino", ["openvino_in_memory.py", "--bits", 4]),
 }
-# For engines that would use tile registers when ours is told not to.
+# For engines that would use tile registers when ours is not to.
 _WITHOUT_TILES = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16", "MKL_ENABLE_INSTRUCTIONS": "AVX512_E3"}
 
 
@@ -133,8 +133,8 @@ def llama_cpp(folder: Path, gguf: Path, job: Job, batch: int) -> Rates:
     command += ["-c", context, "-b", 4096, "-ub", 512, "-npp", job.prompt, "-ntg", job.new]
     command += ["-npl", batch, "-pps", "--output-format", "jsonl"]
     for _ in range(job.runs):
-        told = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
-        lines = [line for line in told.stdout.splitlines() if line.startswith("{")]
+        done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         result = json.loads(lines[-1])
         rates.setdefault(f"decode {batch}", []).append(result["speed_tg"])
         if batch == 1:
@@ -149,11 +149,11 @@ def script(python: Path, command: Sequence[Any], job: Job, without_tiles: bool) 
     rest += ["--runs", job.runs]
     asked = [python / "bin" / "python", _HERE / "peers" / name, *rest]
     environment = os.environ | (_WITHOUT_TILES if without_tiles else {})
-    told = subprocess.run(
+    done = subprocess.run(
         list(map(str, asked)), check=True, stdout=subprocess.PIPE, text=True, env=environment
     )
     rates: Rates = {}
-    for line in told.stdout.splitlines():
+    for line in done.stdout.splitlines():
         if line.startswith("{"):
             one = json.loads(line)
             rates.setdefault(f"{one['what']} {one['batch']}", []).append(one["rate"])
@@ -189,8 +189,8 @@ def gguf_of(arguments: argparse.Namespace, kind: str) -> Path:
 def compare(pair: Pair, job: Job, arguments: argparse.Namespace) -> dict[str, Any]:
     """Both engines in turns, batch by batch; the rows of the table."""
     model: Path = getattr(arguments, pair.model)
-    told: dict[str, Any] = {"model": model.name, "ours": pair.ours, "theirs": pair.theirs}
-    told |= {"machine": machine.facts(), "device": job.device, "rates": {}}
+    result: dict[str, Any] = {"model": model.name, "ours": pair.ours, "theirs": pair.theirs}
+    result |= {"machine": machine.facts(), "device": job.device, "rates": {}}
     for batch in sorted({*pair.batches("prefill"), *pair.batches("decode")}):
         peer, own = theirs(pair, job, arguments, batch), ours(model, pair, job, batch)
         for what in own:
@@ -202,28 +202,31 @@ def compare(pair: Pair, job: Job, arguments: argparse.Namespace) -> dict[str, An
                 f"| {mine / other:.2f} | {shown} |",
                 flush=True,
             )
-            told["rates"][what] = {"ours": own[what], "theirs": peer[what], "ratio": mine / other}
-    return told
+            result["rates"][what] = {"ours": own[what], "theirs": peer[what], "ratio": mine / other}
+    return result
 
 
-def result_of(job: Job, told: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def result_of(job: Job, measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The result file of the pairs measured so far, by peer."""
-    pairs = [pair for pair in PAIRS if pair.theirs in told]
-    criteria = [one for pair in pairs for one in criteria_of(pair, told[pair.theirs])]
+    pairs = [pair for pair in PAIRS if pair.theirs in measured]
+    criteria = [one for pair in pairs for one in criteria_of(pair, measured[pair.theirs])]
     return {
         "job": vars(job),
-        "pairs": [told[pair.theirs] for pair in pairs],
+        "pairs": [measured[pair.theirs] for pair in pairs],
         "criteria": [one.to_json() for one in criteria],
     }
 
 
-def criteria_of(pair: Pair, told: dict[str, Any]) -> list[Criterion]:
+def criteria_of(pair: Pair, result: dict[str, Any]) -> list[Criterion]:
     return [
         Criterion(
-            f"{pair.ours} against {pair.theirs}: {what}", told["rates"][what]["ratio"], limit, False
+            f"{pair.ours} against {pair.theirs}: {what}",
+            result["rates"][what]["ratio"],
+            limit,
+            False,
         )
         for what, limit in pair.at_least.items()
-        if limit and what in told["rates"]
+        if limit and what in result["rates"]
     ]
 
 
@@ -250,7 +253,7 @@ def main() -> None:
     )
     print("| | ours | tokens/s | peer | tokens/s | ratio | wanted |")
     print("|---|---|---:|---|---:|---:|---|")
-    kept = {told["theirs"]: told for told in Results().read(arguments.name).get("pairs", [])}
+    kept = {found["theirs"]: found for found in Results().read(arguments.name).get("pairs", [])}
     for pair in PAIRS:
         if not arguments.only or pair.theirs in arguments.only:
             own_job = replace(job, device=pair.device or job.device)

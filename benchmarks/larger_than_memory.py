@@ -109,13 +109,13 @@ def throughput(chosen: our_job.Job, folder: Path) -> dict[str, Any]:
     """Runs the job and adds its share of the compute roofs: all tokens at a measured peak.
 
     Some processors multiply bf16 faster as fp32 than by their bf16 instruction, and some have tile
-    registers beside, so all three are told.
+    registers beside, so all three are shown.
     """
     result = our_job.run(chosen, folder)
     if result.get("failed"):
         return result
-    told, seconds = result["job"], result["outcome"]["wall_seconds"]
-    operations = (told["prompt"] + told["new"]) * FLOP_A_TOKEN * told["rows"]
+    job, seconds = result["job"], result["outcome"]["wall_seconds"]
+    operations = (job["prompt"] + job["new"]) * FLOP_A_TOKEN * job["rows"]
     for kind in ("bf16", "bf16_tile", "fp32"):
         peaks = [p.get(f"{kind}_operations") or 0 for p in result["peaks_before_after"]]
         peak = sum(peaks) / len(peaks)
@@ -158,8 +158,8 @@ def peers(arguments: argparse.Namespace) -> None:
 
 
 def _rate(result: dict[str, Any]) -> float:
-    told = result.get("extrapolated", {}).get("tokens_per_second", 0.0)
-    return float(result.get("measured", {}).get("tokens_per_second_whole_command", told))
+    extrapolated = result.get("extrapolated", {}).get("tokens_per_second", 0.0)
+    return float(result.get("measured", {}).get("tokens_per_second_whole_command", extrapolated))
 
 
 def compared(results: Results) -> dict[str, Any]:
@@ -185,13 +185,13 @@ def compared(results: Results) -> dict[str, Any]:
 def summary(arguments: argparse.Namespace) -> None:
     """Compares what has been measured; prints a Markdown table and writes comparison.json."""
     results = results_of(arguments)
-    told = compared(results)
-    results.write("comparison", told)
+    comparison = compared(results)
+    results.write("comparison", comparison)
     print("| run | tokens/s, whole job |\n|---|---:|")
-    for name, rate in told["tokens_per_second"].items():
+    for name, rate in comparison["tokens_per_second"].items():
         print(f"| {name} | {f'{rate:.2f}' if rate else 'failed or not measured'} |")
     print("\n| criterion | value | limit | |\n|---|---:|---:|---|")
-    for one in told["criteria"]:
+    for one in comparison["criteria"]:
         verdict = "met" if one["met"] else "missed" if one["value"] else "not measured"
         print(f"| {one['what']} | {one['value']:.3g} | {limit_text(one)} | {verdict} |")
 

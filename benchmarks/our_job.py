@@ -95,7 +95,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     outcome = memory_limit.run_limited(command, job.limit_bytes, folder / "run.log", job.model)
     probes.append(disk.probe(files))
     peaks.append(machine.peaks())
-    told = {
+    result = {
         "job": job.to_json(),
         "command": " ".join(command),
         "machine": facts,
@@ -105,11 +105,15 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "packing": packing,
         "outcome": outcome.to_json(),
     }
-    told["report"] = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-    if not told["report"].get("stats"):
-        return {**told, "failed": True, "log": _tail(folder / "run.log")}
-    told["rows_written"] = _whole_rows(output, job.new)
-    return {**told, "measured": _measured(told, outcome), "criteria": _criteria(told, outcome)}
+    result["report"] = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    if not result["report"].get("stats"):
+        return {**result, "failed": True, "log": _tail(folder / "run.log")}
+    result["rows_written"] = _whole_rows(output, job.new)
+    return {
+        **result,
+        "measured": _measured(result, outcome),
+        "criteria": _criteria(result, outcome),
+    }
 
 
 def _whole_rows(output: Path, new: int) -> int:
@@ -128,14 +132,14 @@ def _mean(values: list[Any]) -> float:
     return sum(values) / len(values)
 
 
-def _measured(told: dict[str, Any], outcome: memory_limit.Outcome) -> dict[str, Any]:
-    report, job = told["report"], told["job"]
+def _measured(result: dict[str, Any], outcome: memory_limit.Outcome) -> dict[str, Any]:
+    report, job = result["report"], result["job"]
     stats = report["stats"]
     lanes = stats["lanes"]
     busiest = max(lanes, key=lambda name: lanes[name]["busy_seconds"])
     reads = lanes.get("disk_read", {"bytes": 0, "busy_seconds": 0.0})
     rate = reads["bytes"] / reads["busy_seconds"] if reads["busy_seconds"] else 0.0
-    probe = _mean([p["bytes_per_second"] for p in told["disk_probe_before_after"]])
+    probe = _mean([p["bytes_per_second"] for p in result["disk_probe_before_after"]])
     tokens = job["rows"] * job["new"]
     return {
         "tokens_per_second_whole_command": tokens / outcome.wall_seconds,
@@ -157,13 +161,13 @@ def _measured(told: dict[str, Any], outcome: memory_limit.Outcome) -> dict[str, 
     }
 
 
-def _criteria(told: dict[str, Any], outcome: memory_limit.Outcome) -> list[dict[str, Any]]:
-    job, measured = told["job"], _measured(told, outcome)
+def _criteria(result: dict[str, Any], outcome: memory_limit.Outcome) -> list[dict[str, Any]]:
+    job, measured = result["job"], _measured(result, outcome)
     budget = measured["tracked_budget_bytes"]
     criteria = [
         Criterion("exit code", abs(outcome.exit_code), 0),
         Criterion("processes killed for memory", outcome.oom_kills, 0),
-        Criterion("rows with all tokens", told["rows_written"], job["rows"], at_most=False),
+        Criterion("rows with all tokens", result["rows_written"], job["rows"], at_most=False),
         Criterion("tracked peak, bytes", measured["tracked_peak_bytes"], budget),
         Criterion(
             "peak RSS of the engine, bytes",

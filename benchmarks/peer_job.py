@@ -62,7 +62,7 @@ def run(job: PeerJob, folder: Path) -> dict[str, Any]:
     facts, probe = machine.facts(), disk.probe(disk.model_files(job.model))
     outcome = memory_limit.run_limited(command, job.limit_bytes, folder / "run.log", job.model)
     shutil.rmtree(folder / "offload", ignore_errors=True)
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "peer": "accelerate disk offload, bf16",
         "rows": job.rows,
         "prompt": job.prompt,
@@ -75,9 +75,9 @@ def run(job: PeerJob, folder: Path) -> dict[str, Any]:
         "log": (folder / "run.log").read_text(encoding="utf-8", errors="replace")[-2000:],
     }
     if not output.exists():
-        return {**told, "failed": True}
+        return {**result, "failed": True}
     peer = json.loads(output.read_text(encoding="utf-8"))
-    return {**told, "measured_peer": peer, "extrapolated": extrapolated(job, peer)}
+    return {**result, "measured_peer": peer, "extrapolated": extrapolated(job, peer)}
 
 
 def extrapolated(job: PeerJob, peer: dict[str, Any]) -> dict[str, Any]:

@@ -41,11 +41,11 @@ def measure(model: Path, text: Path, context: int) -> list[dict[str, Any]]:
     for weights, kv, compute in FORMATS:
         with tempfile.TemporaryDirectory() as cache:
             with LLM(model, weights=weights, kv=kv, compute=compute, cache=cache) as llm:
-                told = perplexity(llm, text, Windows(context))
+                result = perplexity(llm, text, Windows(context))
         asked = {"weights": weights, "kv": kv, "compute": compute}
-        told = {**told, "model": model.name, "asked": asked}
-        base = measured[0]["perplexity"] if measured else told["perplexity"]
-        measured.append({**told, "change": told["perplexity"] / base - 1})
+        result = {**result, "model": model.name, "asked": asked}
+        base = measured[0]["perplexity"] if measured else result["perplexity"]
+        measured.append({**result, "change": result["perplexity"] / base - 1})
     return measured
 
 
@@ -70,8 +70,8 @@ def main() -> None:
     text = arguments.text
     measured = {name: measure(arguments.models / name, text, arguments.context) for name in MODELS}
     judged = criteria(measured)
-    told = {"machine": machine.facts(), "text": text.name, "context": arguments.context}
-    written = {**told, "models": measured, "criteria": judged}
+    result = {"machine": machine.facts(), "text": text.name, "context": arguments.context}
+    written = {**result, "models": measured, "criteria": judged}
     Results(arguments.results).write("perplexity", written)
     for one in judged:
         print(f"{one['what']}: {one['value']:+.3%} (at most {one['at_most']:.1%})")

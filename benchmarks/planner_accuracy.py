@@ -89,8 +89,8 @@ def run_case(case: Case, data: Path, machine_text: str) -> dict[str, Any]:
     """One run; predicted and measured tokens a second, lanes, bytes."""
     settings = settings_of(case, data, machine_text)
     workload = Workload.uniform(case.rows, case.prompt, case.new)
-    told = run_bench(settings, workload)
-    predicted, stats = told["prediction"], told["stats"]
+    report = run_bench(settings, workload)
+    predicted, stats = report["prediction"], report["stats"]
     lanes = {
         name: {
             "predicted": predicted["lanes"].get(name, {}).get("seconds", 0.0),
@@ -101,7 +101,7 @@ def run_case(case: Case, data: Path, machine_text: str) -> dict[str, Any]:
     }
     moved = {name: lane["bytes"] for name, lane in stats["lanes"].items() if lane["bytes"]}
     expected = {name: lane["bytes"] for name, lane in predicted["lanes"].items() if lane["bytes"]}
-    rate = told["generated_tokens"] / stats["seconds"]
+    rate = report["generated_tokens"] / stats["seconds"]
     return {
         "case": vars(case),
         "predicted": predicted["tokens_per_second"],
@@ -111,7 +111,7 @@ def run_case(case: Case, data: Path, machine_text: str) -> dict[str, Any]:
         "lanes": lanes,
         "bytes_agree": moved == expected,
         "sweeps": stats["sweeps"],
-        "policy": told["engine"]["policy"],
+        "policy": report["engine"]["policy"],
     }
 
 

@@ -148,8 +148,8 @@ def measure(job: Job, folder: Path, policies: dict[str, dict[str, Any]]) -> dict
     seconds: dict[str, list[float]] = {name: [] for name in policies}
     for _ in range(_RUNS):
         for name, policy in policies.items():
-            told = run_bench(settings_of(job, folder, policy), job.rows.workload())
-            seconds[name].append(told["stats"]["seconds"])
+            report = run_bench(settings_of(job, folder, policy), job.rows.workload())
+            seconds[name].append(report["stats"]["seconds"])
     return seconds
 
 
@@ -174,19 +174,23 @@ def compare(name: str, job: Job, folder: Path, dry: bool) -> dict[str, Any]:
     for label, policy in policies.items():
         took = f"measured {median[label]:6.2f} s" if median else json.dumps(policy)
         print(f"  {label:7s} predicted {predicted[label]:6.2f} s {took}", flush=True)
-    told = {"about": job.about, "job": vars(job.rows), "rates": job.rates, "budgets": job.budgets}
-    told |= {"policies": policies, "predicted_seconds": predicted, "measured_seconds": runs}
-    return told | {"grid": len(found), "solving_seconds": choice.seconds, "median_seconds": median}
+    result = {"about": job.about, "job": vars(job.rows), "rates": job.rates, "budgets": job.budgets}
+    result |= {"policies": policies, "predicted_seconds": predicted, "measured_seconds": runs}
+    return result | {
+        "grid": len(found),
+        "solving_seconds": choice.seconds,
+        "median_seconds": median,
+    }
 
 
-def criteria_of(name: str, told: dict[str, Any]) -> list[Criterion]:
-    median = told["median_seconds"]
+def criteria_of(name: str, result: dict[str, Any]) -> list[Criterion]:
+    median = result["median_seconds"]
     best = min(median.values())
-    off = max(abs(told["predicted_seconds"][one] / median[one] - 1) for one in median)
+    off = max(abs(result["predicted_seconds"][one] / median[one] - 1) for one in median)
     return [
-        Criterion(f"{name}: policies ranked", told["grid"], 100, at_most=False),
+        Criterion(f"{name}: policies ranked", result["grid"], 100, at_most=False),
         Criterion(f"{name}: choice, of the best", best / median["choice"], 0.95, at_most=False),
-        Criterion(f"{name}: seconds to solve", told["solving_seconds"], 5),
+        Criterion(f"{name}: seconds to solve", result["solving_seconds"], 5),
         Criterion(f"{name}: largest difference from the prediction", off, 0.15),
     ]
 
@@ -203,10 +207,10 @@ def main() -> None:
             kept[name] = compare(name, JOBS[name], Path(scratch) / name, arguments.dry)
     if arguments.dry:
         return
-    criteria = [one for name, told in kept.items() for one in criteria_of(name, told)]
-    told = {"machine": facts, "jobs": kept, "criteria": [one.to_json() for one in criteria]}
-    results.write("planner-choice", told)
-    for one in told["criteria"]:
+    criteria = [one for name, result in kept.items() for one in criteria_of(name, result)]
+    result = {"machine": facts, "jobs": kept, "criteria": [one.to_json() for one in criteria]}
+    results.write("planner-choice", result)
+    for one in result["criteria"]:
         print(f"| {one['what']} | {one['value']:.3g} | {limit_text(one)} |")
 
 

@@ -57,6 +57,6 @@ def gpu_kernels() -> Path:
 def run(name: str, *arguments: object) -> dict[str, Any]:
     """The JSON object that the program prints."""
     command = [str(_compiled(name)), *map(str, arguments)]
-    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    measured: dict[str, Any] = json.loads(told)
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    measured: dict[str, Any] = json.loads(output)
     return measured

@@ -129,8 +129,8 @@ def _write_shard(
     at = 0
     for name, shape in shard.items():
         end = at + 2 * int(np.prod(shape))
-        told = {"dtype": _SAFETENSORS_NAME[dtype], "shape": list(shape), "data_offsets": [at, end]}
-        header[name] = told
+        entry = {"dtype": _SAFETENSORS_NAME[dtype], "shape": list(shape), "data_offsets": [at, end]}
+        header[name] = entry
         at = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

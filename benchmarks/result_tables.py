@@ -450,11 +450,11 @@ def perplexity(results: list[Json]) -> Table:
     rows = []
     for one in results:
         for name, measured in one["models"].items():
-            for told in measured:
-                exact = told["asked"]["compute"] == "exact"
-                activations = "fp32" if exact else told["weights"].replace("int4-g64", "int8")
-                shown = [name, told["weights"], activations, told["kv"]]
-                shown += [f"{told['perplexity']:.3f}", f"{round(told['change'], 4) + 0.0:+.2%}"]
+            for run in measured:
+                exact = run["asked"]["compute"] == "exact"
+                activations = "fp32" if exact else run["weights"].replace("int4-g64", "int8")
+                shown = [name, run["weights"], activations, run["kv"]]
+                shown += [f"{run['perplexity']:.3f}", f"{round(run['change'], 4) + 0.0:+.2%}"]
                 rows.append([*shown, *where(one["machine"], one)])
     headings = ["model", "weights", "activations", "KV", "#perplexity", "#change"]
     return Table([*headings, *_WHERE], rows)

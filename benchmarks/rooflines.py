@@ -123,40 +123,40 @@ def measured(program: str, case: Case) -> Measured:
     threads = case.threads or len(os.sched_getaffinity(0))
     given = [f"{name}={value}" for name, value in case.arguments.items()]
     command = [program, case.what, str(threads), *given]
-    told: Measured = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return told
+    result: Measured = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return result
 
 
-def judged(case: Case, told: Measured) -> list[Criterion]:
+def judged(case: Case, result: Measured) -> list[Criterion]:
     if case.at_most:
-        return [Criterion(f"{case.name}: {case.figure}", told[case.figure], case.at_most)]
+        return [Criterion(f"{case.name}: {case.figure}", result[case.figure], case.at_most)]
     if case.at_least:
-        return [Criterion(f"{case.name}: {case.figure}", told[case.figure], case.at_least, False)]
+        return [Criterion(f"{case.name}: {case.figure}", result[case.figure], case.at_least, False)]
     return []
 
 
-def compared(group: str, all_told: list[tuple[Case, Measured]]) -> list[Criterion]:
+def compared(group: str, results: list[tuple[Case, Measured]]) -> list[Criterion]:
     """Criteria of two cases together."""
     found = []
-    seconds = {case.name: told["seconds"] for case, told in all_told if "seconds" in told}
-    for case, _ in all_told:
+    seconds = {case.name: result["seconds"] for case, result in results if "seconds" in result}
+    for case, _ in results:
         if group == "scaling" and case.threads == 2:
             ratio = seconds[case.name.replace("threads=2", "threads=1")] / seconds[case.name]
             found.append(Criterion(f"{case.name}: of one thread's speed", ratio, 1.85, False))
         decodes = group == "attention" and "rows" not in case.arguments
         if decodes and case.arguments["format"] == "int4":
             bf16 = case.name.replace("int4", "bf16")
-            told = {each.name: one["keys_per_second"] for each, one in all_told}
-            ratio = told[case.name] / told[bf16]
+            result = {each.name: one["keys_per_second"] for each, one in results}
+            ratio = result[case.name] / result[bf16]
             limit = 2.5 if case.arguments["heads"] == case.arguments["kv_heads"] else 1.8
             found.append(Criterion(f"{case.name}: of bf16's speed", ratio, limit, False))
     return found
 
 
-def shown(case: Case, told: Measured) -> str:
-    figures = {name: value for name, value in told.items() if name.startswith(("of_", "rest_"))}
+def shown(case: Case, result: Measured) -> str:
+    figures = {name: value for name, value in result.items() if name.startswith(("of_", "rest_"))}
     text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    seconds = told.get("seconds", told.get("product_seconds", 0.0))
+    seconds = result.get("seconds", result.get("product_seconds", 0.0))
     return f"| {case.name} | {seconds * 1e3:.3f} | {text} |"
 
 
@@ -171,22 +171,22 @@ def main() -> None:
     kept = results.read(arguments.name).get("groups", {}) if arguments.only else {}
     print("| case | ms | |\n|---|---:|---|")
     for group in arguments.only or GROUPS:
-        all_told: list[tuple[Case, Measured]] = []
+        results: list[tuple[Case, Measured]] = []
         for case in GROUPS[group](isas):
-            told = measured(program, case)
-            print(shown(case, told), flush=True)
-            all_told.append((case, told))
-        criteria = [one for case, told in all_told for one in judged(case, told)]
-        criteria += compared(group, all_told)
+            result = measured(program, case)
+            print(shown(case, result), flush=True)
+            results.append((case, result))
+        criteria = [one for case, result in results for one in judged(case, result)]
+        criteria += compared(group, results)
         kept[group] = {
             "about": (GROUPS[group].__doc__ or "").splitlines()[0],
-            "cases": [told for _, told in all_told],
+            "cases": [result for _, result in results],
             "criteria": [one.to_json() for one in criteria],
         }
     results.write(arguments.name, {"machine": machine.facts(), "groups": kept})
     print("\n| | value | limit | met |\n|---|---:|---|---|")
-    for told in kept.values():
-        for one in told["criteria"]:
+    for result in kept.values():
+        for one in result["criteria"]:
             met = "yes" if one["met"] else "no"
             print(f"| {one['what']} | {one['value']:.3g} | {limit_text(one)} | {met} |")
 

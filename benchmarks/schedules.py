@@ -131,13 +131,13 @@ def kv_bytes(settings: EngineSettings, job: WorkloadArgs) -> int:
 
 
 def measure(settings: EngineSettings, job: WorkloadArgs) -> dict[str, Any]:
-    told = run_bench(settings, job.workload())
-    stats = told["stats"]
+    report = run_bench(settings, job.workload())
+    stats = report["stats"]
     busy = {name: lane["busy_seconds"] for name, lane in stats["lanes"].items()}
     busiest = max(busy, key=lambda name: busy[name])
     return {
         "seconds": stats["seconds"],
-        "tokens_per_second": told["generated_tokens"] / stats["seconds"],
+        "tokens_per_second": report["generated_tokens"] / stats["seconds"],
         "sweeps": stats["sweeps"],
         "busiest": busiest,
         "seconds_over_busiest": stats["seconds"] / busy[busiest],
@@ -145,7 +145,7 @@ def measure(settings: EngineSettings, job: WorkloadArgs) -> dict[str, Any]:
         "busy_seconds": busy,
         "bytes": {name: lane["bytes"] for name, lane in stats["lanes"].items()},
         "kv_bytes": kv_bytes(settings, job),
-        "policy": told["engine"]["policy"],
+        "policy": report["engine"]["policy"],
     }
 
 
@@ -283,11 +283,11 @@ def compare(name: str, it: Comparison, scratch: Path, only: str = "") -> dict[st
         if only and label != only:
             continue
         settings = settings_of(folder, it.rates, run, it.job.prompt_len)
-        told = runs[label] = measure(settings, it.job)
+        result = runs[label] = measure(settings, it.job)
         print(
-            f"| {name} | {label} | {told['seconds']:.1f} | {told['tokens_per_second']:.1f} "
-            f"| {told['busiest']} | {told['seconds_over_busiest']:.3f} | {told['sweeps']} "
-            f"| {told['kv_bytes'] / 1e6:.1f} |",
+            f"| {name} | {label} | {result['seconds']:.1f} | {result['tokens_per_second']:.1f} "
+            f"| {result['busiest']} | {result['seconds_over_busiest']:.3f} | {result['sweeps']} "
+            f"| {result['kv_bytes'] / 1e6:.1f} |",
             flush=True,
         )
     if only:
@@ -331,8 +331,8 @@ def main() -> None:
         return
     results.write("schedules", {"machine": facts, "scale": arguments.scale, "comparisons": kept})
     print("\n| | value | limit |\n|---|---:|---|")
-    for told in kept.values():
-        for one in told["criteria"]:
+    for comparison in kept.values():
+        for one in comparison["criteria"]:
             print(f"| {one['what']} | {one['value']:.3g} | {limit_text(one)} |")
 
 

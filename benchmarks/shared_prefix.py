@@ -54,7 +54,7 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for share in runs:
             runs[share].append(run(prompts, arguments.new, share))
-    told = [each.pop("tokens") for share in runs for each in runs[share]]
+    generated = [each.pop("tokens") for share in runs for each in runs[share]]
     apart, shared = (
         {name: statistics.median(each[name] for each in runs[share]) for name in runs[share][0]}
         for share in (False, True)
@@ -62,7 +62,7 @@ def main() -> None:
     tokens = shared["prompt_tokens"] / apart["prompt_tokens"]
     seconds = shared["seconds"] / apart["seconds"]
     criteria = [
-        Criterion("runs with other tokens", sum(each != told[0] for each in told), 0),
+        Criterion("runs with other tokens", sum(each != generated[0] for each in generated), 0),
         Criterion("prompt tokens computed, of those without sharing", tokens, 0.35),
         Criterion("seconds, of those without sharing", seconds, 0.5),
     ]

@@ -144,13 +144,15 @@ def ours(it: Anchor, rows: int) -> dict[str, Any]:
 
 
 def predicted(native: Any, policy: str, it: Anchor, rows: int) -> dict[str, Any]:
-    told = json.loads(native.predict(policy, [_core.RowTokens(it.prompt, it.new)] * rows, 0, False))
-    lanes = {name: lane["seconds"] for name, lane in told["lanes"].items()}
+    prediction = json.loads(
+        native.predict(policy, [_core.RowTokens(it.prompt, it.new)] * rows, 0, False)
+    )
+    lanes = {name: lane["seconds"] for name, lane in prediction["lanes"].items()}
     return {
-        "tokens_per_second": told["tokens_per_second"],
-        "seconds": told["seconds"],
+        "tokens_per_second": prediction["tokens_per_second"],
+        "seconds": prediction["seconds"],
         "lanes": lanes,
-        "bottleneck": told["bottleneck"],
+        "bottleneck": prediction["bottleneck"],
     }
 
 
@@ -160,17 +162,17 @@ def main() -> None:
     cases = []
     for it in ANCHORS:
         block = it.batch * it.batches
-        told = {
+        runs = {
             "as_flexgen": as_flexgen(it),
             "ours_block": ours(it, block),
             "ours": ours(it, max(_OUR_ROWS, 4 * block)),
         }
-        rates = [told[name]["tokens_per_second"] for name in ("as_flexgen", "ours_block", "ours")]
+        rates = [runs[name]["tokens_per_second"] for name in ("as_flexgen", "ours_block", "ours")]
         shown = " | ".join(f"{rate:.3g} ({rate / it.published:.2f})" for rate in rates)
         bits = "4" if it.compressed else "16"
         job = f"{it.prompt}/{it.new}"
         print(f"| {it.model} | {job} | {bits} | {it.published} | {shown} |", flush=True)
-        cases.append({"case": vars(it), **told})
+        cases.append({"case": vars(it), **runs})
     result = {"machine": machine.facts(), "fitted": fitted(), "cases": cases}
     Results().write("simulated-anchors", result)
 

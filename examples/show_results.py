@@ -9,11 +9,11 @@ def main(source, output):
     records = {r["id"]: r for r in map(json.loads, Path(output).read_text("utf-8").splitlines())}
     for row in map(json.loads, Path(source).read_text("utf-8").splitlines()):
         record = records[row["id"]]
-        told = record["text"] if "text" in record else f" [{record['error']['message']}]"
+        answer = record["text"] if "text" in record else f" [{record['error']['message']}]"
         print(
-            f"{row['id']:>3}  {row['prompt']}\033[1m{told.rstrip()}\033[0m"
+            f"{row['id']:>3}  {row['prompt']}\033[1m{answer.rstrip()}\033[0m"
             if sys.stdout.isatty()
-            else f"{row['id']:>3}  {row['prompt']} |{told.rstrip()}"
+            else f"{row['id']:>3}  {row['prompt']} |{answer.rstrip()}"
         )
 
 

@@ -63,8 +63,8 @@ def main() -> None:
     with zipfile.ZipFile(wheel) as files:
         modules = [name for name in files.namelist() if re.search(r"/_core\.[^/]*so$", name)]
         needed = newest_needed(files.read(modules[0]))
-    told = ", ".join(f"{name} {version}" for name, version in needed.items())
-    print(f"{wheel.relative_to(ROOT)}: {wheel.stat().st_size / 1e6:.1f} MB; needs {told}")
+    versions = ", ".join(f"{name} {version}" for name, version in needed.items())
+    print(f"{wheel.relative_to(ROOT)}: {wheel.stat().st_size / 1e6:.1f} MB; needs {versions}")
 
 
 if __name__ == "__main__":

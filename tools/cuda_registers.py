@@ -48,10 +48,10 @@ def registers(capability: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for source in sorted(KERNELS.glob("*.cu")):
         command = ["nvcc", *FLAGS, f"-arch=sm_{capability}", f"-I{ROOT / 'cpp'}", "-c"]
-        told = subprocess.run(
+        result = subprocess.run(
             [*command, str(source), "-o", "/dev/null"], check=True, capture_output=True, text=True
         )
-        for report in _REPORT.finditer(told.stderr):
+        for report in _REPORT.finditer(result.stderr):
             spilled = f" ({report['stores']} B)" if report["stores"] != "0" else ""
             found[kernel_name(report["name"])] = report["registers"] + spilled
     return found

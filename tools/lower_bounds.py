@@ -1,9 +1,10 @@
-"""Tests the lower bounds of the dependencies: python tools/lower_bounds.py [--python PYTHON].
+"""Tests the lower bounds of the dependencies: tools/lower_bounds.py [--python P] [--wheel FILE].
 
 Makes a virtual environment in build/lower-bounds, installs the package and exactly the oldest
 version of each dependency that pyproject.toml allows, and runs the Python tests that need no torch.
-PYTHON is the oldest one that is supported, 3.10, unless told otherwise: newer Pythons have no
-wheels of such old versions. Further arguments go to pytest.
+The Python is the oldest one that is supported, 3.10: newer ones have no wheels of some of these
+versions. With --wheel that wheel is tested, and nothing is compiled. Further arguments go to
+pytest.
 """
 
 import argparse
@@ -40,6 +41,7 @@ def main() -> None:
     """Installs and tests."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", default="python3.10", help="the Python to test with")
+    parser.add_argument("--wheel", help="test this wheel of the package; default: build it")
     arguments, rest = parser.parse_known_args()
     pinned = lower_bounds((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     python = shutil.which(arguments.python)
@@ -48,8 +50,18 @@ def main() -> None:
     run(python, "-m", "venv", "--clear", FOLDER)
     pip = (FOLDER / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-q")
     run(*pip, "--upgrade", "pip>=25.1")
-    run(*pip, "--group", "build", "pytest", "--only-binary", "numpy,tokenizers,highspy", *pinned)
-    run(*pip, "--no-build-isolation", "--no-deps", "-C", "cmake.define.PENSTOCK_CUDA=OFF", ".")
+    run(
+        *pip,
+        "--group",
+        "build",
+        "pytest",
+        "safetensors",
+        "--only-binary",
+        "numpy,tokenizers,highspy",
+        *pinned,
+    )
+    build = ("--no-build-isolation", "-C", "cmake.define.PENSTOCK_CUDA=OFF", ".")
+    run(*pip, "--no-deps", *((arguments.wheel,) if arguments.wheel else build))
     print("tested with", ", ".join(pinned), "on", python, flush=True)
     tests = ("tests/python", "--ignore", "tests/python/oracle")
     run(FOLDER / "bin" / "python", "-m", "pytest", *tests, *rest)

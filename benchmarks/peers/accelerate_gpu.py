@@ -124,7 +124,7 @@ def main() -> None:
         model = accelerate.dispatch_model(model, device_map=places, main_device=0)
     else:
         model = model.to(torch.bfloat16)  # processors have no fp16 attention
-    told = {
+    result = {
         "versions": {lib.__name__: lib.__version__ for lib in (torch, transformers, accelerate)},
         "batch": arguments.batch,
         "device_bytes": arguments.device_bytes,
@@ -133,8 +133,8 @@ def main() -> None:
         **measure(model, arguments),
     }
     if arguments.device != "cpu":
-        told["peak_device_bytes"] = torch.cuda.max_memory_allocated()
-    arguments.output.write_text(json.dumps(told), encoding="utf-8")
+        result["peak_device_bytes"] = torch.cuda.max_memory_allocated()
+    arguments.output.write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -47,8 +47,8 @@ def main() -> None:
     for rows in map(int, arguments.rows.split(",")):
         x, out = torch.randn(rows, k, **on_card), torch.empty(rows, n, **on_card)
         seconds = seconds_of_a_call(weights, x, out)
-        told = {"m": rows, "n": n, "k": k, "seconds": seconds, "torch": torch.__version__}
-        print(json.dumps(told), flush=True)
+        result = {"m": rows, "n": n, "k": k, "seconds": seconds, "torch": torch.__version__}
+        print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

@@ -38,12 +38,12 @@ def tensors(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(size))
         header.pop("__metadata__", None)
-        for name, told in header.items():
-            if told["dtype"] != "BF16":
-                raise SystemExit(f"{path}: {name} is {told['dtype']}; only BF16 is converted")
-            begin, end = told["data_offsets"]
+        for name, entry in header.items():
+            if entry["dtype"] != "BF16":
+                raise SystemExit(f"{path}: {name} is {entry['dtype']}; only BF16 is converted")
+            begin, end = entry["data_offsets"]
             raw = np.fromfile(path, np.uint16, (end - begin) // 2, offset=8 + size + begin)
-            yield name, raw.reshape(told["shape"])
+            yield name, raw.reshape(entry["shape"])
 
 
 def their_name(name: str) -> str:

@@ -65,8 +65,10 @@ def main() -> None:
     parser.add_argument("--bits", type=int, choices=(4, 8), required=True)
     arguments = parser.parse_args()
     folder = exported(arguments.model, arguments.data, arguments.bits)
-    told = {"INFERENCE_NUM_THREADS": str(arguments.threads), "PERFORMANCE_HINT": "LATENCY"}
-    model = OVModelForCausalLM.from_pretrained(folder, device="CPU", ov_config=told, compile=False)
+    config = {"INFERENCE_NUM_THREADS": str(arguments.threads), "PERFORMANCE_HINT": "LATENCY"}
+    model = OVModelForCausalLM.from_pretrained(
+        folder, device="CPU", ov_config=config, compile=False
+    )
     keep_last_logits(model.model)
     model.compile()
     for run in range(arguments.runs + 1):

@@ -28,9 +28,9 @@ class PenstockError(RuntimeError):
 
     def record(self) -> dict[str, str]:
         """Code, message and the details that are set, as plain strings."""
-        told = {"code": self.code, "message": str(self)}
-        told.update({name: getattr(self, name) for name in _DETAILS if getattr(self, name)})
-        return told
+        record = {"code": self.code, "message": str(self)}
+        record.update({name: getattr(self, name) for name in _DETAILS if getattr(self, name)})
+        return record
 
 
 class InvalidArgumentError(PenstockError, ValueError):
@@ -118,10 +118,10 @@ def from_engine(error: BaseException) -> PenstockError:
     """A ``_core.Error`` (or anything else the engine raised) as one of our classes."""
     if isinstance(error, PenstockError):
         return error
-    told = {name: str(getattr(error, name, "") or "") for name in ("code", *_DETAILS)}
+    details = {name: str(getattr(error, name, "") or "") for name in ("code", *_DETAILS)}
     if isinstance(error, MemoryError):
-        told["code"] = "memory"
-    return from_record({**told, "message": str(error) or type(error).__name__})
+        details["code"] = "memory"
+    return from_record({**details, "message": str(error) or type(error).__name__})
 
 
 @contextmanager

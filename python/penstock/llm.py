@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.engine.loop import Finished, RequestLoop, Work
 from penstock.engine.native import Core, Engine, stats_dict
+from penstock.engine.opening import Listener
 from penstock.engine.seeds import completion_seeds
 from penstock.engine.session import Session
 from penstock.engine.vllm_names import constructor_options, refuse_others
@@ -17,7 +18,7 @@ from penstock.outputs import RequestOutput, ScoreOutput
 from penstock.sampling import SamplingParams
 from penstock.settings import EngineSettings
 from penstock.text.checks import check_template_variables, check_token_ids
-from penstock.util.bar import progress_bar
+from penstock.util.bar import progress_bar, speaker
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -87,8 +88,9 @@ class LLM:
     ) -> list[RequestOutput]:
         """Continues each prompt; results in the order of the prompts.
 
-        `sampling_params` (or `params`) is one for all, or one per prompt. With `use_tqdm` a bar on
-        standard error shows how many are done; a class such as ``tqdm.tqdm`` makes its own. Raises
+        `sampling_params` (or `params`) is one for all, or one per prompt. With `use_tqdm` standard
+        error shows what is being done before the first prompt can run, and a bar how many are done;
+        a class such as ``tqdm.tqdm`` makes its own. Without, nothing is shown. Raises
         InvalidArgumentError when a prompt is longer than the context or not a prompt, and
         UnsupportedError for vLLM's other options.
         """
@@ -127,13 +129,15 @@ class LLM:
         chosen = _one_each(to_the_end if each is None else each, len(tokens))
         return self._generate([None] * len(tokens), tokens, chosen, use_tqdm)
 
-    def score(self, prompts: Prompt | Sequence[Prompt]) -> list[ScoreOutput]:
+    def score(
+        self, prompts: Prompt | Sequence[Prompt], *, use_tqdm: bool | Callable[..., Any] = False
+    ) -> list[ScoreOutput]:
         """The log-probability of each token of each text, given the tokens before it."""
         texts = _as_list(prompts)
         tokens = [self._tokens(p) for p in texts]
         params = SamplingParams(max_tokens=1)
         work = [Work(i, t, params, [0], score=True) for i, t in enumerate(tokens)]
-        finished = self._run(work, [0] * len(work), lambda: None)
+        finished = self._run(work, [0] * len(work), use_tqdm)
         return [
             ScoreOutput(_text_of(text), ids, done.prompt_logprobs or [None])
             for text, ids, done in zip(texts, tokens, finished, strict=True)
@@ -186,7 +190,7 @@ class LLM:
             prompt = given[0] if len(given) == len(prompt) == 1 else prompt
         if isinstance(prompt, str):
             return self._encoder.text(prompt)
-        if not isinstance(prompt, Sequence):
+        if not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
             found = type(prompt).__name__
             message = f"prompt: found {found}, allowed: a string or token ids"
             raise InvalidArgumentError(message, field="prompt", found=found)
@@ -204,37 +208,38 @@ class LLM:
             Work(i, ids, p, completion_seeds(seed, p.seed, str(i).encode(), p.n))
             for i, (ids, p) in enumerate(zip(tokens, each, strict=True))
         ]
-        with progress_bar(use_tqdm, len(work)) as advance:
-            finished = self._run(work, [p.max_tokens for p in each], advance)
+        finished = self._run(work, [p.max_tokens for p in each], use_tqdm)
         return [
             RequestOutput(_text_of(prompt), ids, done.outputs, done.prompt_logprobs)
             for prompt, ids, done in zip(prompts, tokens, finished, strict=True)
         ]
 
     def _run(
-        self, work: list[Work], new: Sequence[int | None], advance: Callable[[], None]
+        self, work: list[Work], new: Sequence[int | None], use_tqdm: bool | Callable[..., Any]
     ) -> list[Finished]:
+        say = speaker(use_tqdm)
         if not work:
             return []
         _ = self._session.tokenizer  # loaded first: an engine is planned beside its memory
-        engine = self._ready(Workload.of_rows([len(w.tokens) for w in work], new))
+        engine = self._ready(Workload.of_rows([len(w.tokens) for w in work], new), say)
         loop = self._session.loop(engine)
         done: dict[Any, Finished] = {}
         try:
-            for finished in _drive(loop, work):
-                done[finished.key] = finished
-                advance()
+            with progress_bar(use_tqdm, len(work)) as advance:
+                for finished in _drive(loop, work):
+                    done[finished.key] = finished
+                    advance()
         except BaseException:
             loop.cancel_all()
             raise
         return [done[w.key] for w in work]
 
-    def _ready(self, workload: Workload) -> Engine:
+    def _ready(self, workload: Workload, say: Callable[[str], None] | None = None) -> Engine:
         """The engine; a new one when this workload is more than the present one was planned for."""
         if self._engine is not None and _fits(workload, self._planned):
             return self._engine
         self._engine = None
-        self._engine = self._session.open(workload)
+        self._engine = self._session.open(workload, Listener.of(say) if say else None)
         self._planned = workload
         return self._engine
 
@@ -260,7 +265,7 @@ def _drive(loop: RequestLoop, work: list[Work]) -> Iterator[Finished]:
 
 
 def _as_list(prompts: object) -> list[Any]:
-    if isinstance(prompts, str | Mapping) or not isinstance(prompts, Sequence):
+    if isinstance(prompts, str | bytes | Mapping) or not isinstance(prompts, Sequence):
         return [prompts]
     items = list(prompts)
     return [items] if items and isinstance(items[0], int) else items
@@ -281,6 +286,10 @@ def _one_name(sampling_params: Params, params: Params) -> Params:
 def _one_each(params: Params, count: int) -> list[SamplingParams]:
     if params is None or isinstance(params, SamplingParams):
         return [params or SamplingParams()] * count
+    if not isinstance(params, Sequence) or not all(isinstance(p, SamplingParams) for p in params):
+        found = f"{params!r:.80}"
+        message = f"sampling_params: found {found}, allowed: SamplingParams, or one for each prompt"
+        raise InvalidArgumentError(message, field="sampling_params", found=found)
     if len(params) != count:
         message = f"params: found {len(params)} for {count} prompts, allowed: one, or one each"
         raise InvalidArgumentError(message, field="params", found=len(params), allowed=count)

@@ -24,10 +24,10 @@ MAX_LOGPROBS = 64
 UNSUPPORTED = {
     **dict.fromkeys(
         "use_beam_search length_penalty early_stopping beam_width structured_outputs guided_json "
-        "guided_regex guided_grammar response_format logits_processors repetition_detection "
-        "thinking_token_budget extra_args extra_body typical_p epsilon_cutoff mirostat "
-        "tool_choice parallel_tool_calls functions function_call suffix stream_options audio "
-        "modalities prediction web_search_options output_kind".split(),
+        "guided_regex guided_grammar guided_decoding response_format logits_processors "
+        "repetition_detection thinking_token_budget extra_args extra_body typical_p "
+        "epsilon_cutoff mirostat tool_choice parallel_tool_calls functions function_call suffix "
+        "stream_options audio modalities prediction web_search_options output_kind".split(),
         "",
     ),
     "best_of": "n gives that many completions, with log-probabilities to choose by",
@@ -51,6 +51,7 @@ _NO_OPS: dict[str, tuple[object, ...]] = {
     "early_stopping": (None, False),
     "bad_words": (None, [], ()),
     "structured_outputs": (None,),
+    "guided_decoding": (None,),
     "response_format": (None, {"type": "text"}),
     "logits_processors": (None, [], ()),
     "truncate_prompt_tokens": (None,),
@@ -79,7 +80,7 @@ class _Range:
         return self.low <= value <= self.high and not (self.open_low and value == self.low)
 
     def __str__(self) -> str:
-        return f"{'over ' if self.open_low else ''}{self.low:g} to {self.high:g}"
+        return f"{'over ' if self.open_low else ''}{self.low} to {self.high}"
 
 
 _INTEGERS = {
@@ -237,21 +238,21 @@ class SamplingParams:
         return dataclasses.replace(self, **given)
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> SamplingParams:
+    def from_json(cls, values: Mapping[str, Any]) -> SamplingParams:
         """What ``to_json`` made."""
-        return cls(**told)
+        return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
         """The parameters that differ from the defaults, as JSON values."""
         plain = SamplingParams()
-        told: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             if value != getattr(plain, item.name):
-                told[item.name] = list(value) if isinstance(value, tuple) else value
-        if "logit_bias" in told:
-            told["logit_bias"] = {str(k): v for k, v in sorted(self.logit_bias.items())}
-        return told
+                values[item.name] = list(value) if isinstance(value, tuple) else value
+        if "logit_bias" in values:
+            values["logit_bias"] = {str(k): v for k, v in sorted(self.logit_bias.items())}
+        return values
 
 
 def supported(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,8 +266,7 @@ def supported(given: Mapping[str, Any]) -> dict[str, Any]:
         if name in known:
             found[name] = value
         elif name not in UNSUPPORTED:
-            shown = repr(name)[:80]
-            raise InvalidArgumentError(f"unknown field {shown}", field=shown)
+            raise InvalidArgumentError(f"unknown field {name!r:.80}", field=str(name)[:80])
         elif not any(value == no_op for no_op in _NO_OPS.get(name, ())):
             instead = UNSUPPORTED[name]
             message = f"{name} is not supported" + (f"; instead: {instead}" if instead else "")

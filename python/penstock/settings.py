@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _MAX_JSON_BYTES = 1 << 20
+_MODEL = "the folder of a downloaded Hugging Face model, or dummy:NAME"
 
 
 class EngineOptions(TypedDict, total=False):
@@ -107,6 +108,7 @@ class EngineSettings:
         given["throttle"] = json_text("throttle", given.get("throttle", ""))
         check_disk(given["disk"], given["disk_memory"])
         name = _text("model", model)
+        check_model(name)
         given["cache"] = cache_folder(name, given["cache"])
         return cls(model=name, **given)
 
@@ -126,9 +128,26 @@ def _refuse(name: str, found: object, allowed: str) -> InvalidArgumentError:
     return InvalidArgumentError(message, field=name, found=shown, allowed=allowed)
 
 
+def check_model(model: str) -> None:
+    """Refuses what is neither the folder of a model nor a dummy; nothing is downloaded."""
+    if model.startswith("dummy:"):
+        return
+    folder = Path(model)
+    if not folder.is_dir():
+        message = f"model: no folder {model!r:.200}; allowed: {_MODEL}"
+    elif not (folder / "config.json").is_file():
+        message = f"model: no config.json in {model!r:.200}; allowed: {_MODEL}"
+    else:
+        return
+    raise NotFoundError(message, file=model, field="model", allowed=_MODEL)
+
+
 def check_disk(disk: str, disk_memory: int) -> None:
-    """Refuses a folder for spilled data that cannot be one, and one without a ceiling."""
+    """Refuses a folder for spilled data that cannot be one, and one without the other."""
     if not disk:
+        if disk_memory:
+            message = "disk_memory: needs disk beside it, the folder that is written to"
+            raise InvalidArgumentError(message, field="disk", allowed="a folder")
         return
     folder = Path(disk)
     if not folder.is_dir():

@@ -34,9 +34,11 @@ def run(tmp_path, root):
     environment = {**os.environ, "PATH": os.pathsep.join(paths), **machine}
 
     def command(*words):
-        told = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert told.returncode == 0, told.stdout + told.stderr
-        return told.stdout
+        result = subprocess.run(
+            words, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
 
     return command
 

@@ -1,4 +1,4 @@
-"""Kills ``penstock run`` with SIGKILL at random moments and starts it again, as often as told.
+"""Kills ``penstock run`` with SIGKILL at random moments and starts it again, as often as asked.
 
 After each death every whole line of the output must be one of an uninterrupted run's, none twice;
 each time the job ends, the output must have exactly that run's lines. Prints one JSON object.

@@ -28,8 +28,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def stages(folder: Path) -> list[Row]:
-    told = [json.loads(line) for line in _text(folder / "stages.jsonl").splitlines()]
-    return [(one["stage"], "whole stage", f"{one['status']}, {one['seconds']} s") for one in told]
+    stages = [json.loads(line) for line in _text(folder / "stages.jsonl").splitlines()]
+    return [(one["stage"], "whole stage", f"{one['status']}, {one['seconds']} s") for one in stages]
 
 
 def ended(log: Path) -> str:
@@ -87,14 +87,14 @@ def kernels(folder: Path) -> list[Row]:
     for one in figures.get("products", []):
         if one["m"] not in (1, 16, 128, 256, 1024):
             continue
-        told = f"{one['seconds'] * 1e6:.1f} us" + _share(one["of_copy"], "of copy")
-        told += _share(one["of_cublas_fp16"], "of cuBLAS fp16")
-        rows.append(("kernels", f"{one['format']} {one['n']} x {one['m']} rows", told))
+        text = f"{one['seconds'] * 1e6:.1f} us" + _share(one["of_copy"], "of copy")
+        text += _share(one["of_cublas_fp16"], "of cuBLAS fp16")
+        rows.append(("kernels", f"{one['format']} {one['n']} x {one['m']} rows", text))
     for one in figures.get("attention", []):
-        told = f"{one['seconds'] * 1e6:.1f} us" + _share(one["of_copy"], "of copy")
-        told += _share(one["of_bf16"], "of bf16's keys a second")
+        text = f"{one['seconds'] * 1e6:.1f} us" + _share(one["of_copy"], "of copy")
+        text += _share(one["of_bf16"], "of bf16's keys a second")
         heads = f"{one['heads']}/{one['kv_heads']}"
-        rows.append(("kernels", f"attention {one['format']} {heads}, {one['keys']} keys", told))
+        rows.append(("kernels", f"attention {one['format']} {heads}, {one['keys']} keys", text))
     return rows
 
 
@@ -105,11 +105,11 @@ def offload(folder: Path) -> list[Row]:
             rows.append(("offload", name, "cut off" if run["exit_code"] == 124 else "failed"))
             continue
         found = run.get("figures", run)
-        told = f"{found['tokens_per_second']:.2f} tokens/s"
-        told += _share(found.get("over_busiest"), "of the busiest lane")
-        told += _share(found.get("h2d_of_pinned"), "of pinned copies")
-        told += _share(found.get("measured_over_predicted"), "of predicted")
-        rows.append(("offload", name, told))
+        text = f"{found['tokens_per_second']:.2f} tokens/s"
+        text += _share(found.get("over_busiest"), "of the busiest lane")
+        text += _share(found.get("h2d_of_pinned"), "of pinned copies")
+        text += _share(found.get("measured_over_predicted"), "of predicted")
+        rows.append(("offload", name, text))
     return rows
 
 
@@ -130,8 +130,8 @@ def main() -> None:
         sys.exit(f"{folder} holds nothing yet")
     printed(rows)
     keys = ("stage", "what", "outcome")
-    told = [dict(zip(keys, row, strict=True)) for row in rows]
-    (folder / "summary.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    records = [dict(zip(keys, row, strict=True)) for row in rows]
+    (folder / "summary.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Job:
     def __init__(self, folder, model):
         self.folder, self.model = folder, model
         self.input, self.output = folder / "in.jsonl", folder / "out.jsonl"
-        self.told = []
+        self.messages, self.doings = [], []
 
     def write(self, rows):
         lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
@@ -58,7 +58,9 @@ class Job:
             sampling=sampling or SamplingParams(),
             overwrite=overwrite,
         )
-        hooks = JobHooks(tell=self.told.append, worker_command=FAKE_WORKER)
+        hooks = JobHooks(
+            tell=self.messages.append, doing=self.doings.append, worker_command=FAKE_WORKER
+        )
         return run_job(options, hooks)
 
     def records(self):

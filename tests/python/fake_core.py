@@ -60,11 +60,11 @@ class Engine:
         self._sleep = knobs.get("seconds_per_step", 0)
         self._fail_after = knobs.get("fail_after", -1)
         self._eos_every = knobs.get("eos_every", 23)
-        for done in knobs.get("packed", []):
+        for done in knobs.get("packed", []) if packing else []:
             packing(done, knobs["packed"][-1])
         if "predicted_seconds" in knobs:
-            told = json.dumps({"seconds": knobs["predicted_seconds"]})
-            self.predict = lambda rows, most_rows=0: told
+            answer = json.dumps({"seconds": knobs["predicted_seconds"]})
+            self.predict = lambda rows, most_rows=0: answer
         self._fails, self._fails_at = knobs.get("device_fails", ""), knobs.get("fails_at", 5)
         self._fatal, self._aborts = knobs.get("fatal_token", -1), knobs.get("aborts", False)
         self._signal = signal.Signals[knobs.get("signal", "SIGABRT")]
@@ -89,14 +89,14 @@ class Engine:
             number, request = self._waiting.pop(0)
             self._active[number] = (request, list(request.tokens), [])
             self._prompts += len(request.tokens)
-        self._fail_as_told()
+        self._fail_as_asked()
         events = [self._advance(number) for number in list(self._active)]
         for event in events:
             if event.finished:
                 del self._active[event.request]
         return events
 
-    def _fail_as_told(self):
+    def _fail_as_asked(self):
         fatal = any(self._fatal in request.tokens for request, _, _ in self._active.values())
         if self._fails and self._steps == self._fails_at:
             file = Path(self._fails)

@@ -80,9 +80,9 @@ def run(*command):
 def program(tmp_path_factory):
     """The example, built against the package this Python has installed."""
     build = tmp_path_factory.mktemp("build")
-    told = run(sys.executable, "-m", "penstock", "--cmakedir")
-    assert told.returncode == 0, told.stderr
-    package = f"-Dpenstock_DIR={told.stdout.strip()}"
+    result = run(sys.executable, "-m", "penstock", "--cmakedir")
+    assert result.returncode == 0, result.stderr
+    package = f"-Dpenstock_DIR={result.stdout.strip()}"
     settings = (package, "-DCMAKE_BUILD_TYPE=Release")
     configured = run("cmake", "-S", str(EXAMPLE), "-B", str(build), *settings)
     assert configured.returncode == 0, configured.stdout + configured.stderr
@@ -102,9 +102,9 @@ def test_example_gives_the_tokens_of_the_python_package(program, model, host_byt
     prompts = [[7], [3, 90, 17, 55, 1], list(range(1, 40))]
     answers = []
     for prompt in prompts:
-        told = run(program, str(model), str(host_bytes), str(NEW_TOKENS), *map(str, prompt))
-        assert told.returncode == 0, told.stderr
-        answers.append([int(token) for token in told.stdout.split()])
+        result = run(program, str(model), str(host_bytes), str(NEW_TOKENS), *map(str, prompt))
+        assert result.returncode == 0, result.stderr
+        answers.append([int(token) for token in result.stdout.split()])
         assert answers[-1] == expected_tokens(model, prompt)
     assert all(len(answer) == NEW_TOKENS for answer in answers)
     assert answers[0] != answers[1] != answers[2]
@@ -121,6 +121,6 @@ def test_example_reports_errors_of_the_engine(program, model, tmp_path):
 
 def test_example_refuses_a_wrong_command_line(program, model):
     for wrong in (["0", "4"], ["0", "4", "x"], ["0", "four", "1"], ["-1", "4", "1"]):
-        told = run(program, str(model), *wrong)
-        assert told.returncode == 2
-        assert "usage" in told.stderr
+        result = run(program, str(model), *wrong)
+        assert result.returncode == 2
+        assert "usage" in result.stderr

@@ -23,10 +23,10 @@ def run(tmp_path: Path):
     environment = {**kept, "PATH": f"{tools}:{kept['PATH']}", "OUT": str(tmp_path / "out")}
 
     def call(*words: str) -> tuple[int, str]:
-        told = subprocess.run(
+        result = subprocess.run(
             ["bash", str(SCRIPT), *words], env=environment, capture_output=True, text=True
         )
-        return told.returncode, told.stdout + told.stderr
+        return result.returncode, result.stdout + result.stderr
 
     return call
 
@@ -71,8 +71,10 @@ def test_the_table_tells_of_what_was_cut_off(tmp_path: Path) -> None:
         if status is not None:
             (tmp_path / "test" / f"{name}.log.status").write_text(status)
     summary = SCRIPT.parent / "summary.py"
-    told = subprocess.run(["python3", str(summary), str(tmp_path)], capture_output=True, text=True)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.stdout.splitlines()]
+    result = subprocess.run(
+        ["python3", str(summary), str(tmp_path)], capture_output=True, text=True
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines()]
     assert ["test", "whole stage", "cut off, 330 s"] in rows
     assert ["test", "test_kernels", "2 passed, 1 failed (cut off, exit status 1)"] in rows
     assert ["test", "python-oracle", "1 passed, 0 failed"] in rows

@@ -151,7 +151,13 @@ def test_a_failed_call_leaves_the_engine_usable(llm):
     assert llm.stats()["active"] == 0
 
 
-@pytest.mark.parametrize("prompt", [[], [1.5], [-1], ["a", 5], {"a": 1}, 5, None, [None], {}])
+@pytest.mark.parametrize("params", [{"max_tokens": 2}, [None], ["a"], 5])
+def test_what_are_no_parameters_is_refused(llm, params):
+    with pytest.raises(InvalidArgumentError, match="sampling_params: found .*allowed: Sampling"):
+        llm.generate(["x"], params)
+
+
+@pytest.mark.parametrize("prompt", [[], [1.5], [-1], ["a", 5], {"a": 1}, 5, None, [None], {}, b"a"])
 def test_what_is_no_prompt_is_refused(llm, prompt):
     with pytest.raises((InvalidArgumentError, TypeError)):
         if not llm.generate(prompt, GREEDY):
@@ -181,7 +187,7 @@ def test_options_are_checked_by_name(fake_model):
 def test_policies_of_every_form(tmp_path):
     (tmp_path / "p.json").write_text('{"micro_batch": 4}')
     texts = [
-        EngineSettings.make("m", policy=p).policy
+        EngineSettings.make("dummy:m", policy=p).policy
         for p in ({"micro_batch": 4}, '{"micro_batch": 4}', str(tmp_path / "p.json"), "auto")
     ]
     assert texts == ['{"micro_batch": 4}'] * 3 + [""]
@@ -291,6 +297,24 @@ def test_a_bar_counts_the_prompts(llm, capsys):
     llm.generate(["a", "b"], GREEDY, use_tqdm=True)
     shown = capsys.readouterr()
     assert "2/2" in shown.err and not shown.out
+
+
+def test_what_is_done_before_the_first_prompt_is_shown_with_the_bar(fake_model, capsys):
+    policy = {"packed": [0, 1 << 30, 4 << 30]}
+    with LLM(fake_model, core=fake_core, policy=policy) as llm:
+        llm.generate("a", GREEDY, use_tqdm=True)
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].startswith("loading ")
+        assert lines[1:3] == [
+            f"packing the weights: {n} of 4.0 GiB ..." for n in ("0 B", "4.0 GiB")
+        ]
+        llm.close()
+        llm.generate("a", GREEDY)
+        llm.score("a")
+        assert capsys.readouterr() == ("", "")
+        llm.close()
+        llm.score("a", use_tqdm=True)
+        assert "packing the weights" in capsys.readouterr().err
 
 
 def test_template_variables_reach_the_template(llm):

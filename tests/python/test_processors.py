@@ -50,7 +50,7 @@ double use(double x) { return twice(x); }
         ("f3 c3", False),  # rep ret
     ],
 )
-def test_instructions_are_told_apart_by_their_bytes(code, beyond):
+def test_instructions_are_known_by_their_bytes(code, beyond):
     assert baseline.beyond_baseline(bytes.fromhex(code)) == beyond
 
 

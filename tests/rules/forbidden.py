@@ -109,6 +109,15 @@ def foreign_imports(path: str, source: str) -> list[str]:
     return found
 
 
+def vague_names(path: str, source: str) -> list[str]:
+    """Names with "told" in them: such a name does not say what it holds."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        found = (getattr(node, field, None) for field in ("id", "attr", "arg", "name"))
+        names |= {name for name in found if isinstance(name, str)}
+    return [f"{path}: {name}" for name in sorted(names) if "told" in name.lower().split("_")]
+
+
 def heavy_isa_includes(path: str, source: str) -> list[str]:
     """Standard headers that an ISA file must not include."""
     if not ISA_FILE.match(path):

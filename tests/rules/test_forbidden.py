@@ -45,6 +45,10 @@ def test_no_file_names_a_path_of_one_machine():
     assert_none(forbidden.machine_paths)
 
 
+def test_names_say_what_they_hold():
+    assert_none(forbidden.vague_names, ".py")
+
+
 def test_environment_reads_are_found():
     assert forbidden.environment_reads(CXX_SAMPLE, 'auto a = std::getenv("A");')
     assert forbidden.environment_reads("python/penstock/llm.py", "a = os.environ['A']")
@@ -94,6 +98,15 @@ def test_foreign_imports_are_found():
         assert forbidden.foreign_imports("python/penstock/a.py", source), source
     assert not forbidden.foreign_imports(
         "python/penstock/a.py", "import json\nfrom . import torchy"
+    )
+
+
+def test_vague_names_are_found():
+    word = "to" + "ld"
+    for source in ("{} = 1", "def f({}): pass", "a._{}_at", "class {}: pass", "f'{{{}}}'"):
+        assert forbidden.vague_names("python/penstock/a.py", source.format(word)), source
+    assert not forbidden.vague_names(
+        "python/penstock/a.py", f"# {word}\na = '{word}'\nuntolded = 1"
     )
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from penstock.cli.options import (
     BenchArgs,
+    DoctorArgs,
     EngineArgs,
+    EvalArgs,
     JobArgs,
     PageArgs,
     ProbeArgs,
@@ -37,7 +39,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="Hugging Face folder, or dummy:NAME.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="The model: a Hugging Face folder, or dummy:NAME.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -72,21 +76,27 @@ def _doing(text: str) -> None:
 
 def _warn_of_memory(settings: EngineSettings, is_for_this_machine: bool = True) -> None:
     """A ceiling above what the machine has is none."""
+    if not is_for_this_machine:
+        return
     has = machine_facts()["memory_bytes"]
-    if is_for_this_machine and settings.host_memory > has:
+    if settings.host_memory > has:
         asked = format_size(settings.host_memory)
         _tell(f"warning: host_memory is {asked}, and this machine has {format_size(has)}")
+    free = shutil.disk_usage(settings.disk).free if settings.disk else 0
+    if settings.disk_memory > free:
+        asked, left = format_size(settings.disk_memory), format_size(free)
+        _tell(f"warning: disk_memory is {asked}, and {settings.disk} has {left} free")
 
 
 @app.command(epilog=exitcodes.HELP)
 @flattened
 def run(model: Model, job: JobArgs, engine: EngineArgs, sampling: SamplingArgs) -> None:
-    """Generate for (or score) every row of a JSONL file.
+    """Complete or score every row of a JSONL file.
 
-    Rows: {"id", "prompt": text or token ids}, {"id", "messages"}, {"id", "prompt", "score": true},
-    or OpenAI batch lines; sampling parameters may stand in the row. Records are written as rows
-    finish. The same command continues a job that was stopped or killed, and does nothing for one
-    that is complete.
+    A row is {"id", "prompt"}, {"id", "messages"}, {"id", "prompt", "score": true} or a line of an
+    OpenAI batch file. A prompt is text or token ids. Sampling parameters may stand in the row.
+    Records are written as rows finish. The same command continues a job that was stopped or
+    killed. It does nothing for a job that is complete.
     """
     from penstock.cli.tables import error_lines, print_report
     from penstock.job.options import JobHooks, JobOptions
@@ -141,7 +151,7 @@ def _refuse_overlap(job: JobArgs) -> None:
 def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArgs) -> None:
     """Show what a workload would take: formats, policy, memory and time.
 
-    A table on a terminal; JSON elsewhere and with --json. It needs config.json alone.
+    This needs config.json alone. It prints a table on a terminal, and JSON elsewhere.
     """
     from penstock.cli.tables import print_plan
     from penstock.engine.session import Session
@@ -156,7 +166,7 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
         written.write(found)
         _tell(f"the page is in {written.path}")
     if "prediction" in found:  # its sweep has thousands of steps: they are for the page
-        brief = {name: told for name, told in found["prediction"].items() if name != "sweep"}
+        brief = {name: value for name, value in found["prediction"].items() if name != "sweep"}
         found = {**found, "prediction": brief}
     if page.json or not sys.stdout.isatty():
         _print_json(found)
@@ -168,7 +178,7 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
 @app.command()
 @flattened
 def probe(asked: ProbeArgs) -> None:
-    """Measure this machine's disk, memory and kernels, so that plans fit it."""
+    """Measure this machine, so that plans fit it: its disk, its memory and its kernels."""
     from penstock.cli.probing import write_machine
     from penstock.cli.tables import print_machine
     from penstock.machine.probe import Probe
@@ -181,16 +191,14 @@ def probe(asked: ProbeArgs) -> None:
 
 
 @app.command()
-def doctor(
-    disk: Annotated[Path, typer.Option(help="Folder on the disk to look at.")] = Path("."),
-    as_json: Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")] = False,
-) -> None:
+@flattened
+def doctor(asked: DoctorArgs) -> None:
     """Show what this machine offers, what Penstock uses of it, and what is missing."""
     from penstock.cli.tables import print_findings
     from penstock.machine.doctor import examine
 
-    found = examine(disk)
-    if as_json or not sys.stdout.isatty():
+    found = examine(asked.disk)
+    if asked.as_json or not sys.stdout.isatty():
         _print_json(found)
     else:
         print_findings(found)
@@ -199,7 +207,7 @@ def doctor(
 @app.command()
 @flattened
 def quantize(model: Model, engine: EngineArgs) -> None:
-    """Pack weights once into the cache (--weights int8, int4, ...) and say where they are."""
+    """Pack the weights into the cache, before a job does: --weights int8, int4 and others."""
     from penstock.engine.native import description, native_core
     from penstock.engine.opening import Listener, open_engine
     from penstock.engine.workload import Workload
@@ -208,22 +216,23 @@ def quantize(model: Model, engine: EngineArgs) -> None:
         raise InvalidArgumentError("weights: quantize needs a format, as int4", field="weights")
     one_row = Workload.uniform(1, 1, 1)
     settings = engine.settings(model)
-    told = description(open_engine(native_core(), settings, one_row, listener=Listener(_doing)))
+    listener = Listener.of(_doing)
+    about = description(open_engine(native_core(), settings, one_row, listener=listener))
     folder = settings.cache or f"{settings.model}/.penstock"
     if settings.is_dummy:
         _tell("nothing is written of a model with random weights")
     else:
-        told["cache"] = folder
-        state = "are packed now" if told.get("packed_now") else "were packed before"
+        about["cache"] = folder
+        state = "are packed now" if about.get("packed_now") else "were packed before"
         _tell(f"the weights {state}; they are in {folder}")
     wanted = ("model", "weights", "parameters", "packed_now", "cache", "warnings")
-    _print_json({name: told[name] for name in wanted if name in told})
+    _print_json({name: about[name] for name in wanted if name in about})
 
 
 @app.command()
 @flattened
 def bench(model: Model, workload: WorkloadArgs, engine: EngineArgs, how: BenchArgs) -> None:
-    """Time a made-up workload (random prompts, no early end) and print one JSON object."""
+    """Time a made-up workload of random prompts, and print one JSON object."""
     if how.materialise is not None:
         from penstock.cli.materialise import materialise as write
 
@@ -236,10 +245,10 @@ def bench(model: Model, workload: WorkloadArgs, engine: EngineArgs, how: BenchAr
     if how.schedule:
         settings = scheduled_as(settings, how.schedule, workload.prompt_len)
     _warn_of_memory(settings)
-    told = run_bench(settings, workload.workload(), tell=_doing)
-    if correct is not None and told["prediction"]:
-        correct(told)
-    _print_json(told)
+    report = run_bench(settings, workload.workload(), tell=_doing)
+    if correct is not None and report["prediction"]:
+        correct(report)
+    _print_json(report)
 
 
 def _recalibration(engine: EngineArgs) -> Callable[[dict[str, Any]], None]:
@@ -257,21 +266,14 @@ def _recalibration(engine: EngineArgs) -> Callable[[dict[str, Any]], None]:
 
 @app.command("eval")
 @flattened
-def evaluate(
-    model: Model,
-    engine: EngineArgs,
-    text: Annotated[Path, typer.Option(help="UTF-8 text file.")],
-    context: Annotated[int, typer.Option(min=2, help="Tokens a window, BOS included.")] = 512,
-    stride: Annotated[
-        int, typer.Option(min=0, help="Tokens from window to window; 0: they do not overlap.")
-    ] = 0,
-) -> None:
-    """Perplexity of a text, as one JSON object."""
+def evaluate(model: Model, asked: EvalArgs, engine: EngineArgs) -> None:
+    """Measure the perplexity of a text, and print one JSON object."""
     from penstock.cli.evaluate import Windows, perplexity
     from penstock.llm import LLM
 
+    windows = Windows(asked.context, asked.stride)
     with LLM(model, **vars(engine)) as llm:
-        _print_json(perplexity(llm, text, Windows(context, stride)))
+        _print_json(perplexity(llm, asked.text, windows, use_tqdm=True))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -66,7 +66,7 @@ def run_bench(
     chosen = core or native_core()
     rows, prompt, new = workload.expected_rows, workload.max_prompt, workload.max_new
     begun = time.monotonic()
-    engine = open_engine(chosen, settings, workload, listener=Listener(tell))
+    engine = open_engine(chosen, settings, workload, listener=Listener.of(tell))
     predicted = prediction(engine)
     opened = time.monotonic()
     tell(f"running {rows} rows")

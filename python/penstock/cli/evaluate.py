@@ -13,7 +13,7 @@ from penstock.llm import LLM
 from penstock.util.strictjson import read_bytes
 
 _MAX_TEXT_BYTES = 1 << 30
-_TOLD = ("weights", "kv", "compute", "invariant", "isa")  # of the plan
+_SHOWN = ("weights", "kv", "compute", "invariant", "isa")  # of the plan
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Windows:
                 return
 
 
-def perplexity(llm: LLM, text: Path, windows: Windows) -> dict[str, Any]:
+def perplexity(llm: LLM, text: Path, windows: Windows, use_tqdm: bool = False) -> dict[str, Any]:
     """exp of the mean negative log-probability of the text's tokens, with what it was measured on.
 
     The first token of a window is counted only where the tokenizer has a BOS to stand before it.
@@ -57,15 +57,16 @@ def perplexity(llm: LLM, text: Path, windows: Windows) -> dict[str, Any]:
     tokens = llm.tokenizer.encode(content, add_special_tokens=False)
     parts = list(windows.of(tokens, prefix))
     total, counted = 0.0, 0
-    for (_, count), scored in zip(parts, llm.score([w for w, _ in parts]), strict=True):
+    scores = llm.score([w for w, _ in parts], use_tqdm=use_tqdm)
+    for (_, count), scored in zip(parts, scores, strict=True):
         known = [p for p in scored.logprobs[-count:] if p is not None]
         total, counted = total - sum(known), counted + len(known)
     if counted == 0:
         raise InvalidArgumentError(f"{text}: no tokens to score", file=str(text), field="text")
     mean = total / counted
-    told = llm.plan()
+    plan = llm.plan()
     return {
-        "model": told.get("model"),
+        "model": plan.get("model"),
         "perplexity": math.exp(mean) if mean < 700 else math.inf,
         "nats_per_token": mean,
         "bits_per_byte": total / math.log(2) / len(raw),
@@ -73,5 +74,5 @@ def perplexity(llm: LLM, text: Path, windows: Windows) -> dict[str, Any]:
         "windows": len(parts),
         "context": windows.context,
         "stride": windows.stride or windows.context - len(prefix),
-        **{name: told[name] for name in _TOLD if name in told},
+        **{name: plan[name] for name in _SHOWN if name in plan},
     }

@@ -48,7 +48,7 @@ def materialise(
     name = model.removeprefix("dummy:")
     with engine_errors():
         config = json.loads(chosen.dummy_config(name))
-        tensors = [_tensor(*told) for told in chosen.dummy_weights(name)]
+        tensors = [_tensor(*entry) for entry in chosen.dummy_weights(name)]
     dtype = str(config.get("torch_dtype") or config.get("dtype") or "bfloat16")
     if dtype not in ("bfloat16", "float16"):
         raise UnsupportedError(f"materialise: dtype {dtype}", field="dtype", found=dtype)
@@ -63,8 +63,8 @@ def materialise(
         _write_shard(folder / file, shard, dtype, seed)
         weight_map.update({tensor.name: file for tensor in shard})
     total = 2 * sum(tensor.elements for tensor in tensors)
-    told = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    write_atomically(folder / "model.safetensors.index.json", json.dumps(told).encode())
+    contents = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    write_atomically(folder / "model.safetensors.index.json", json.dumps(contents).encode())
     write_atomically(folder / "config.json", json.dumps(config, indent=1).encode())
     return {"folder": str(folder), "shards": len(shards), "tensors": len(tensors), "bytes": total}
 

@@ -18,18 +18,32 @@ from penstock.engine.workload import Workload
 from penstock.errors import InvalidArgumentError
 from penstock.sampling import SamplingParams
 from penstock.settings import EngineSettings
+from penstock.util.command_options import (
+    BENCH,
+    DOCTOR,
+    EVAL,
+    JOB,
+    PLAN,
+    PROBE,
+    SAMPLING,
+    WORKLOAD,
+    command_option,
+)
 from penstock.util.engine_options import CHOICE, option_named
 
 
-def _option(help_text: str, panel: str, *names: str) -> Any:
-    return typer.Option(*names, help=help_text, rich_help_panel=panel)
+def _option(group: str, name: str, **limits: float) -> Any:
+    """An option of a command, as the table has it; no flag has a ``--no-``."""
+    option = command_option(group, name)
+    panel = CHOICE if group == SAMPLING else None
+    return typer.Option(option.flag, help=option.help, rich_help_panel=panel, **limits)  # type: ignore[arg-type]
 
 
 def _engine(name: str) -> Any:
     """An option of the engine, as the table has it; a flag that is off has no ``--no-``."""
     option = option_named(name)
     names = (option.flag,) if option.default is False else ()
-    return _option(option.help, option.group, *names)
+    return typer.Option(*names, help=option.help, rich_help_panel=option.group)
 
 
 @dataclass(frozen=True)
@@ -64,35 +78,23 @@ class EngineArgs:
 class SamplingArgs:
     """Sampling parameters for rows that do not set their own."""
 
-    max_tokens: Annotated[
-        int | None, _option("Default: 16; for messages, to the end of the context.", CHOICE)
-    ] = None
-    min_tokens: Annotated[int | None, _option("No end before that many.", CHOICE)] = None
-    temperature: Annotated[float | None, _option("0: greedy. Default 1.", CHOICE)] = None
-    top_k: Annotated[int | None, _option("0: off.", CHOICE)] = None
-    top_p: Annotated[float | None, _option("1: off.", CHOICE)] = None
-    min_p: Annotated[float | None, _option("0: off.", CHOICE)] = None
-    n: Annotated[int | None, _option("Completions per row.", CHOICE, "--n")] = None
-    stop: Annotated[list[str] | None, _option("Ends the text; repeatable.", CHOICE)] = None
-    stop_token_ids: Annotated[
-        list[int] | None, _option("Token id that ends the text; repeatable.", CHOICE)
-    ] = None
-    ignore_eos: Annotated[
-        bool | None, _option("Go on after the end-of-text token.", CHOICE, "--ignore-eos")
-    ] = None
-    logprobs: Annotated[int | None, _option("Also of the k most likely.", CHOICE)] = None
-    prompt_logprobs: Annotated[
-        bool | None, _option("Of each prompt token.", CHOICE, "--prompt-logprobs")
-    ] = None
-    presence_penalty: Annotated[float | None, _option("-2 to 2.", CHOICE)] = None
-    frequency_penalty: Annotated[float | None, _option("-2 to 2.", CHOICE)] = None
-    repetition_penalty: Annotated[float | None, _option("1: off.", CHOICE)] = None
-    logit_bias: Annotated[
-        str | None, _option('JSON: {"token id": added to its logit}.', CHOICE)
-    ] = None
-    allowed_token_ids: Annotated[
-        list[int] | None, _option("Only these may be chosen; repeatable.", CHOICE)
-    ] = None
+    max_tokens: Annotated[int | None, _option(SAMPLING, "max_tokens")] = None
+    min_tokens: Annotated[int | None, _option(SAMPLING, "min_tokens")] = None
+    temperature: Annotated[float | None, _option(SAMPLING, "temperature")] = None
+    top_k: Annotated[int | None, _option(SAMPLING, "top_k")] = None
+    top_p: Annotated[float | None, _option(SAMPLING, "top_p")] = None
+    min_p: Annotated[float | None, _option(SAMPLING, "min_p")] = None
+    n: Annotated[int | None, _option(SAMPLING, "n")] = None
+    stop: Annotated[list[str] | None, _option(SAMPLING, "stop")] = None
+    stop_token_ids: Annotated[list[int] | None, _option(SAMPLING, "stop_token_ids")] = None
+    ignore_eos: Annotated[bool | None, _option(SAMPLING, "ignore_eos")] = None
+    logprobs: Annotated[int | None, _option(SAMPLING, "logprobs")] = None
+    prompt_logprobs: Annotated[bool | None, _option(SAMPLING, "prompt_logprobs")] = None
+    presence_penalty: Annotated[float | None, _option(SAMPLING, "presence_penalty")] = None
+    frequency_penalty: Annotated[float | None, _option(SAMPLING, "frequency_penalty")] = None
+    repetition_penalty: Annotated[float | None, _option(SAMPLING, "repetition_penalty")] = None
+    logit_bias: Annotated[str | None, _option(SAMPLING, "logit_bias")] = None
+    allowed_token_ids: Annotated[list[int] | None, _option(SAMPLING, "allowed_token_ids")] = None
 
     def params(self) -> SamplingParams:
         """The checked parameters."""
@@ -110,9 +112,9 @@ class SamplingArgs:
 class WorkloadArgs:
     """Prompt and output lengths of made-up rows."""
 
-    rows: Annotated[int, typer.Option(min=1, max=1 << 24, help="Rows.")] = 64
-    prompt_len: Annotated[int, typer.Option(min=1, help="Prompt tokens a row.")] = 32
-    new: Annotated[int, typer.Option(min=1, help="Generated tokens a row.")] = 32
+    rows: Annotated[int, _option(WORKLOAD, "rows", min=1, max=1 << 24)] = 64
+    prompt_len: Annotated[int, _option(WORKLOAD, "prompt_len", min=1)] = 32
+    new: Annotated[int, _option(WORKLOAD, "new", min=1)] = 32
 
     def workload(self) -> Workload:
         """Rows that are all alike."""
@@ -123,61 +125,60 @@ class WorkloadArgs:
 class PageArgs:
     """The page of ``penstock plan``."""
 
-    json: Annotated[bool, typer.Option("--json", help="Print JSON on a terminal too.")] = False
-    html: Annotated[Path | None, typer.Option(help="Also write the plan as a page for people.")] = (
-        None
-    )
-    report: Annotated[
-        Path | None, typer.Option(help="Report of penstock run, to show beside the plan.")
-    ] = None
-    trace: Annotated[
-        Path | None, typer.Option(help="Trace of penstock run, a sweep of which is drawn.")
-    ] = None
+    json: Annotated[bool, _option(PLAN, "json")] = False
+    html: Annotated[Path | None, _option(PLAN, "html")] = None
+    report: Annotated[Path | None, _option(PLAN, "report")] = None
+    trace: Annotated[Path | None, _option(PLAN, "trace")] = None
 
 
 @dataclass(frozen=True)
 class JobArgs:
     """Files of ``penstock run``."""
 
-    input: Annotated[Path, typer.Option(help="JSONL file of rows.")]
-    output: Annotated[Path, typer.Option(help="JSONL file of records; rerun to continue it.")]
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start anew; the old output is dropped.")
-    ] = False
-    report: Annotated[Path | None, typer.Option(help="Write the report as JSON.")] = None
-    trace: Annotated[Path | None, typer.Option(help="Write a trace that Perfetto opens.")] = None
-    recalibrate: Annotated[
-        bool, typer.Option("--recalibrate", help="Correct the machine file by this run.")
-    ] = False
+    input: Annotated[Path, _option(JOB, "input")]
+    output: Annotated[Path, _option(JOB, "output")]
+    overwrite: Annotated[bool, _option(JOB, "overwrite")] = False
+    report: Annotated[Path | None, _option(JOB, "report")] = None
+    trace: Annotated[Path | None, _option(JOB, "trace")] = None
+    recalibrate: Annotated[bool, _option(JOB, "recalibrate")] = False
 
 
 @dataclass(frozen=True)
 class BenchArgs:
     """How ``penstock bench`` runs its workload."""
 
-    materialise: Annotated[
-        Path | None, typer.Option(help="Write dummy:NAME as a folder instead, and stop.")
-    ] = None
-    schedule: Annotated[
-        str, typer.Option("--as", help="Schedule as another system does: flexgen.")
-    ] = ""
-    recalibrate: Annotated[
-        bool, typer.Option("--recalibrate", help="Correct the machine file by this run.")
-    ] = False
+    materialise: Annotated[Path | None, _option(BENCH, "materialise")] = None
+    schedule: Annotated[str, _option(BENCH, "as")] = ""
+    recalibrate: Annotated[bool, _option(BENCH, "recalibrate")] = False
 
 
 @dataclass(frozen=True)
 class ProbeArgs:
     """What ``penstock probe`` measures, and where it keeps it."""
 
-    device: Annotated[str, typer.Option(help="What computes, as for run.")] = "cpu"
-    disk: Annotated[Path, typer.Option(help="Folder on the disk to measure.")] = Path(".")
-    threads: Annotated[int, typer.Option(min=0, max=4096, help="0: one per core.")] = 0
-    seconds: Annotated[float, typer.Option(min=1, max=3600, help="About how long.")] = 30
-    quick: Annotated[bool, typer.Option("--quick", help="Rougher figures in 10 s.")] = False
-    output: Annotated[
-        Path | None, typer.Option(help="Where to keep the figures. Default: where engines look.")
-    ] = None
+    device: Annotated[str, _option(PROBE, "device")] = "cpu"
+    disk: Annotated[Path, _option(PROBE, "disk")] = Path(".")
+    threads: Annotated[int, _option(PROBE, "threads", min=0, max=4096)] = 0
+    seconds: Annotated[float, _option(PROBE, "seconds", min=1, max=3600)] = 30
+    quick: Annotated[bool, _option(PROBE, "quick")] = False
+    output: Annotated[Path | None, _option(PROBE, "output")] = None
+
+
+@dataclass(frozen=True)
+class EvalArgs:
+    """The text of ``penstock eval``, and its windows."""
+
+    text: Annotated[Path, _option(EVAL, "text")]
+    context: Annotated[int, _option(EVAL, "context", min=2)] = 512
+    stride: Annotated[int, _option(EVAL, "stride", min=0)] = 0
+
+
+@dataclass(frozen=True)
+class DoctorArgs:
+    """What ``penstock doctor`` looks at."""
+
+    disk: Annotated[Path, _option(DOCTOR, "disk")] = Path(".")
+    as_json: Annotated[bool, _option(DOCTOR, "json")] = False
 
 
 def flattened(function: Callable[..., Any]) -> Callable[..., Any]:

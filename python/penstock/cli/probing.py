@@ -56,7 +56,7 @@ def calibrated(
             machine=machine,
             policy={"weight_share": {"host": 1}},
         )
-        told = run_bench(settings, Workload.uniform(_ROWS, _PROMPT, _NEW))
-        predicted = told["prediction"]["lanes"]["compute"]["seconds"]
-        factors[prefix] = predicted / told["stats"]["lanes"]["compute"]["busy_seconds"]
+        report = run_bench(settings, Workload.uniform(_ROWS, _PROMPT, _NEW))
+        predicted = report["prediction"]["lanes"]["compute"]["seconds"]
+        factors[prefix] = predicted / report["stats"]["lanes"]["compute"]["busy_seconds"]
     return products_scaled(machine, factors)

@@ -15,18 +15,18 @@ def print_plan(plan: dict[str, Any]) -> None:
     for name in ("model", "family", "isa", "weights", "kv", "compute", "max_context"):
         if name in plan:
             table.add_row(name.replace("_", " "), str(plan[name]))
-    told = plan.get("prediction", {})
-    if told:
-        table.add_row("time", format_seconds(told["seconds"]))
-        table.add_row("generated", f"{told['tokens_per_second']:.1f} tokens/s")
+    prediction = plan.get("prediction", {})
+    if prediction:
+        table.add_row("time", format_seconds(prediction["seconds"]))
+        table.add_row("generated", f"{prediction['tokens_per_second']:.1f} tokens/s")
     console.print(table)
-    if told:
+    if prediction:
         memory = _table("Memory", "tier", "peak")
-        for tier, peak in told["peak_bytes"].items():
+        for tier, peak in prediction["peak_bytes"].items():
             if peak:
                 memory.add_row(tier, format_size(peak))
         console.print(memory)
-        console.print(_what_if_table(told.get("what_if", [])))
+        console.print(_what_if_table(prediction.get("what_if", [])))
     if plan.get("why"):
         console.print(plan["why"], highlight=False, markup=False)
 
@@ -120,12 +120,12 @@ def _memory_table(stats: dict[str, Any], rss: dict[str, int]) -> Any:
 def _prediction_table(report: dict[str, Any]) -> Any:
     """Predicted for the workload as it was planned for, and measured."""
     table = _table("Predicted", "", "predicted", "measured", "off")
-    told, stats = report["prediction"], report["stats"]
-    _compare(table, "tokens/s", told["tokens_per_second"], report["tokens_per_second"])
-    for name, lane in told["lanes"].items():
+    prediction, stats = report["prediction"], report["stats"]
+    _compare(table, "tokens/s", prediction["tokens_per_second"], report["tokens_per_second"])
+    for name, lane in prediction["lanes"].items():
         measured = stats["lanes"].get(name, {}).get("busy_seconds", 0.0)
         _compare(table, f"{name}, busy s", lane["seconds"], measured)
-    for tier, peak in told["peak_bytes"].items():
+    for tier, peak in prediction["peak_bytes"].items():
         measured = stats["peak_bytes"].get(tier, 0)
         if peak or measured:
             off = f"{(measured / peak - 1):+.1%}" if peak else ""
@@ -168,25 +168,25 @@ def machine_rows(machine: dict[str, Any]) -> list[tuple[str, str, str]]:
     for rate in machine.get("gemm", []):
         products.setdefault(rate["format"], []).append(rate)
     for name, rates in products.items():
-        told, counts = (
+        text, counts = (
             _first_to_last([rate[field] for rate in rates], unit)
             for field, unit in (("flops_per_second", 1e9), ("rows", 1))
         )
         label = f"products, {name}, {counts} rows"
-        rows.append((label, f"{told} Gflop/s", _at_most(spread, "gemm")))
+        rows.append((label, f"{text} Gflop/s", _at_most(spread, "gemm")))
     for label, name in _ATTENTION:
         if name == "host_attention" and machine.get(name) == machine.get("attention"):
             continue  # the processor is the device
         for rate in machine.get(name, []):
-            told = f"{rate['bytes_per_second'] / 1e9:.2f} GB/s"
-            rows.append((f"{label}, {rate['kv']}", told, _at_most(spread, name)))
+            text = f"{rate['bytes_per_second'] / 1e9:.2f} GB/s"
+            rows.append((f"{label}, {rate['kv']}", text, _at_most(spread, name)))
     if "attention_flops_per_second" in spread:
-        told = f"{machine['attention_flops_per_second'] / 1e9:.0f} Gflop/s"
+        text = f"{machine['attention_flops_per_second'] / 1e9:.0f} Gflop/s"
         off = f"±{spread['attention_flops_per_second']:.0%}"
-        rows.append(("attention, prompts", told, off))
+        rows.append(("attention, prompts", text, off))
     if "step_seconds" in spread:
-        told = f"{machine['step_seconds'] * 1e6:.1f} us"
-        rows.append(("a compute step", told, f"±{spread['step_seconds']:.0%}"))
+        text = f"{machine['step_seconds'] * 1e6:.1f} us"
+        rows.append(("a compute step", text, f"±{spread['step_seconds']:.0%}"))
     return rows
 
 
@@ -248,5 +248,5 @@ def _disk_text(disk: dict[str, Any]) -> str:
 
 
 def _gpu_text(gpu: dict[str, Any]) -> str:
-    told = (f"{g['name']} ({g['capability']}, {format_size(g['memory'])})" for g in gpu["gpus"])
-    return ", ".join(told) or f"none: {gpu['missing']}"
+    cards = (f"{g['name']} ({g['capability']}, {format_size(g['memory'])})" for g in gpu["gpus"])
+    return ", ".join(cards) or f"none: {gpu['missing']}"

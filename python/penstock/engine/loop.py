@@ -209,10 +209,10 @@ class RequestLoop:
             return
         sequence.total += choice.logprob
         ranks = {token: rank for rank, (token, _) in enumerate(choice.top, 1)}
-        told = {choice.token: self._logprob(choice.token, choice.logprob, ranks)}
+        entries = {choice.token: self._logprob(choice.token, choice.logprob, ranks)}
         for token, logprob in choice.top:
-            told.setdefault(token, self._logprob(token, logprob, ranks))
-        sequence.logprobs.append(told)
+            entries.setdefault(token, self._logprob(token, logprob, ranks))
+        sequence.logprobs.append(entries)
 
     def _logprob(self, token: int, logprob: float, ranks: dict[int, int]) -> Logprob:
         text = self._tokenizer.token_text(token) if self._tokenizer else None

@@ -113,8 +113,8 @@ _PLAIN_STATS = (
 def description(engine: Engine) -> dict[str, Any]:
     """Model, formats, policy and memory of an engine, as it tells them."""
     with engine_errors():
-        told = json.loads(engine.describe())
-    return told if isinstance(told, dict) else {"text": told}
+        described = json.loads(engine.describe())
+    return described if isinstance(described, dict) else {"text": described}
 
 
 def prediction(engine: Engine) -> dict[str, Any]:
@@ -122,17 +122,17 @@ def prediction(engine: Engine) -> dict[str, Any]:
     if not hasattr(engine, "predict"):
         return {}
     with engine_errors():
-        told = json.loads(engine.predict([], _PREDICTED_ROWS))
-    return cast("dict[str, Any]", told)
+        predicted = json.loads(engine.predict([], _PREDICTED_ROWS))
+    return cast("dict[str, Any]", predicted)
 
 
 def stats_dict(stats: Any) -> dict[str, Any]:
     """The engine's counters as JSON values; seconds and bytes."""
-    told: dict[str, Any] = {name: getattr(stats, name) for name in _PLAIN_STATS}
-    told["lanes"] = {
+    counters: dict[str, Any] = {name: getattr(stats, name) for name in _PLAIN_STATS}
+    counters["lanes"] = {
         str(name): {"busy_seconds": lane.busy_seconds, "bytes": lane.bytes, "tasks": lane.tasks}
         for name, lane in stats.lanes.items()
     }
     for name in ("predicted_bytes", "peak_bytes", "budget_bytes", "host_items"):
-        told[name] = dict(getattr(stats, name))
-    return told
+        counters[name] = dict(getattr(stats, name))
+    return counters

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from penstock.engine.native import Core, Engine
+from penstock.engine.packing import Packing, PackingPace, packing_text
 from penstock.engine.workload import Workload
 from penstock.errors import engine_errors
 from penstock.settings import EngineSettings
@@ -23,12 +24,10 @@ _COPIED = (
     *("compute", "invariant", "policy", "machine", "throttle", "cache", "threads", "max_context"),
     "pin_threads",
 )
-# Called while weights are quantised into the cache, with bytes done and bytes in all.
-Packing = Callable[[int, int], None]
 
 
 def tell_nobody(_: str) -> None:
-    """Drops what it is told."""
+    """Drops every message."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,12 @@ class Listener:
 
     doing: Tell = tell_nobody
     packing: Packing | None = None
+
+    @classmethod
+    def of(cls, tell: Tell) -> Listener:
+        """One that hears of everything in words."""
+        pace = PackingPace(lambda done, total: tell(packing_text(done, total)))
+        return cls(tell, None if tell is tell_nobody else pace)
 
 
 def open_engine(

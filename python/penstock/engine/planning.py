@@ -29,9 +29,9 @@ def plan(
         given = options.policy
         choice = choose_policy(core, options, tell)
         wanted = json.loads(given or "{}")
-        told = cast("dict[str, Any]", json.loads(core.plan(options)))
-        if choice is None or "prediction" not in told:
-            return told
+        result = cast("dict[str, Any]", json.loads(core.plan(options)))
+        if choice is None or "prediction" not in result:
+            return result
         from penstock.planner import what_if
 
         def changed(**changes: Any) -> Any:
@@ -41,10 +41,10 @@ def plan(
             return other
 
         tell("planning: what a change would give")
-        told["planner"] = {"programs": choice.tried, "seconds": choice.seconds}
-        rate = told["prediction"]["tokens_per_second"]
-        told["prediction"]["what_if"] = what_if(core, changed, (choice, rate), wanted)
-        return told
+        result["planner"] = {"programs": choice.tried, "seconds": choice.seconds}
+        rate = result["prediction"]["tokens_per_second"]
+        result["prediction"]["what_if"] = what_if(core, changed, (choice, rate), wanted)
+        return result
 
 
 def context_limit(core: Core, settings: EngineSettings) -> int:

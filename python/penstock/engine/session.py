@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.engine.loop import RequestLoop
 from penstock.engine.native import Core, Engine, native_core
-from penstock.engine.opening import Listener, Packing, Tell, open_engine, tell_nobody
+from penstock.engine.opening import Listener, Tell, open_engine, tell_nobody
 from penstock.engine.planning import context_limit, plan
 from penstock.engine.workload import Workload
 from penstock.errors import BudgetError
@@ -43,12 +43,14 @@ class Session:
         """The tokenizer, or None for a model that has none."""
         return self.encoder.optional_tokenizer
 
-    def open(self, workload: Workload, packing: Packing | None = None) -> Engine:
-        """An engine planned for `workload`, beside the memory that the tokenizer takes by now."""
-        memory = self.encoder.memory_bytes
-        listener = Listener(self._tell, packing)
+    def open(self, workload: Workload, listener: Listener | None = None) -> Engine:
+        """An engine planned for `workload`, beside the memory that the tokenizer takes by now.
+
+        `listener` hears of it in place of the session's `tell`.
+        """
+        memory, hears = self.encoder.memory_bytes, listener or Listener.of(self._tell)
         try:
-            return open_engine(self.core, self.settings, workload, memory, listener)
+            return open_engine(self.core, self.settings, workload, memory, hears)
         except BudgetError as error:
             if not workload.is_open:
                 raise

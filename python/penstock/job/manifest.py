@@ -135,14 +135,14 @@ def _model(settings: EngineSettings) -> dict[str, Any]:
     folder = Path(settings.model)
     if not folder.is_dir():
         raise NotFoundError(f"{folder}: no such folder", file=str(folder), field="model")
-    told: dict[str, Any] = {}
+    digests: dict[str, Any] = {}
     for name in _MODEL_FILES:
         path = folder / name
         if path.exists():
-            told[name] = hashlib.sha256(read_bytes(path, _MAX_MODEL_FILE_BYTES)).hexdigest()
+            digests[name] = hashlib.sha256(read_bytes(path, _MAX_MODEL_FILE_BYTES)).hexdigest()
     for path in sorted(folder.glob("*.safetensors")):
-        told[path.name] = _shard(path)
-    return told
+        digests[path.name] = _shard(path)
+    return digests
 
 
 def _shard(path: Path) -> dict[str, Any]:

@@ -85,14 +85,14 @@ def completion_body(
 
 
 def _choice(output: CompletionOutput, is_chat: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {"index": output.index}
+    choice: dict[str, Any] = {"index": output.index}
     if is_chat:
-        told["message"] = {"role": "assistant", "content": output.text}
-        told["logprobs"] = _chat_logprobs(output)
+        choice["message"] = {"role": "assistant", "content": output.text}
+        choice["logprobs"] = _chat_logprobs(output)
     else:
-        told["text"] = output.text
-        told["logprobs"] = _completion_logprobs(output)
-    return {**told, "finish_reason": output.finish_reason}
+        choice["text"] = output.text
+        choice["logprobs"] = _completion_logprobs(output)
+    return {**choice, "finish_reason": output.finish_reason}
 
 
 def _token(token: int, text: str | None) -> str:
@@ -103,16 +103,16 @@ def _chat_logprobs(output: CompletionOutput) -> dict[str, Any] | None:
     if output.logprobs is None:
         return None
     content = []
-    for chosen, told in zip(output.token_ids, output.logprobs, strict=True):
+    for chosen, ranked in zip(output.token_ids, output.logprobs, strict=True):
         entries = {
             token: {
                 "token": _token(token, entry.decoded_token),
                 "logprob": entry.logprob,
                 "bytes": list(_token(token, entry.decoded_token).encode("utf-8", "replace")),
             }
-            for token, entry in told.items()
+            for token, entry in ranked.items()
         }
-        top = [entries[token] for token, entry in told.items() if entry.rank > 0]
+        top = [entries[token] for token, entry in ranked.items() if entry.rank > 0]
         content.append({**entries[chosen], "top_logprobs": top})
     return {"content": content}
 
@@ -121,13 +121,13 @@ def _completion_logprobs(output: CompletionOutput) -> dict[str, Any] | None:
     if output.logprobs is None:
         return None
     pairs = list(zip(output.token_ids, output.logprobs, strict=True))
-    texts = [_token(chosen, told[chosen].decoded_token) for chosen, told in pairs]
+    texts = [_token(chosen, ranked[chosen].decoded_token) for chosen, ranked in pairs]
     return {
         "tokens": texts,
-        "token_logprobs": [told[chosen].logprob for chosen, told in pairs],
+        "token_logprobs": [ranked[chosen].logprob for chosen, ranked in pairs],
         "top_logprobs": [
-            {_token(token, e.decoded_token): e.logprob for token, e in told.items() if e.rank > 0}
-            for _, told in pairs
+            {_token(token, e.decoded_token): e.logprob for token, e in ranked.items() if e.rank > 0}
+            for _, ranked in pairs
         ],
         "text_offset": [sum(map(len, texts[:i])) for i in range(len(texts))],
     }

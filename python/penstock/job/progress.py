@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from penstock.util.sizes import format_size
-
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.2
 _MANY_ROWS = 0.2  # share of the rows
@@ -82,11 +80,6 @@ def progress_text(state: ProgressState) -> str:
     return " · ".join(parts)
 
 
-def packing_text(done: int, total: int) -> str:
-    """One line: how far the weights are quantised."""
-    return f"quantising the weights once: {format_size(done)} of {format_size(total)} are packed"
-
-
 class Progress:
     """Shows a job's state; does nothing once closed."""
 
@@ -101,12 +94,12 @@ class PlainProgress(Progress):
     """A line every few seconds."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream, self._told_at = stream, time.monotonic()
+        self._stream, self._shown_at = stream, time.monotonic()
 
     def update(self, state: ProgressState) -> None:
         """Prints a line when the last one is some seconds old."""
-        if time.monotonic() - self._told_at >= _SECONDS_BETWEEN_LINES:
-            self._told_at = time.monotonic()
+        if time.monotonic() - self._shown_at >= _SECONDS_BETWEEN_LINES:
+            self._shown_at = time.monotonic()
             print(progress_text(state), file=self._stream, flush=True)
 
 
@@ -122,12 +115,12 @@ class LiveProgress(Progress):
         console = Console(file=stream)
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
-        self._told_at = 0.0
+        self._shown_at = 0.0
 
     def update(self, state: ProgressState) -> None:
         """Redraws the line a few times a second."""
-        if time.monotonic() - self._told_at >= _SECONDS_BETWEEN_UPDATES:
-            self._told_at = time.monotonic()
+        if time.monotonic() - self._shown_at >= _SECONDS_BETWEEN_UPDATES:
+            self._shown_at = time.monotonic()
             self._live.update(self._text(progress_text(state), no_wrap=True), refresh=True)
 
     def close(self) -> None:
@@ -136,6 +129,6 @@ class LiveProgress(Progress):
 
 
 def open_progress(stream: TextIO | None = None) -> Progress:
-    """Live on a terminal, plain elsewhere; on standard error unless told otherwise."""
+    """Live on a terminal, plain elsewhere; on standard error by default."""
     chosen = stream or sys.stderr
     return LiveProgress(chosen) if chosen.isatty() else PlainProgress(chosen)

@@ -51,15 +51,15 @@ def result_record(row: Row, tokens: list[int], done: Finished) -> dict[str, Any]
 
 
 def _completion(output: CompletionOutput) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "text": output.text,
         "token_ids": output.token_ids,
         "finish_reason": output.finish_reason,
     }
     if output.stop_reason is not None:
-        told["stop_reason"] = output.stop_reason
+        record["stop_reason"] = output.stop_reason
     if output.logprobs is not None:
-        told["logprobs"] = [
+        record["logprobs"] = [
             {
                 "token": chosen,
                 "logprob": entries[chosen].logprob,
@@ -67,21 +67,27 @@ def _completion(output: CompletionOutput) -> dict[str, Any]:
             }
             for chosen, entries in zip(output.token_ids, output.logprobs, strict=True)
         ]
-    return told
+    return record
+
+
+# Codes of errors that are the row's own fault.
+_OF_THE_ROW = ("invalid_argument", "malformed", "unsupported", "duplicate_id")
 
 
 def error_record(
     line: int, row_id: RowId | None, error: PenstockError, is_batch: bool
 ) -> dict[str, Any]:
     """The record of a row that has no result."""
-    told: dict[str, Any] = {**error.record(), "line": line}
+    failure: dict[str, Any] = {**error.record(), "line": line}
     if not is_batch:
-        return {"id": row_id, "error": told}
-    status = 400 if told["code"] in ("invalid_argument", "malformed", "unsupported") else 500
-    body = {"error": {"message": told["message"], "type": told["code"], "code": told["code"]}}
+        return {"id": row_id, "error": failure}
+    status = 400 if failure["code"] in _OF_THE_ROW else 500
+    body = {
+        "error": {"message": failure["message"], "type": failure["code"], "code": failure["code"]}
+    }
     return {
         "id": f"batch_req_{line}",
         "custom_id": row_id,
         "response": openai.response(line, status, body),
-        "error": told,
+        "error": failure,
     }

@@ -114,18 +114,18 @@ def _read_record(output: AppendFile, offset: int) -> bytes:
 def _identify(scan: InputScan, record: bytes) -> tuple[int, bool]:
     """Line of the input a record answers (0: none) and whether it is an error."""
     try:
-        told = loads(record, "record")
+        parsed = loads(record, "record")
     except PenstockError:
         return 0, False
-    if not isinstance(told, dict):
+    if not isinstance(parsed, dict):
         return 0, False
-    error = told.get("error")
+    error = parsed.get("error")
     if isinstance(error, dict):
         line = error.get("line")
         is_line = isinstance(line, int) and 0 < line <= len(scan.states)
         return (int(line or 0), True) if is_line else (0, False)
-    if "usage" in told or "response" in told:
-        row_id = told.get("custom_id", told.get("id"))
+    if "usage" in parsed or "response" in parsed:
+        row_id = parsed.get("custom_id", parsed.get("id"))
         if isinstance(row_id, str | int):
             return _line_of(scan, row_id), False
     return 0, False

@@ -1,4 +1,4 @@
-"""Jobs whose rows are refused: told early where all are, and summed up at the end."""
+"""Jobs whose rows are refused: an early end where all are, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MANY_REFUSED = 100
 
 
 def all_refused(first: PenstockError, count: int) -> PenstockError:
-    """What ends a job whose first `count` rows are refused; the first reason is told."""
+    """What ends a job whose first `count` rows are refused; it names the first reason."""
     record = first.record()
     record["message"] = f"the first {count} rows are all refused; the first because of: {first}"
     return from_record(record)

@@ -67,17 +67,17 @@ def add_stats(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """Stats of one engine after those of others of the same job: work adds up, peaks do not."""
     if not before:
         return now
-    told = copy.deepcopy(now)
+    total = copy.deepcopy(now)
     for name in _COUNTED:
-        told[name] = before.get(name, 0) + now.get(name, 0)
+        total[name] = before.get(name, 0) + now.get(name, 0)
     for name, lane in before.get("lanes", {}).items():
-        there = told.setdefault("lanes", {}).setdefault(name, dict.fromkeys(lane, 0))
+        there = total.setdefault("lanes", {}).setdefault(name, dict.fromkeys(lane, 0))
         for figure, value in lane.items():
             there[figure] = there.get(figure, 0) + value
     for name, count in before.get("predicted_bytes", {}).items():
-        planned = told.setdefault("predicted_bytes", {})
+        planned = total.setdefault("predicted_bytes", {})
         planned[name] = planned.get(name, 0) + count
     for name, peak in before.get("peak_bytes", {}).items():
-        peaks = told.setdefault("peak_bytes", {})
+        peaks = total.setdefault("peak_bytes", {})
         peaks[name] = max(peaks.get(name, 0), peak)
-    return told
+    return total

@@ -41,13 +41,13 @@ class Row:
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON values, for the engine's process."""
-        told = {name: value for name, value in vars(self).items() if value is not None}
-        return {**told, "params": self.params.to_json()}
+        wire = {name: value for name, value in vars(self).items() if value is not None}
+        return {**wire, "params": self.params.to_json()}
 
     @classmethod
-    def from_wire(cls, told: Mapping[str, Any]) -> Row:
+    def from_wire(cls, wire: Mapping[str, Any]) -> Row:
         """What ``to_wire`` made."""
-        return cls(**{**told, "params": SamplingParams.from_json(told["params"])})
+        return cls(**{**wire, "params": SamplingParams.from_json(wire["params"])})
 
 
 class RowRefusedError(Exception):

@@ -16,7 +16,7 @@ from penstock.errors import InvalidArgumentError, JobChangedError, PenstockError
 from penstock.job.files import JobFiles
 from penstock.job.manifest import describe_engine, describe_job
 from penstock.job.options import JobHooks, JobOptions, JobResult
-from penstock.job.progress import Progress, ProgressState, packing_text
+from penstock.job.progress import Progress, ProgressState
 from penstock.job.records import encode_record, error_record
 from penstock.job.refusals import ErrorSummary, refuse_if_all_are
 from penstock.job.report import make_report
@@ -205,8 +205,8 @@ class _Run:
     def _give_verdicts(self) -> None:
         """Rows that are to blame for deaths of engines get their record."""
         for row, error in self._restarts.blamed:
-            told = (row.id, verdict(error), bool(row.url))
-            self._add(row.line, encode_record(error_record(row.line, *told)), True)
+            fields = (row.id, verdict(error), bool(row.url))
+            self._add(row.line, encode_record(error_record(row.line, *fields)), True)
         self._restarts.blamed.clear()
 
     def _save(self, error: PenstockError) -> PenstockError:
@@ -230,7 +230,7 @@ class _Run:
             "type": "open",
             "settings": self._options.settings.to_json(),
             "rows": self._state.rows - self._state.rows_done,
-            "samples": [told for told, _ in samples],
+            "samples": [wire for wire, _ in samples],
             "bytes": [size for _, size in samples],
             "longest_bytes": self._scan.longest_bytes,
             "trace": self._options.trace,
@@ -241,19 +241,12 @@ class _Run:
         """What the engine said after "ready"; None when stopped before."""
         while not stop.received:
             messages = self._engine.poll(_SECONDS_TO_POLL)
-            while messages and messages[0]["type"] in ("doing", "packing"):
-                self._hear(messages.pop(0))
+            while messages and messages[0]["type"] == "doing":
+                self._hooks.doing(messages.pop(0)["text"])
             if messages:
                 self._begin(messages[0])
                 return messages[1:]
         return None
-
-    def _hear(self, message: dict[str, Any]) -> None:
-        """What the engine's process does before it is ready."""
-        if message["type"] == "packing":
-            self._hooks.tell(packing_text(message["done"], message["total"]))
-        else:
-            self._hooks.doing(message["text"])
 
     def _begin(self, ready: dict[str, Any]) -> None:
         """The engine stands: the manifest is completed or compared before the first row."""
@@ -313,8 +306,8 @@ class _Run:
             elif kind in ("stats", "done"):
                 self._state.stats = add_stats(self._stats_before, message["stats"])
                 self._peak_rss = max(self._peak_rss, message["peak_rss"])
-            for told in supply.messages(message["rows"] if kind == "want" else 0):
-                self._engine.send(**told)
+            for reply in supply.messages(message["rows"] if kind == "want" else 0):
+                self._engine.send(**reply)
 
     def _feed(self, lines: Iterator[tuple[int, bytes | None]]) -> Iterator[Row]:
         """The rows to run; those that are refused get their record on the way."""
@@ -329,8 +322,8 @@ class _Run:
                 self._refuse_duplicate(row)
                 yield row
             except RowRefusedError as refused:
-                told = (refused.id, refused.error, refused.is_batch)
-                self._add(line, encode_record(error_record(line, *told)), True)
+                fields = (refused.id, refused.error, refused.is_batch)
+                self._add(line, encode_record(error_record(line, *fields)), True)
 
     def _refuse_duplicate(self, row: Row) -> None:
         if self._scan.states[row.line - 1] & DUPLICATE:

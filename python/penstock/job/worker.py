@@ -1,6 +1,6 @@
 """The process of ``penstock run`` that owns tokenizer and engine.
 
-One JSON object a line on standard input and output. It is told {"type": "open", ...} once, then
+One JSON object a line on standard input and output. It gets {"type": "open", ...} once, then
 rows as it asks for them ({"type": "want", "rows": n}) and "end"; "wait" says that it is to
 answer the rows it has before it looks for more. It answers "ready", "record",
 "stats" and at last "done" or "failed". When its input ends early, its parent is gone and so is it.
@@ -37,8 +37,7 @@ EXIT_PARENT_GONE = 90
 # Rows in flight where the engine does not tell how many it takes at a time.
 _ROWS_IN_FLIGHT = 1024
 _WAITING_ROWS, _TOKENS_IN_FLIGHT = 64, 4 << 20
-_SECONDS_BETWEEN_STATS, _SECONDS_BETWEEN_PACKING = 0.5, 5.0
-_BYTES_PACKED_AT_ONCE = 64 << 20
+_SECONDS_BETWEEN_STATS = 0.5
 
 
 class Channel:
@@ -81,7 +80,6 @@ class Worker:
         self._channel, self._core = channel, core
         self._settings = EngineSettings(**opening["settings"])
         self._session = Session(self._settings, core, self._tell_doing)
-        self._packing_at = 0.0
         self._encoder = self._session.encoder
         if not self._settings.is_dummy:
             self._tell_doing("loading the tokenizer")
@@ -90,7 +88,7 @@ class Worker:
         self._loop = self._session.loop(self._engine)
         self._rows: dict[int, _InFlight] = {}
         self._tokens_in_flight = 0
-        self._credit, self._ended, self._told_at = 0, False, 0.0
+        self._credit, self._ended, self._sent_at = 0, False, 0.0
         self._waits = False
         self._trace = opening["trace"]
         if self._trace:
@@ -103,8 +101,8 @@ class Worker:
         limit = self._session.max_context() if opening["samples"] else 0
         _refuse_no_room(opening.get("max_tokens"), limit)
         per_byte = 0.0
-        for told, size in zip(opening["samples"], opening["bytes"], strict=True):
-            row = Row.from_wire(told)
+        for wire, size in zip(opening["samples"], opening["bytes"], strict=True):
+            row = Row.from_wire(wire)
             try:
                 tokens = self._tokens(row)
                 _refuse_too_long(len(tokens), row, limit)
@@ -120,29 +118,20 @@ class Worker:
         longest = max(sample.max_prompt, int(per_byte * opening["longest_bytes"]))
         self._row_tokens = sample.mean_prompt + sample.mean_new
         workload = replace(sample, expected_rows=opening["rows"], max_prompt=longest)
-        return self._session.open(workload, self._tell_packing)
-
-    def _tell_packing(self, done: int, total: int) -> None:
-        """Says how far the weights are quantised, now and then; nothing of what takes no time."""
-        now = time.monotonic()
-        soon = 0 < done < total and now - self._packing_at < _SECONDS_BETWEEN_PACKING
-        if soon or total < _BYTES_PACKED_AT_ONCE:
-            return
-        self._packing_at = now
-        self._channel.send("packing", done=done, total=total)
+        return self._session.open(workload)
 
     def run(self) -> None:
         """Answers every row the parent sends."""
-        told = {**description(self._engine), "build": _build_of(self._core)}
+        about = {**description(self._engine), "build": _build_of(self._core)}
         self._channel.send(
             "ready",
-            describe=told,
+            describe=about,
             prediction=prediction(self._engine),
             tokenizer_bytes=self._encoder.memory_bytes,
             row_tokens=self._row_tokens,
             pid=os.getpid(),
         )
-        policy = told.get("policy", {})
+        policy = about.get("policy", {})
         sequences = int(policy.get("max_sequences", _ROWS_IN_FLIGHT))
         target = sequences + max(_WAITING_ROWS, sequences // 4)
         while True:
@@ -223,8 +212,8 @@ class Worker:
 
     def _tell_stats(self) -> None:
         now = time.monotonic()
-        if now - self._told_at >= _SECONDS_BETWEEN_STATS:
-            self._told_at = now
+        if now - self._sent_at >= _SECONDS_BETWEEN_STATS:
+            self._sent_at = now
             stats = stats_dict(self._engine.stats())
             self._channel.send("stats", stats=stats, peak_rss=peak_resident_bytes())
 

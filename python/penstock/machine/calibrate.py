@@ -43,11 +43,11 @@ def recalibrated(machine: Mapping[str, Any], report: Mapping[str, Any]) -> dict[
     found = copy.deepcopy(dict(machine))
     predicted, stats = report["prediction"]["lanes"], report["stats"]
     for lane, rates in _RATES.items():
-        told = predicted.get(lane, {}).get("seconds", 0.0) * _work_done(lane, report)
+        planned = predicted.get(lane, {}).get("seconds", 0.0) * _work_done(lane, report)
         busy = stats["lanes"].get(lane, {}).get("busy_seconds", 0.0)
-        if told <= 0 or busy < _LEAST_SHARE * stats["seconds"]:
+        if planned <= 0 or busy < _LEAST_SHARE * stats["seconds"]:
             continue
-        factor = min(_MOST, max(1 / _MOST, told / busy))
+        factor = min(_MOST, max(1 / _MOST, planned / busy))
         for name in rates:
             if name in found:
                 found[name] = scaled(found[name], factor)
@@ -56,11 +56,11 @@ def recalibrated(machine: Mapping[str, Any], report: Mapping[str, Any]) -> dict[
 
 def _work_done(lane: str, report: Mapping[str, Any]) -> float:
     """What a lane did, as a share of what was predicted of it; 1 where nothing tells."""
-    told, stats = report["prediction"], report["stats"]
-    planned = told["lanes"].get(lane, {}).get("bytes", 0)
+    prediction, stats = report["prediction"], report["stats"]
+    planned = prediction["lanes"].get(lane, {}).get("bytes", 0)
     done = stats["lanes"].get(lane, {}).get("bytes", 0)
     if lane == "compute" or not planned or not done:
-        planned, done = (sum(of.get(name, 0) for name in _TOKENS) for of in (told, stats))
+        planned, done = (sum(of.get(name, 0) for name in _TOKENS) for of in (prediction, stats))
     return done / planned if planned and done else 1.0
 
 

@@ -33,7 +33,7 @@ def examine(folder: Path) -> dict[str, Any]:
     """What this machine offers and this installation can use, as JSON values.
 
     `folder` is on the disk that is looked at. The native module is asked in a process of its own,
-    so that a build that this processor cannot run is told in words.
+    so that a build that this processor cannot run is reported in words.
     """
     native, failure = _native_facts()
     found: dict[str, Any] = {
@@ -84,12 +84,12 @@ def _processor(native: dict[str, Any]) -> dict[str, Any]:
 
 
 def _memory(native: dict[str, Any]) -> dict[str, Any]:
-    told = native.get("host_memory", {"available": 0, "limit": 0})
+    host = native.get("host_memory", {"available": 0, "limit": 0})
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "total_bytes": total,
-        "available_bytes": told["available"],
-        "cgroup_limit_bytes": told["limit"] or None,
+        "available_bytes": host["available"],
+        "cgroup_limit_bytes": host["limit"] or None,
     }
 
 

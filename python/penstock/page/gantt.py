@@ -39,7 +39,7 @@ class Step:
     batch: int
 
     @property
-    def told(self) -> str:
+    def title(self) -> str:
         """What the pointer shows."""
         where = f", layer {self.layer}" if self.layer >= 0 else ""
         where += f", batch {self.batch}" if self.batch >= 0 else ""
@@ -48,7 +48,7 @@ class Step:
 
 @dataclass
 class Bar:
-    """Steps that are drawn as one: too narrow, and too close, to be told apart."""
+    """Steps that are drawn as one: too narrow, and too close, to be seen singly."""
 
     begin: float
     end: float
@@ -68,10 +68,10 @@ class Bar:
         return max(self.labels, key=lambda label: self.labels[label])
 
     @property
-    def told(self) -> str:
+    def title(self) -> str:
         """What the pointer shows."""
         if self.count == 1:
-            return self.first.told
+            return self.first.title
         spent = ", ".join(f"{n} {seconds(s)}" for n, s in self.labels.items())
         return f"{self.count} steps from {seconds(self.begin)}: {shortened(spent, 120)}"
 
@@ -144,7 +144,7 @@ def gantt(
 ) -> str:
     """The chart of what lies in a window of time; "" when nothing does.
 
-    `shares`: how busy each lane is, to be told beside it.
+    `shares`: how busy each lane is, shown beside it.
     """
     begin, end = window
     inside = [step for step in steps if step.end > begin and step.begin < end]
@@ -197,7 +197,7 @@ def _track(steps: list[Step], window: tuple[float, float], css: dict[str, str]) 
         edge = " edge" if wide > 3 else ""
         parts.append(
             f'<rect x="{x:.2f}" y="0" width="{wide:.2f}" height="{_BAR:.0f}" '
-            f'class="{css[bar.label]}{edge}"><title>{escaped(bar.told)}</title></rect>'
+            f'class="{css[bar.label]}{edge}"><title>{escaped(bar.title)}</title></rect>'
         )
     name = escaped(f"Steps of {lane_name(steps[0].lane)} over time")
     return (

@@ -158,13 +158,13 @@ def _finish(prediction: dict[str, Any], start: datetime | None) -> str:
         end = start + timedelta(seconds=spent)
     except OverflowError:
         return ""
-    told = f"If started at {moment(start)}, finished at {moment(end)}."
-    return f'<p class="finish">{escaped(told)}</p>'
+    text = f"If started at {moment(start)}, finished at {moment(end)}."
+    return f'<p class="finish">{escaped(text)}</p>'
 
 
 def _section(title: str, body: str, words: str = "") -> str:
-    told = f"<p>{escaped(words)}</p>" if words else ""
-    return f"<section><h2>{title}</h2>{told}{body}</section>" if body else ""
+    paragraph = f"<p>{escaped(words)}</p>" if words else ""
+    return f"<section><h2>{title}</h2>{paragraph}{body}</section>" if body else ""
 
 
 def _chart(title: str, svg: str, words: str) -> str:

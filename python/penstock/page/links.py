@@ -42,10 +42,10 @@ def _figures(lanes: dict[str, Any], lane: str) -> tuple[float, float]:
 def _row(row: tuple[str, float, float], most: float, whole: float) -> str:
     lane, moved, busy = row
     rate = f", {scaled(moved / busy, 'B/s')}" if moved and busy else ""
-    told = f"{format_size(int(moved))}{rate}" if moved else "no bytes"
+    text = f"{format_size(int(moved))}{rate}" if moved else "no bytes"
     css = f"l-{lane_class(lane)}"
     worked = f"{seconds(busy)}, {percent(min(1.0, busy / whole))}"
-    bytes_bar = meter(moved / most if most else 0.0, css, told)
+    bytes_bar = meter(moved / most if most else 0.0, css, text)
     name = escaped(shortened(lane_name(lane), 40))
     return f'<div class="row"><b>{name}</b>{bytes_bar}{meter(busy / whole, css, worked)}</div>'
 

@@ -9,7 +9,7 @@ _LEAST = 0.1  # percent: what is there can be seen
 
 
 def colour(index: int) -> str:
-    """The class of the n-th thing that is told apart by colour."""
+    """The class of the n-th thing that has a colour of its own."""
     return f"c{index}" if index < COLOURS else "other"
 
 

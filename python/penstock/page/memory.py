@@ -46,14 +46,14 @@ def memory_chart(plan: dict[str, Any]) -> str:
 
 def _chart(tier: _Tier, css: dict[str, str]) -> str:
     over = " bad" if tier.budget and tier.total > tier.budget else ""
-    told = f'<p class="tier"><b>{escaped(tier.name)}</b><span class="small{over}">'
-    told += f"{escaped(tier.headline)}</span></p>"
+    headline = f'<p class="tier"><b>{escaped(tier.name)}</b><span class="small{over}">'
+    headline += f"{escaped(tier.headline)}</span></p>"
     scale = _ROOM / max(tier.total, tier.budget)
     items = [(label, tier.items[label]) for label in css if label in tier.items]
     sizes = {label: f"{label} {format_size(int(count))}" for label, count in items}
     parts = [bar(count * scale, f"{css[label]} edge", sizes[label]) for label, count in items]
     bars = stack(parts, tier.budget * scale if tier.budget else None)
-    return told + bars + legend([(css[label], words) for label, words in sizes.items()])
+    return headline + bars + legend([(css[label], words) for label, words in sizes.items()])
 
 
 def _tiers(plan: dict[str, Any]) -> list[_Tier]:

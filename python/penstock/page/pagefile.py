@@ -1,4 +1,4 @@
-"""The page as a file: what can go wrong is told before anything is planned."""
+"""The page as a file: what can go wrong is found before anything is planned."""
 
 from __future__ import annotations
 

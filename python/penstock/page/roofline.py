@@ -131,8 +131,8 @@ def _points(svg: Svg, axes: Axes, links: list[Link], rates: tuple[float, float])
         if link.intensity:
             x, roof = axes.x(link.intensity), min(peak, link.intensity * link.rate)
             svg.line(Line(x, y, x, axes.y(roof)), f"room s-{link.css}")
-            told = f"{lane_name(link.name)}: {digits(link.intensity)} operations per byte"
-            svg.dot(x, y, f"l-{link.css} point", told)
+            text = f"{lane_name(link.name)}: {digits(link.intensity)} operations per byte"
+            svg.dot(x, y, f"l-{link.css} point", text)
 
 
 def _legend(links: list[Link], peak: float, reached: float) -> str:
@@ -144,8 +144,8 @@ def _legend(links: list[Link], peak: float, reached: float) -> str:
     for link in links:
         if link.intensity:
             name = f"{shortened(lane_name(link.name), 40)}, {scaled(link.rate, 'B/s')}"
-            told = f"{digits(link.intensity)} operations per byte"
-            entries.append(_entry(f"l-{link.css}", name, told))
+            text = f"{digits(link.intensity)} operations per byte"
+            entries.append(_entry(f"l-{link.css}", name, text))
     return f'<div class="keys">{"".join(entries)}</div>'
 
 

@@ -136,8 +136,8 @@ footer{color:var(--soft);font-size:13px}
 
 
 def _variables(plain: dict[str, str], colours: tuple[str, ...]) -> str:
-    told = {**plain, **{f"c{index}": value for index, value in enumerate(colours)}}
-    return "".join(f"--{name}:{value};" for name, value in told.items())
+    variables = {**plain, **{f"c{index}": value for index, value in enumerate(colours)}}
+    return "".join(f"--{name}:{value};" for name, value in variables.items())
 
 
 def style() -> str:

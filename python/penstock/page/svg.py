@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from penstock.page.values import digits, escaped
 
-# Name, seconds, and how long a time is told in it at least.
+# Name, seconds, and the shortest time that is shown in it.
 _TIME_UNITS = (
     ("hours", 3600.0, 4 * 3600.0),
     ("minutes", 60.0, 600.0),

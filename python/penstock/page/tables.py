@@ -80,8 +80,8 @@ def phases(prediction: dict[str, Any]) -> str:
 
 def _busy(shares: dict[str, float], lane: str) -> str:
     share = shares.get(lane, 0.0)
-    told = percent(share)
-    return f"<b>{told}</b>" if share and share == max(shares.values()) else told
+    text = percent(share)
+    return f"<b>{text}</b>" if share and share == max(shares.values()) else text
 
 
 def comparison(plan: dict[str, Any], report: dict[str, Any]) -> str:

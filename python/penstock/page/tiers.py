@@ -39,12 +39,12 @@ def _row(name: str, tiers: dict[str, float]) -> str:
     for tier, count in tiers.items():
         if not count:
             continue
-        told = f"{percent(count / total)} {tier}, {format_size(int(count))}"
-        parts.append(bar(count / total, f"t-{tier} edge", f"{name}: {told}"))
-        words.append(told)
+        text = f"{percent(count / total)} {tier}, {format_size(int(count))}"
+        parts.append(bar(count / total, f"t-{tier} edge", f"{name}: {text}"))
+        words.append(text)
     whole = format_size(int(total))
-    told = escaped(words[0].split(",")[0] if len(words) == 1 else "; ".join(words))
+    summary = escaped(words[0].split(",")[0] if len(words) == 1 else "; ".join(words))
     return (
         f'<div class="row"><b>{escaped(shortened(name, 40))}</b><span class="end">{whole}</span>'
-        f"{stack(parts)}<span>{told}</span></div>"
+        f"{stack(parts)}<span>{summary}</span></div>"
     )

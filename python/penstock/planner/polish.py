@@ -28,7 +28,7 @@ def polish(
     `fixed`: fields that are the user's. `limit`: of ``space.worked``, when
     the search ends.
     """
-    policy, told = found
+    policy, dry_run = found
     seen = {_key(policy)}
     improved = True
     while improved:
@@ -39,12 +39,12 @@ def polish(
                     continue
                 seen.add(_key(changed))
                 if space.worked > limit:
-                    return policy, told
-                better = _better(space, changed, told["seconds"])
+                    return policy, dry_run
+                better = _better(space, changed, dry_run["seconds"])
                 if better is not None:
-                    policy, told = better
+                    policy, dry_run = better
                     improved = True
-    return policy, told
+    return policy, dry_run
 
 
 def _key(policy: dict[str, Any]) -> str:
@@ -58,8 +58,8 @@ def _better(
     if not found.fits:
         return None
     policy = found.policy | {kind: changed[kind] for kind in KINDS}
-    told = space.sketch(policy, WAVES * int(policy["max_sequences"]))
-    return (policy, told) if told["seconds"] < seconds * (1 - _LEAST_GAIN) else None
+    dry_run = space.sketch(policy, WAVES * int(policy["max_sequences"]))
+    return (policy, dry_run) if dry_run["seconds"] < seconds * (1 - _LEAST_GAIN) else None
 
 
 def _moves(

@@ -78,13 +78,13 @@ def choose(
     runs = run_through(space, some, fixed, limit)
     polished = [
         (better, evaluation, run)
-        for policy, evaluation, told in _starts(runs)
-        for better, run in [polish(space, (policy, told), fixed, allowed)]
+        for policy, evaluation, dry_run in _starts(runs)
+        for better, run in [polish(space, (policy, dry_run), fixed, allowed)]
     ]
-    policy, evaluation, told = min(polished, key=lambda run: run[2]["seconds"])
+    policy, evaluation, dry_run = min(polished, key=lambda run: run[2]["seconds"])
     shapes = tuple(candidate for candidate, _ in found[:_SHAPES])
     seconds = time.monotonic() - begin
-    return Choice(policy, evaluation, told, tried, seconds, shapes, best[0].seconds)
+    return Choice(policy, evaluation, dry_run, tried, seconds, shapes, best[0].seconds)
 
 
 def _programs(
@@ -165,8 +165,8 @@ def run_through(
         for policy in variants(space, evaluation, fixed):
             if runs and space.worked > limit:
                 break
-            told = space.sketch(policy, WAVES * int(policy["max_sequences"]))
-            runs.append((told["seconds"], len(runs), policy, evaluation, told))
+            dry_run = space.sketch(policy, WAVES * int(policy["max_sequences"]))
+            runs.append((dry_run["seconds"], len(runs), policy, evaluation, dry_run))
     return [run[2:] for run in sorted(runs, key=lambda run: run[:2])]
 
 

@@ -91,15 +91,15 @@ class Space:
 
     def evaluate(self, policy: dict[str, Any]) -> Evaluation:
         """Sizes and seconds of a policy, completed where it is open."""
-        told = json.loads(self._native.evaluate(json.dumps(policy)))
-        phases, places = told["phases"], tuple(told["bytes"])
+        evaluated = json.loads(self._native.evaluate(json.dumps(policy)))
+        phases, places = evaluated["phases"], tuple(evaluated["bytes"])
         return Evaluation(
-            policy=told["policy"],
+            policy=evaluated["policy"],
             places=places,
-            bytes=tuple(told["bytes"][place] for place in places),
-            budget=tuple(told["budget"][place] for place in places),
-            fits=told["fits"],
-            seconds=told["seconds"],
+            bytes=tuple(evaluated["bytes"][place] for place in places),
+            budget=tuple(evaluated["budget"][place] for place in places),
+            fits=evaluated["fits"],
+            seconds=evaluated["seconds"],
             sweeps=tuple(phase["sweeps"] for phase in phases),
             lanes=tuple(tuple(phase["lanes"][lane] for lane in LANES) for phase in phases),
         )
@@ -111,13 +111,13 @@ class Space:
     def predict(self, policy: dict[str, Any], most_rows: int) -> dict[str, Any]:
         """The dry run of the workload under a complete policy."""
         text = self._native.predict(json.dumps(policy), [], most_rows, False)
-        told: dict[str, Any] = json.loads(text)
-        return told
+        answer: dict[str, Any] = json.loads(text)
+        return answer
 
     def sketch(self, policy: dict[str, Any], most_rows: int) -> dict[str, Any]:
         """The same in larger panels, which is quicker; seconds are nearly right."""
-        told: dict[str, Any] = json.loads(self._native.sketch(json.dumps(policy), most_rows))
+        answer: dict[str, Any] = json.loads(self._native.sketch(json.dumps(policy), most_rows))
         rows = min(int(self.facts["rows"]) or most_rows, most_rows)
         tokens = rows * int(self.facts["fresh"])
-        self.worked += _RUN_SECONDS + _STEP_SECONDS * told["steps"] + _TOKEN_SECONDS * tokens
-        return told
+        self.worked += _RUN_SECONDS + _STEP_SECONDS * answer["steps"] + _TOKEN_SECONDS * tokens
+        return answer

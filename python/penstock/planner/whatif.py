@@ -27,18 +27,18 @@ def what_if(
     """
     choice, rate = plan
     machine = json.loads(core.Planning(options_of()).facts())["machine"]
-    told: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     for change in _changes(options_of, machine):
         other = closed_seconds(core.Planning(change.options), wanted, choice.shapes)
         if other is None:
             continue
         faster = rate * choice.closed_seconds / other
-        told.append({"change": change.words, "tokens_per_second": faster})
+        answers.append({"change": change.words, "tokens_per_second": faster})
         if change.tier and choice.evaluation.worth:
             places = choice.evaluation.places_of(change.tier)
             worth = sum(choice.evaluation.worth[place] for place in places)
-            told[-1]["marginal_seconds"] = max(0.0, worth) * _GIB
-    return told
+            answers[-1]["marginal_seconds"] = max(0.0, worth) * _GIB
+    return answers
 
 
 @dataclass(frozen=True)

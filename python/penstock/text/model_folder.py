@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from penstock.errors import MalformedError
+from penstock.errors import MalformedError, NotFoundError
 from penstock.util.strictjson import read_bytes, read_object
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -56,8 +56,12 @@ def chat_template(folder: Path, config: dict[str, Any]) -> str | None:
             raise MalformedError(f"{path}: not UTF-8", file=str(path)) from None
     found = config.get("chat_template")
     if isinstance(found, list):
-        named = [t for t in found if isinstance(t, dict) and t.get("name") == "default"]
-        found = named[0].get("template") if named else None
+        templates = {str(t.get("name")): t.get("template") for t in found if isinstance(t, dict)}
+        if templates and "default" not in templates:
+            names = ", ".join(templates)[:200]
+            message = f"{folder}: no chat template is called default; there are: {names}"
+            raise NotFoundError(message, file=str(folder), field="chat_template", found=names)
+        found = templates.get("default")
     if found is None:
         return None
     if not isinstance(found, str) or len(found) > MAX_TEMPLATE_BYTES:

@@ -70,7 +70,7 @@ def _limit() -> None:
         resource.setrlimit(kind, (size, size))
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     reason = str(error).splitlines()[0][:300] if str(error) else ""
     if isinstance(error, TemplateError) and reason:
         return reason
@@ -111,7 +111,7 @@ def main() -> int:
         try:
             answer = renderer.answer(json.loads(line))
         except Exception as error:  # whatever a template does is the template's error
-            answer = {"error": _told(error)}
+            answer = {"error": _message(error)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
     return 0

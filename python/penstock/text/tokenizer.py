@@ -78,7 +78,7 @@ class Tokenizer:
     def encode(
         self, text: str, add_special_tokens: bool = True, special_tokens: bool | None = None
     ) -> list[int]:
-        """Token ids of `text`, with what the post-processor adds (usually BOS) unless told not to.
+        """Token ids of `text`, with what the post-processor adds (usually BOS) unless that is off.
 
         `special_tokens` overrides the tokenizer's own setting for this text.
         """

@@ -1,7 +1,8 @@
-"""A bar on standard error that shows how many prompts are done."""
+"""What a caller who waits is shown on standard error: a bar, and lines before it."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,19 @@ from typing import Any
 from penstock.errors import InvalidArgumentError
 
 _TITLE = "Prompts"
+
+
+def speaker(wanted: object) -> Callable[[str], None] | None:
+    """What prints a line on standard error where a bar is wanted; None where none is."""
+    if not callable(wanted) and not isinstance(wanted, bool):
+        found = repr(wanted)[:80]
+        message = f"use_tqdm: found {found}, allowed: true, false or a class like tqdm.tqdm"
+        raise InvalidArgumentError(message, field="use_tqdm", found=found)
+    return _say if wanted else None
+
+
+def _say(text: str) -> None:
+    print(f"{text} ...", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -24,11 +38,7 @@ def progress_bar(wanted: object, total: int) -> Iterator[Callable[[], None]]:
             yield lambda: bar.update(1)
         finally:
             bar.close()
-    elif not isinstance(wanted, bool):
-        found = repr(wanted)[:80]
-        message = f"use_tqdm: found {found}, allowed: true, false or a class like tqdm.tqdm"
-        raise InvalidArgumentError(message, field="use_tqdm", found=found)
-    elif not wanted:
+    elif speaker(wanted) is None:
         yield lambda: None
     else:
         with _rich_bar() as bar:

@@ -34,11 +34,13 @@ def cache_folder(model: str, chosen: str = "") -> str:
 def is_shared_cache(folder: Path) -> bool:
     """Whether a model folder belongs to the cache of another tool, as Hugging Face's does.
 
-    There ``snapshots/REVISION`` stands beside ``blobs``, and files are links to them.
+    There ``snapshots/REVISION`` stands beside ``blobs`` or below ``models--ORGANISATION--NAME``,
+    and files are links.
     """
-    parents = folder.absolute().parents
-    if len(parents) > 1 and parents[0].name == "snapshots" and (parents[1] / "blobs").is_dir():
-        return True
+    above, owner = ([*folder.absolute().parents, Path(), Path()])[:2]
+    if above.name == "snapshots":
+        if owner.name.startswith("models--") or (owner / "blobs").is_dir():
+            return True
     return any(file.is_symlink() for file in folder.glob("*.safetensors"))
 
 
@@ -49,7 +51,7 @@ def machine_file() -> Path:
 
 
 def cublaslt_library() -> str:
-    """What the engine is told of libcublasLt: a path, "off", or "" for what the loader finds."""
+    """The libcublasLt that the engine is to use: a path, "off", or "" for what the loader finds."""
     named = os.environ.get("PENSTOCK_CUBLASLT", "")
     if named:
         return named
@@ -66,6 +68,13 @@ def _user_cache() -> Path:
     if base:
         return Path(base) / "penstock"
     try:
-        return Path.home() / ".cache" / "penstock"
+        home = Path.home()
     except RuntimeError:  # a user without a home
-        return Path(gettempdir()) / f"penstock-{os.getuid()}"
+        return _temporary_cache()
+    cache = home / ".cache"
+    is_writable = os.access(cache if cache.exists() else home, os.W_OK)
+    return cache / "penstock" if is_writable else _temporary_cache()
+
+
+def _temporary_cache() -> Path:
+    return Path(gettempdir()) / f"penstock-{os.getuid()}"

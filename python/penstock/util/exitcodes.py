@@ -12,9 +12,9 @@ STOPPED = 4
 FAULT = 5
 
 HELP = (
-    "Exit codes: 0 every row has a result; 1 an error of Penstock itself; 2 refused: usage, input, "
-    "model or settings; 3 finished, some rows ended in an error; 4 stopped by a signal, the same "
-    "command continues; 5 a fault (engine died, disk full, I/O error), the same command continues."
+    "Exit codes. 0: every row has a result. 1: an error of Penstock itself. 2: refused, because of "
+    "usage, input, model or settings. 3: finished, but some rows ended in an error. 4: stopped by "
+    "a signal. 5: a fault, such as a full disk. After 4 and 5 the same command continues the job."
 )
 
 _REFUSED = frozenset(

@@ -17,7 +17,7 @@ from penstock.errors import (
 
 
 def storage_error(path: Path, what: str, error: OSError) -> PenstockError:
-    """An operating system error as one of ours; disk full is told apart."""
+    """An operating system error as one of ours; a full disk has its own."""
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     kind = DiskFullError if is_full else StorageError
     return kind(f"{path}: {what}: {error.strerror}", file=str(path))

@@ -61,30 +61,33 @@ def test_run_has_the_options_of_the_library():
     assert "--report" in text and "--trace" in text
 
 
+DUMMY = "dummy:opt-125m"
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("run",),
         ("nonsense",),
-        ("run", "m", "--input", "i"),
-        ("run", "m", "--input", "i", "--output", "o", "--threads", "many"),
-        ("run", "m", "--input", "i", "--output", "o", "--tensor-parallel", "2"),
-        ("run", "m", "--input", "i", "--output", "o", "--host-memory", "4G"),
-        ("run", "m", "--input", "missing", "--output", "o"),
-        ("run", "m", "--input", "i", "--output", "o", "--temperature", "nan"),
-        ("run", "m", "--input", "i", "--output", "o", "--logit-bias", "{"),
-        ("run", "m", "--input", "i", "--output", "o", "--report", "o"),
-        ("quantize", "m"),
-        ("plan", "m", "--html", "missing/plan.html"),
-        ("plan", "m", "--report", "r.json"),
-        ("bench", "m", "--rows", "0"),
-        ("eval", "m", "--text", "missing"),
+        ("run", DUMMY, "--input", "i"),
+        ("run", DUMMY, "--input", "i", "--output", "o", "--threads", "many"),
+        ("run", DUMMY, "--input", "i", "--output", "o", "--tensor-parallel", "2"),
+        ("run", DUMMY, "--input", "i", "--output", "o", "--host-memory", "4G"),
+        ("run", DUMMY, "--input", "missing", "--output", "o"),
+        ("run", DUMMY, "--input", "i", "--output", "o", "--temperature", "nan"),
+        ("run", DUMMY, "--input", "i", "--output", "o", "--logit-bias", "{"),
+        ("run", DUMMY, "--input", "i", "--output", "o", "--report", "o"),
+        ("quantize", DUMMY),
+        ("plan", DUMMY, "--html", "missing/plan.html"),
+        ("plan", DUMMY, "--report", "r.json"),
+        ("bench", DUMMY, "--rows", "0"),
+        ("eval", DUMMY, "--text", "missing"),
     ],
 )
 def test_refusals_have_one_exit_code_and_no_traceback(words):
     found = penstock(*words)
     assert found.returncode == exitcodes.REFUSED
-    assert "Traceback" not in found.stderr
+    assert "Traceback" not in found.stderr and "model: " not in found.stderr
     assert found.stderr.strip()
 
 
@@ -126,10 +129,18 @@ def test_bench_counts_every_token(fake_model):
     assert json.loads(json.dumps(found))["stats"]["prompt_tokens"] == 100
 
 
+def test_bench_says_how_far_the_weights_are_packed(fake_model):
+    settings = EngineSettings.make(fake_model, policy={"packed": [0, 1 << 30]})
+    said = []
+    run_bench(settings, Workload.uniform(1, 2, 3), fake_core, said.append)
+    assert "packing the weights: 0 B of 1.0 GiB" in said
+    assert "packing the weights: 1.0 GiB of 1.0 GiB" in said
+
+
 def test_bench_schedules_as_another_system():
     shares = {"host": 0.9, "disk": 0.1}
     policy = {"weight_share": shares, "micro_batch": 4, "pace": 9, "admission": "continuous"}
-    settings = EngineSettings.make("m", policy=policy, threads=3)
+    settings = EngineSettings.make("dummy:m", policy=policy, threads=3)
     found = scheduled_as(settings, "flexgen", 16)
     assert json.loads(found.policy) == {
         "weight_share": shares,
@@ -141,8 +152,8 @@ def test_bench_schedules_as_another_system():
         "share_prefix": False,
         "kv_split": False,
     }
-    assert (found.model, found.threads) == ("m", 3)
-    assert "prefill_chunk" not in scheduled_as(EngineSettings.make("m"), "flexgen", 16).policy
+    assert (found.model, found.threads) == ("dummy:m", 3)
+    assert "prefill_chunk" not in scheduled_as(EngineSettings.make("dummy:m"), "flexgen", 16).policy
     with pytest.raises(InvalidArgumentError, match="allowed: flexgen"):
         scheduled_as(settings, "petals", 16)
 

@@ -63,6 +63,7 @@ def test_a_closed_pipe_ends_quietly():
         (("--disk", "/proc", "--disk-memory", "1GB"), "no folder on a disk"),
         (("--disk", "/nowhere", "--disk-memory", "1GB"), "no folder '/nowhere'"),
         (("--disk", str(MODELS)), "needs disk_memory"),
+        (("--disk-memory", "1GB"), "disk_memory: needs disk beside it"),
         (("--max-context", 513), "more than the model's context"),
     ],
 )
@@ -73,12 +74,26 @@ def test_options_that_cannot_be_are_refused(words, said):
     assert "Traceback" not in found.stderr
 
 
-def test_more_memory_than_the_machine_has_is_warned_of():
+@pytest.mark.parametrize("command", ["plan", "bench", "quantize", "eval", "run"])
+def test_a_model_that_is_no_folder_is_refused_by_name(command, tmp_path):
+    words = {"eval": ("--text", "x"), "quantize": ("--weights", "int4")}.get(command, ())
+    words = ("--input", "x", "--output", tmp_path / "y") if command == "run" else words
+    found = penstock(command, "some/model-125m", *words)
+    allowed = "allowed: the folder of a downloaded Hugging Face model, or dummy:NAME"
+    assert found.returncode == 2
+    assert found.stderr == f"error: model: no folder 'some/model-125m'; {allowed}\n"
+    found = penstock(command, tmp_path, *words)
+    assert found.returncode == 2 and f"no config.json in '{tmp_path}'; {allowed}" in found.stderr
+
+
+def test_more_memory_than_the_machine_has_is_warned_of(tmp_path):
     assert "warning: host_memory is 900.0 TiB" not in penstock(*PLAN).stderr
     found = penstock(*PLAN, "--host-memory", "900TiB")
     assert found.returncode == 0 and "warning: host_memory is 900.0 TiB" in found.stderr
     elsewhere = penstock(*PLAN, "--host-memory", "900TiB", "--machine", "t4")
     assert "warning" not in elsewhere.stderr
+    disk = penstock(*PLAN, "--disk", tmp_path, "--disk-memory", "900TiB")
+    assert disk.returncode == 0 and "warning: disk_memory is 900.0 TiB" in disk.stderr
 
 
 def test_a_trace_or_report_that_cannot_be_written_is_refused_first(tmp_path):
@@ -105,7 +120,7 @@ def test_many_refused_rows_end_a_job_before_the_model_is_looked_at(tmp_path):
     assert job(tmp_path, [*bad[:99], *ROWS[:1]]).returncode == 3
 
 
-def test_failed_rows_are_told_by_code(tmp_path):
+def test_failed_rows_are_summed_up_by_code(tmp_path):
     found = job(tmp_path, [*ROWS, {"id": 8}, {"id": 9, "prompt": 1}])
     assert found.returncode == 3
     assert "2 rows failed with invalid_argument; the first is line 4: the row has" in found.stderr

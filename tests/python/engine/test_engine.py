@@ -67,9 +67,9 @@ def test_scores_are_log_softmax_of_the_logits(llm):
 def test_log_probabilities_of_generated_tokens(llm):
     params = SamplingParams(temperature=0.0, max_tokens=6, logprobs=3, ignore_eos=True)
     (out,) = llm.generate("This option", params)
-    for token, told in zip(out.token_ids, out.logprobs, strict=True):
-        assert told[token].rank == 1
-        ordered = [e.logprob for e in told.values() if e.rank]
+    for token, entries in zip(out.token_ids, out.logprobs, strict=True):
+        assert entries[token].rank == 1
+        ordered = [e.logprob for e in entries.values() if e.rank]
         assert ordered == sorted(ordered, reverse=True) and len(ordered) == 3
 
 
@@ -157,11 +157,11 @@ def test_the_command_gives_what_the_library_gives(llm, model, tmp_path):
     assert [records[i]["token_ids"] for i in range(15)] == [o.token_ids for o in expected]
     assert [records[i]["text"] for i in range(15)] == [o.text for o in expected]
     assert "tokens/s" in found.stdout and "Memory" in found.stdout
-    told = json.loads(report.read_text())
-    assert told["generated_tokens"] == 12 * 15
-    assert told["stats"]["peak_bytes"]["host"] <= 64 << 20
-    for lane, predicted in told["stats"]["predicted_bytes"].items():
-        assert told["stats"]["lanes"][lane]["bytes"] == predicted
+    written = json.loads(report.read_text())
+    assert written["generated_tokens"] == 12 * 15
+    assert written["stats"]["peak_bytes"]["host"] <= 64 << 20
+    for lane, predicted in written["stats"]["predicted_bytes"].items():
+        assert written["stats"]["lanes"][lane]["bytes"] == predicted
     assert json.loads(trace.read_text())["traceEvents"]
     again = penstock("run", model, *files, *words)
     assert again.returncode == 0 and "nothing to do" in again.stderr
@@ -202,8 +202,8 @@ class _TinyShape:
 
 
 def test_a_dummy_written_as_a_folder_is_a_model(tmp_path):
-    told = [materialise("dummy:tiny", tmp_path / name, 3, _TinyShape) for name in ("a", "b")]
-    assert told[0]["bytes"] == told[1]["bytes"] > 1 << 20
+    made = [materialise("dummy:tiny", tmp_path / name, 3, _TinyShape) for name in ("a", "b")]
+    assert made[0]["bytes"] == made[1]["bytes"] > 1 << 20
     shards = [sorted((tmp_path / n).glob("*.safetensors")) for n in ("a", "b")]
     assert [p.read_bytes() for p in shards[0]] == [p.read_bytes() for p in shards[1]]
     with LLM(tmp_path / "a", host_memory=BUDGET) as llm:
@@ -227,17 +227,17 @@ def test_dummies_have_the_names_and_shapes_of_checkpoints():
 
 
 def test_plan_and_bench_print_one_object(model):
-    told = json.loads(penstock("plan", model, "--rows", 5, "--host-memory", BUDGET).stdout)
-    assert told["policy"] and told["memory"]
+    printed = json.loads(penstock("plan", model, "--rows", 5, "--host-memory", BUDGET).stdout)
+    assert printed["policy"] and printed["memory"]
     words = ["--rows", 4, "--prompt-len", 6, "--new", 3, "--host-memory", BUDGET]
-    told = json.loads(penstock("bench", model, *words).stdout)
-    assert (told["generated_tokens"], told["stats"]["prompt_tokens"]) == (12, 24)
+    printed = json.loads(penstock("bench", model, *words).stdout)
+    assert (printed["generated_tokens"], printed["stats"]["prompt_tokens"]) == (12, 24)
     rates = '{"disk_read_bytes_per_second": 1e9}'
-    told = json.loads(
+    printed = json.loads(
         penstock("bench", model, *words, "--as", "flexgen", "--throttle", rates).stdout
     )
-    assert told["engine"]["throttle"] == {"disk_read_bytes_per_second": 1e9}
-    policy = told["engine"]["policy"]
+    assert printed["engine"]["throttle"] == {"disk_read_bytes_per_second": 1e9}
+    policy = printed["engine"]["policy"]
     assert policy["admission"] == "block" and policy["step_barrier"] and policy["whole_tensors"]
     assert not policy["share_prefix"] and policy["overlap"]
     found = penstock("bench", model, *words, "--throttle", '{"h2d_bytes_per_second": 1}')
@@ -249,9 +249,9 @@ def test_a_plan_needs_no_weights(model, tmp_path):
     bare.mkdir()
     shutil.copy(model / "config.json", bare)
     words = ["--rows", 5, "--host-memory", BUDGET, "--weights", "int4"]
-    told = [json.loads(penstock("plan", folder, *words).stdout) for folder in (model, bare)]
+    plans = [json.loads(penstock("plan", folder, *words).stdout) for folder in (model, bare)]
     for name in ("policy", "memory", "why", "weights", "parameters"):
-        assert told[0][name] == told[1][name]
+        assert plans[0][name] == plans[1][name]
     assert list(bare.iterdir()) == [bare / "config.json"]
     found = penstock("plan", bare, "--device", "abacus")
     assert found.returncode == 2 and "found abacus, allowed cpu" in found.stderr

@@ -44,9 +44,9 @@ def test_every_row_has_one_record(job):
 
 def test_packing_is_shown_when_it_takes_time(job):
     def shown(*packed):
-        job.told.clear()
+        job.doings.clear()
         job.run(overwrite=True, policy={"packed": list(packed)})
-        return [line for line in job.told if "packed" in line]
+        return [line for line in job.doings if line.startswith("packing")]
 
     job.write(rows(2))
     assert shown(0, 1 << 20) == []
@@ -65,9 +65,9 @@ def test_a_complete_job_does_nothing(job):
 
 def test_a_long_job_on_a_machine_that_was_not_measured_says_how_to_plan_better(job, monkeypatch):
     def hints(**settings):
-        job.told.clear()
+        job.messages.clear()
         job.run(overwrite=True, **settings)
-        return [told for told in job.told if "penstock probe --disk FOLDER" in told]
+        return [line for line in job.messages if "penstock probe --disk FOLDER" in line]
 
     job.write(rows(3))
     assert hints() == []
@@ -332,6 +332,12 @@ def test_duplicates_of_every_kind(job):
     job.write(lines).run()
     codes = [r["error"]["code"] for r in job.records() if r.get("error")]
     assert sorted(codes) == ["duplicate_id", "duplicate_id", "invalid_argument"]
+
+
+def test_an_id_that_comes_twice_is_the_fault_of_its_batch_row(job):
+    row = {"custom_id": "a", "url": "/v1/completions", "body": {"prompt": "x"}}
+    job.write([row, row]).run()
+    assert sorted(r["response"]["status_code"] for r in job.records()) == [200, 400]
 
 
 def test_memory_does_not_grow_with_rows(job):

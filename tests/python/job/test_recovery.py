@@ -125,13 +125,13 @@ def test_foreign_files_are_refused(job, golden):
     path.write_bytes(kept[:24] + b"\1" * 8 + kept[32:])
     assert "another job" in rerun(job)[1]
     path.write_bytes(kept)
-    told = manifest.read_bytes()
+    whole = manifest.read_bytes()
     for content in (b"", b"[]", b"{}", b'{"format": 99}', b"\xff"):
         manifest.write_bytes(content)
         assert rerun(job)[0] == exitcodes.REFUSED
     manifest.unlink()
     assert rerun(job)[0] == exitcodes.REFUSED
-    manifest.write_bytes(told)
+    manifest.write_bytes(whole)
     assert rerun(job)[0] == exitcodes.ROW_ERRORS
 
 
@@ -150,10 +150,10 @@ def test_another_engine_build_is_refused(job):
     _wait_for_records(job, process)
     process.kill()
     process.communicate()
-    told = json.loads(manifest_path(job.output).read_text())
-    told["engine"]["isa"] = "another"
+    manifest = json.loads(manifest_path(job.output).read_text())
+    manifest["engine"]["isa"] = "another"
     with pytest.raises((JobChangedError, CorruptError)):
-        manifest_path(job.output).write_text(json.dumps(told))
+        manifest_path(job.output).write_text(json.dumps(manifest))
         job.run(seed=7)
 
 

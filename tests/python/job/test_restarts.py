@@ -1,4 +1,4 @@
-"""An engine that fails is started again; rows that kill it every time are told from others."""
+"""An engine that fails is started again; the rows that kill it are found."""
 
 import json
 
@@ -149,15 +149,15 @@ def test_stats_of_engines_add_up():
         "budget_bytes": {"host": 200},
     }
     two = {**one, "lanes": {}, "peak_bytes": {"host": 70}, "sweeps": 1}
-    told = add_stats(one, two)
-    assert (told["seconds"], told["sweeps"]) == (4.0, 4)
-    assert told["lanes"]["compute"]["tasks"] == 5
-    assert told["predicted_bytes"] == {"h2d": 20}
-    assert told["peak_bytes"] == {"host": 100} and told["budget_bytes"] == {"host": 200}
+    total = add_stats(one, two)
+    assert (total["seconds"], total["sweeps"]) == (4.0, 4)
+    assert total["lanes"]["compute"]["tasks"] == 5
+    assert total["predicted_bytes"] == {"h2d": 20}
+    assert total["peak_bytes"] == {"host": 100} and total["budget_bytes"] == {"host": 200}
     assert add_stats({}, two) is two
 
 
-def test_a_build_for_another_processor_is_told_in_words_and_not_started_again(job, tmp_path):
+def test_a_build_for_another_processor_is_named_in_words_and_not_started_again(job, tmp_path):
     fails = tmp_path / "fails"
     fails.write_text("99")
     job.write(rows(4))

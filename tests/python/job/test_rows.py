@@ -164,10 +164,10 @@ def test_one_and_text_one_are_two_ids():
 
 
 def _finished():
-    told = [{5: Logprob(-0.5, 1, "a"), 6: Logprob(-1.0, 2, "b")}, {7: Logprob(-3.0, 0, "c")}]
+    logprobs = [{5: Logprob(-0.5, 1, "a"), 6: Logprob(-1.0, 2, "b")}, {7: Logprob(-3.0, 0, "c")}]
     outputs = [
-        CompletionOutput(0, "ac", [5, 7], "stop", "x", -3.5, told),
-        CompletionOutput(1, "b\ud800", [6], "length", None, -1.0, told[:1]),
+        CompletionOutput(0, "ac", [5, 7], "stop", "x", -3.5, logprobs),
+        CompletionOutput(1, "b\ud800", [6], "length", None, -1.0, logprobs[:1]),
     ]
     outputs[1].logprobs = [{6: Logprob(-1.0, 2, "b")}]
     return Finished(7, 3, outputs, None)

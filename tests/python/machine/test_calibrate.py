@@ -36,12 +36,12 @@ def test_rates_become_those_that_would_have_been_right():
 
 
 def test_a_run_that_did_less_is_compared_with_less():
-    told = report(compute=3.0, disk_read=2.0)
-    told["prediction"].update(prompt_tokens=600, generated_tokens=400)
-    told["stats"].update(prompt_tokens=400, generated_tokens=100)
-    told["prediction"]["lanes"]["disk_read"]["bytes"] = 8000
-    told["stats"]["lanes"]["disk_read"]["bytes"] = 2000
-    found = recalibrated(MACHINE, told)
+    measured = report(compute=3.0, disk_read=2.0)
+    measured["prediction"].update(prompt_tokens=600, generated_tokens=400)
+    measured["stats"].update(prompt_tokens=400, generated_tokens=100)
+    measured["prediction"]["lanes"]["disk_read"]["bytes"] = 8000
+    measured["stats"]["lanes"]["disk_read"]["bytes"] = 2000
+    found = recalibrated(MACHINE, measured)
     assert found["disk_read_bytes_per_second"] == pytest.approx(1e9)  # a quarter of 4 s was due
     assert found["gemm_flops_per_second"] == pytest.approx(1e11)  # half of 6 s was due
 

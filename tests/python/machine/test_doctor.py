@@ -36,7 +36,7 @@ def test_piped_it_is_json_that_names_everything(found):
         assert found["packages"][name]
 
 
-def test_a_machine_without_figures_is_told_what_to_run(found):
+def test_without_figures_of_the_machine_the_probe_is_named(found):
     fixes = [problem["fix"] for problem in found["problems"]]
     assert any(fix.startswith("penstock probe --disk") for fix in fixes)
 
@@ -51,7 +51,7 @@ def test_the_table_shows_each_finding(found, capsys):
     assert "Nothing is missing" in capsys.readouterr().out
 
 
-def test_a_build_that_this_processor_cannot_run_is_told(tmp_path, monkeypatch):
+def test_a_build_that_this_processor_cannot_run_is_reported(tmp_path, monkeypatch):
     die = "import os, signal; os.kill(os.getpid(), signal.SIGILL)"
     monkeypatch.setattr(doctor, "module_command", lambda _: [sys.executable, "-c", die])
     found = doctor.examine(tmp_path)
@@ -59,7 +59,7 @@ def test_a_build_that_this_processor_cannot_run_is_told(tmp_path, monkeypatch):
     assert dict(finding_rows(found))["kernels"] == "none"
 
 
-def test_a_module_that_cannot_be_loaded_is_told(tmp_path, monkeypatch):
+def test_a_module_that_cannot_be_loaded_is_reported(tmp_path, monkeypatch):
     fail = "raise SystemExit('no such symbol')"
     monkeypatch.setattr(doctor, "module_command", lambda _: [sys.executable, "-c", fail])
     assert "no such symbol" in doctor.examine(tmp_path)["problems"][0]["what"]
@@ -79,7 +79,7 @@ def test_a_disk_is_measured_and_leaves_no_file(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_what_is_no_disk_is_told(tmp_path):
+def test_what_is_no_disk_is_reported(tmp_path):
     assert "no such folder" in disk_facts(tmp_path / "none")["missing"]
     assert disk_facts(Path("/proc"))["missing"] == "proc is no disk"
 

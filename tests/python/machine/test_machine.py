@@ -32,19 +32,19 @@ class FakeCore:
     @staticmethod
     def probe_machine(options):
         options.progress("disk")
-        told = {"version": 1, "about": f"{options.device} {options.threads} {options.disk}"}
+        fields = {"version": 1, "about": f"{options.device} {options.threads} {options.disk}"}
         wrote = getattr(options, "disk_bytes", 0)
         read = {"disk_read_bytes_per_second": options.seconds}
-        return json.dumps({**told, **read, "disk_write_bytes_per_second": wrote})
+        return json.dumps({**fields, **read, "disk_write_bytes_per_second": wrote})
 
 
 def test_probe_passes_what_was_asked_and_dates_it():
-    told = []
-    machine = measure_machine(Probe("cpu:avx2", "/somewhere", 3, 7.0), told.append, FakeCore())
+    heard = []
+    machine = measure_machine(Probe("cpu:avx2", "/somewhere", 3, 7.0), heard.append, FakeCore())
     assert machine["about"].startswith("cpu:avx2 3 /somewhere, ")
     assert re.search(r", 20\d\d-\d\d-\d\d \d\d:\d\d UTC$", machine["about"])
     assert machine["disk_read_bytes_per_second"] == 7.0
-    assert told == ["disk"]
+    assert heard == ["disk"]
     for fact in (machine_facts()["cpu"], f"Linux {platform.release()}"):
         assert fact in machine["about"]
 
@@ -85,19 +85,19 @@ def test_the_table_tells_what_was_measured_and_how_far_apart_the_rounds_were():
 
 
 def test_auto_reads_the_kept_figures_and_nothing_when_there_are_none(monkeypatch, tmp_path):
-    assert EngineSettings.make("m").machine == ""
+    assert EngineSettings.make("dummy:m").machine == ""
     kept = tmp_path / "kept.json"
     kept.write_text(json.dumps(QUICK))
     monkeypatch.setenv("PENSTOCK_MACHINE", str(kept))
     assert machine_file() == kept
-    assert json.loads(EngineSettings.make("m").machine) == QUICK
-    assert EngineSettings.make("m", machine="{}").machine == "{}"
-    assert json.loads(EngineSettings.make("m", machine=QUICK).machine) == QUICK
+    assert json.loads(EngineSettings.make("dummy:m").machine) == QUICK
+    assert EngineSettings.make("dummy:m", machine="{}").machine == "{}"
+    assert json.loads(EngineSettings.make("dummy:m", machine=QUICK).machine) == QUICK
 
 
 def test_a_missing_or_wrong_machine_is_refused_by_name():
     with pytest.raises(NotFoundError, match="machine: no file 'nowhere'"):
-        EngineSettings.make("m", machine="nowhere")
+        EngineSettings.make("dummy:m", machine="nowhere")
     for wrong, field in (
         ({"version": 2}, "version"),
         ({"speed": 1}, "speed"),
@@ -156,18 +156,18 @@ def test_the_command_measures_and_keeps(tmp_path):
 def test_a_shipped_machine_is_taken_by_name(monkeypatch, tmp_path):
     assert shipped_machines() == ["h200", "laptop", "rtx4090", "t4"]
     for name in shipped_machines():
-        machine = json.loads(EngineSettings.make("m", machine=name).machine)
+        machine = json.loads(EngineSettings.make("dummy:m", machine=name).machine)
         assert machine["version"] == 1 and "docs/machines.md" in machine["about"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t4").write_text("{}")
-    assert "T4" in json.loads(EngineSettings.make("m", machine="t4").machine)["about"]
-    assert EngineSettings.make("m", machine="./t4").machine == "{}"
+    assert "T4" in json.loads(EngineSettings.make("dummy:m", machine="t4").machine)["about"]
+    assert EngineSettings.make("dummy:m", machine="./t4").machine == "{}"
 
 
 def test_neither_a_file_nor_a_shipped_name_is_refused_with_the_names():
     for wrong in ("T5", "../machines/t4", "t4.json", "__init__"):
         with pytest.raises(NotFoundError, match="h200, laptop, rtx4090, t4") as caught:
-            EngineSettings.make("m", machine=wrong)
+            EngineSettings.make("dummy:m", machine=wrong)
         assert (caught.value.field, caught.value.file) == ("machine", wrong)
 
 

@@ -119,12 +119,12 @@ def _phases(lanes, seconds):
 
 
 def _bottleneck(phases):
-    told = []
+    sentences = []
     for phase in phases:
         name = max(phase["lanes"], key=lambda lane: phase["lanes"][lane])
         share = phase["lanes"][name] / phase["seconds"]
-        told.append(f"{phase['name']}: {name} decides, busy for {share:.0%}")
-    return "; ".join(told)
+        sentences.append(f"{phase['name']}: {name} decides, busy for {share:.0%}")
+    return "; ".join(sentences)
 
 
 def _policy(batches, rows):

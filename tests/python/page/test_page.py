@@ -64,8 +64,8 @@ def test_the_page_has_every_part_in_its_order(plan):
     ]
     shown = words(html)
     rate = plan["prediction"]["tokens_per_second"]
-    told = plan["prediction"]["bottleneck"]
-    for expected in (digits(rate), told[0].upper() + told[1:], "dummy:opt-30b on cuda"):
+    bottleneck = plan["prediction"]["bottleneck"]
+    for expected in (digits(rate), bottleneck[0].upper() + bottleneck[1:], "dummy:opt-30b on cuda"):
         assert expected in shown
     assert "prefers-color-scheme:dark" in html
 
@@ -120,8 +120,8 @@ def test_the_table_the_chart_and_the_links_tell_the_same_shares(plan):
     assert drawn["h2d"] != "0 %"
     assert drawn == {lane: table[lane][2] for lane in drawn}
     links = page.find(".//div[@class='links']").findall("div[@class='row']")
-    told = {row.find("b").text: list(row.itertext())[-1].split(", ")[1] for row in links}
-    assert told == {lane: table[lane][0] for lane in told}
+    rates = {row.find("b").text: list(row.itertext())[-1].split(", ")[1] for row in links}
+    assert rates == {lane: table[lane][0] for lane in rates}
     busiest = max(plan["prediction"]["phases"][1]["lanes"].values())
     share = busiest / plan["prediction"]["phases"][1]["seconds"]
     assert f"{share:.0%}" in plan["prediction"]["bottleneck"]
@@ -133,8 +133,8 @@ def test_the_page_says_when_the_job_would_be_finished(plan):
     long = {**plan["prediction"], "seconds": 26 * 3600 + 90.0}
     shown = words(plan_page({**plan, "prediction": long}, start=begin))
     assert "26 h 2 min" in shown
-    told = "If started at 31 December 2026, 23:30 UTC, finished at 2 January 2027, 01:31 UTC."
-    assert told in shown
+    sentence = "If started at 31 December 2026, 23:30 UTC, finished at 2 January 2027, 01:31 UTC."
+    assert sentence in shown
     assert "If started" not in words(plan_page(plan))
     assert "If started" not in words(plan_page({**plan, "prediction": {}}, start=begin))
     forever = {**plan["prediction"], "seconds": 1e300}
@@ -212,9 +212,9 @@ def test_predicted_beside_measured(plan):
     assert rows["host, peak"][2] == "\u22121.0 %"
     lanes = {"disk_write": {"bytes": 7, "busy_seconds": 2.0}}
     more = {**ran, "stats": {**ran["stats"], "lanes": lanes}}
-    told = words(plan_page(plan, more)).replace("\n", "")
-    assert "disk write, bytes0 B7 Bnot predicted" in told
-    assert "0 Bnot measured" in told
+    text = words(plan_page(plan, more)).replace("\n", "")
+    assert "disk write, bytes0 B7 Bnot predicted" in text
+    assert "0 Bnot measured" in text
     other = {**ran, "engine": {**ran["engine"], "weights": "int4-g64"}}
     assert "weights: planned fp16, ran int4-g64" in words(plan_page(plan, other))
     assert ": planned" not in words(plan_page(plan, ran))
@@ -258,10 +258,10 @@ def test_merging_keeps_what_can_be_seen(plan):
 
 
 def test_a_wide_step_keeps_its_own_bar():
-    told = [("a", 0, 10), ("b", 10, 10.2), ("b", 10.2, 10.4), ("a", 10.4, 20)]
+    drawn = [("a", 0, 10), ("b", 10, 10.2), ("b", 10.2, 10.4), ("a", 10.4, 20)]
     steps = [
         {"lane": "h2d", "label": label, "begin": begin, "end": end, "layer": 1, "batch": 0}
-        for label, begin, end in told
+        for label, begin, end in drawn
     ]
     bars = list(merged(read_steps({"steps": steps}), 1.0))
     assert [(bar.label, bar.count) for bar in bars] == [("a", 1), ("b", 2), ("a", 1)]
@@ -332,7 +332,7 @@ def test_numbers_for_people():
     ]
     assert ticks(0, 5.4) == [0, 1, 2, 3, 4, 5]
     shown = [
-        (unit, [told for _, told in marks])
+        (unit, [text for _, text in marks])
         for unit, marks in (
             *(time_ticks(0.26, 0.3), time_ticks(0, 5.4)),
             *(time_ticks(600, 1200), time_ticks(0, 36_000)),
@@ -356,10 +356,10 @@ def test_the_command_writes_the_page_and_still_prints_the_plan(plan, monkeypatch
     report.write_text(json.dumps(plan_fixture.report(plan)))
     words_given = ["plan", "dummy:opt-30b", "--html", str(page), "--report", str(report)]
     assert cli.main(words_given) == exitcodes.OK
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     brief = {name: found for name, found in plan["prediction"].items() if name != "sweep"}
-    assert json.loads(told.out) == {**plan, "prediction": brief}
-    assert str(page) in told.err
+    assert json.loads(printed.out) == {**plan, "prediction": brief}
+    assert str(page) in printed.err
     begin = re.search(r"If started at (.*? UTC), finished", page.read_text()).group(1)
     start = datetime.strptime(begin, "%d %B %Y, %H:%M UTC").replace(tzinfo=timezone.utc)
     assert abs(datetime.now(timezone.utc) - start) < timedelta(hours=1)

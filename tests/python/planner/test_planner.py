@@ -52,10 +52,10 @@ def test_what_is_proposed_fits_to_the_byte():
         choice = choose(native, effort=0.4)
         if choice is None:
             continue
-        told = json.loads(native.evaluate(choice.text))
-        assert told["fits"]
-        for place, budget in told["budget"].items():
-            assert told["bytes"][place] <= budget
+        evaluated = json.loads(native.evaluate(choice.text))
+        assert evaluated["fits"]
+        for place, budget in evaluated["budget"].items():
+            assert evaluated["bytes"][place] <= budget
 
 
 def test_layers_follow_the_memory_of_the_devices():
@@ -110,9 +110,9 @@ class Counting:
     def sketch(self, policy, most_rows=0):
         time.sleep(self.wait)
         self.asked["sketch"] += 1
-        told = self.native.sketch(policy, most_rows)
-        self.asked["steps"] += json.loads(told)["steps"]
-        return told
+        answer = self.native.sketch(policy, most_rows)
+        self.asked["steps"] += json.loads(answer)["steps"]
+        return answer
 
 
 # A search ends by the work it did and not by a clock: a slow machine plans the same.
@@ -136,8 +136,8 @@ def test_the_work_on_a_large_model_is_bounded(budget):
     choice = choose(counting)
     assert counting.asked["steps"] < 12_000_000
     assert counting.asked["evaluate"] < 4000
-    told = json.loads(native.evaluate(choice.text))
-    assert told["fits"]
+    evaluated = json.loads(native.evaluate(choice.text))
+    assert evaluated["fits"]
     exact = json.loads(native.predict(choice.text, []))
     assert choice.prediction["seconds"] == pytest.approx(exact["seconds"], rel=0.01)
     rates = {4: 0.72, 16: 0.723}  # tokens a second on the built-in machine
@@ -159,13 +159,13 @@ def test_a_sketch_is_nearly_the_dry_run(device):
         }
         policy["micro_batches"] = -(-policy["max_sequences"] // policy["micro_batch"])
         text = json.dumps(policy)
-        whole, sketch = (json.loads(told(text)) for told in (exactly(native), native.sketch))
+        whole, sketch = (json.loads(predict(text)) for predict in (exactly(native), native.sketch))
         assert sketch["steps"] * 2 < whole["steps"]
         assert sketch["seconds"] == pytest.approx(whole["seconds"], rel=0.05)
         for name in ("sweeps", "generated_tokens", "peak_bytes"):
             assert sketch[name] == whole[name]
-        moved = {lane: told["bytes"] for lane, told in whole["lanes"].items()}
-        assert {lane: told["bytes"] for lane, told in sketch["lanes"].items()} == pytest.approx(
+        moved = {lane: work["bytes"] for lane, work in whole["lanes"].items()}
+        assert {lane: work["bytes"] for lane, work in sketch["lanes"].items()} == pytest.approx(
             moved, rel=0.02
         )
 
@@ -184,29 +184,31 @@ def test_a_search_says_what_it_does():
 # The phases of a job make up its time and the work of its lanes.
 def test_phases_sum_to_the_job():
     native = _core.Planning(accelerator())
-    told = json.loads(native.predict(choose(native, effort=1).text, []))
-    assert {phase["name"] for phase in told["phases"]} <= {"prompts", "both", "tokens"}
-    assert sum(phase["seconds"] for phase in told["phases"]) == pytest.approx(told["seconds"])
-    assert sum(phase["sweeps"] for phase in told["phases"]) == told["sweeps"]
-    for lane, whole in told["lanes"].items():
-        spent = sum(phase["lanes"].get(lane, 0) for phase in told["phases"])
+    prediction = json.loads(native.predict(choose(native, effort=1).text, []))
+    assert {phase["name"] for phase in prediction["phases"]} <= {"prompts", "both", "tokens"}
+    assert sum(phase["seconds"] for phase in prediction["phases"]) == pytest.approx(
+        prediction["seconds"]
+    )
+    assert sum(phase["sweeps"] for phase in prediction["phases"]) == prediction["sweeps"]
+    for lane, whole in prediction["lanes"].items():
+        spent = sum(phase["lanes"].get(lane, 0) for phase in prediction["phases"])
         assert spent == pytest.approx(whole["seconds"])
-    assert "decides: busy for" in told["bottleneck"]
+    assert "decides: busy for" in prediction["bottleneck"]
 
 
 def test_what_if_names_smaller_formats_of_weights_and_of_the_cache():
     choice = choose(_core.Planning(options()), effort=0.5)
-    told = what_if(_core, options, (choice, 10.0), {})
-    rates = {one["change"]: one["tokens_per_second"] for one in told}
+    changes = what_if(_core, options, (choice, 10.0), {})
+    rates = {one["change"]: one["tokens_per_second"] for one in changes}
     assert {"int8 weights", "int8 KV cache"} <= set(rates)
     given = {"weights": "int8", "kv": "int8"}
     choice = choose(_core.Planning(options(**given)), effort=0.5)
-    told = what_if(_core, lambda **more: options(**given | more), (choice, 10.0), {})
-    assert {"int4 weights", "int4 KV cache"} <= {one["change"] for one in told}
+    changes = what_if(_core, lambda **more: options(**given | more), (choice, 10.0), {})
+    assert {"int4 weights", "int4 KV cache"} <= {one["change"] for one in changes}
     given = {"weights": "int4", "kv": "int4"}
     choice = choose(_core.Planning(options(**given)), effort=0.5)
-    told = what_if(_core, lambda **more: options(**given | more), (choice, 10.0), {})
-    assert not [one for one in told if "weights" in one["change"] or "KV" in one["change"]]
+    changes = what_if(_core, lambda **more: options(**given | more), (choice, 10.0), {})
+    assert not [one for one in changes if "weights" in one["change"] or "KV" in one["change"]]
 
 
 def test_a_choice_is_complete_and_reads_back_as_itself():
@@ -299,15 +301,15 @@ def test_more_of_anything_is_never_worse():
         return accelerator(**{"device_memory": [GIB // 2], **changes})
 
     choice = choose(_core.Planning(made()), effort=1)
-    told = what_if(_core, made, (choice, 10.0), {})
-    assert {one["change"] for one in told} >= {
+    answers = what_if(_core, made, (choice, 10.0), {})
+    assert {one["change"] for one in answers} >= {
         "one more GiB of device memory",
         "one more GiB of host memory",
         "one more GB/s of disk",
     }
-    for one in told:
+    for one in answers:
         assert one["tokens_per_second"] >= 10.0 * 0.97, one
-    marginal = {one["change"]: one.get("marginal_seconds") for one in told}
+    marginal = {one["change"]: one.get("marginal_seconds") for one in answers}
     assert marginal["one more GiB of device memory"] >= 0
     assert marginal["one more GB/s of disk"] is None
 
@@ -326,8 +328,8 @@ def test_what_a_byte_is_worth_is_what_solving_again_with_it_saves():
 
 def test_the_search_prints_nothing(capfd):
     choose(_core.Planning(options()), effort=0.1)
-    told = capfd.readouterr()
-    assert (told.out, told.err) == ("", "")
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "")
 
 
 def test_every_shipped_machine_plans():

@@ -166,3 +166,10 @@ def test_a_list_of_templates_has_a_default(tmp_path):
     template = ChatTemplate.load(tmp_path)
     assert template.render(HELLO) == "D"
     template.close()
+
+
+def test_templates_without_a_default_are_named(tmp_path):
+    named = [{"name": "rag", "template": "R"}, {"name": "tool", "template": "T"}]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
+    with pytest.raises(NotFoundError, match="is called default; there are: rag, tool"):
+        ChatTemplate.load(tmp_path)

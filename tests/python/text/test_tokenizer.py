@@ -62,24 +62,24 @@ def test_special_tokens_in_prompts_are_text_unless_asked(tokenizer_folder):
 
 
 def test_truncation_and_padding_in_the_file_are_ignored(tokenizer_folder):
-    told = json.loads((tokenizer_folder / "tokenizer.json").read_bytes())
-    told["truncation"] = {
+    content = json.loads((tokenizer_folder / "tokenizer.json").read_bytes())
+    content["truncation"] = {
         "max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"
     }  # fmt: skip
-    told["padding"] = {
+    content["padding"] = {
         "strategy": {"Fixed": 900}, "direction": "Right", "pad_to_multiple_of": None,
         "pad_id": 1, "pad_type_id": 0, "pad_token": "<pad>",
     }  # fmt: skip
-    tokenizer = Tokenizer(json.dumps(told).encode(), "tokenizer.json")
+    tokenizer = Tokenizer(json.dumps(content).encode(), "tokenizer.json")
     ids = tokenizer.encode("one two three four five six")
     assert 1 not in ids
     assert tokenizer.decode(ids) == "one two three four five six"
 
 
 def _broken(tokenizer_folder, change):
-    told = json.loads((tokenizer_folder / "tokenizer.json").read_bytes())
-    change(told)
-    return json.dumps(told).encode()
+    content = json.loads((tokenizer_folder / "tokenizer.json").read_bytes())
+    change(content)
+    return json.dumps(content).encode()
 
 
 @pytest.mark.parametrize(
