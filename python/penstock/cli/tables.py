@@ -12,7 +12,7 @@ def print_plan(plan: dict[str, Any]) -> None:
     """Prints a plan: what it is of, its memory by tier, and what it would take."""
     console = _console()
     table = _table("Plan", "", "")
-    for name in ("model", "family", "isa", "weights", "kv", "compute", "max_context"):
+    for name in ("model", "family", "isa", "weights", "kv", "compute", "max_context", "figures"):
         if name in plan:
             table.add_row(name.replace("_", " "), str(plan[name]))
     told = plan.get("prediction", {})

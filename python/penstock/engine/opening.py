@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from penstock.planner import Choice
 
 Tell = Callable[[str], None]
-_AS_PUBLISHED = ("auto", "fp32", "fp16", "bf16")
+AS_PUBLISHED = ("auto", "fp32", "fp16", "bf16")
 _COPIED = (
     *("model", "device", "host_memory", "device_memory", "disk", "disk_memory", "weights", "kv"),
     *("compute", "invariant", "policy", "machine", "throttle", "cache", "threads", "max_context"),
@@ -56,7 +56,7 @@ def open_engine(
     with engine_errors():
         options = native_options(core, settings, workload, reserved_bytes)
         choose_policy(core, options, listener.doing)
-        packs = settings.weights not in _AS_PUBLISHED and not settings.is_dummy
+        packs = settings.weights not in AS_PUBLISHED and not settings.is_dummy
         first = f"; the first time, its weights are packed as {settings.weights}" if packs else ""
         listener.doing(f"loading {settings.model}{first}")
         if listener.packing is None:
@@ -76,6 +76,13 @@ def native_options(
     for name, value in vars(workload).items():
         setattr(options, name, value)
     return options
+
+
+def refuse_wrong_options(core: Core, settings: EngineSettings) -> None:
+    """What config.json alone shows to be wrong; raises PenstockError."""
+    with engine_errors():
+        native = core.Planning(native_options(core, settings, Workload(), 0))
+        _checked_policy(native, settings.policy)
 
 
 def choose_policy(core: Core, options: Any, tell: Tell = tell_nobody) -> Choice | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+from penstock.engine.measured import figures_about
 from penstock.engine.native import Core
 from penstock.engine.opening import Tell, choose_policy, native_options, tell_nobody
 from penstock.engine.workload import Workload
@@ -30,6 +31,7 @@ def plan(
         choice = choose_policy(core, options, tell)
         wanted = json.loads(given or "{}")
         told = cast("dict[str, Any]", json.loads(core.plan(options)))
+        told["figures"] = figures_about(settings)
         if choice is None or "prediction" not in told:
             return told
         from penstock.planner import what_if
