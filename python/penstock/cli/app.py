@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -154,7 +155,7 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
     settings = engine.settings(model)
     _warn_of_memory(settings, is_for_this_machine=engine.machine in ("", "auto"))
     with Session(settings, tell=_doing) as session:
-        found = session.plan(workload.workload())
+        found = session.plan(dataclasses.replace(workload.workload(), early_results=True))
     if written is not None:
         written.write(found)
         _tell(f"the page is in {written.path}")

@@ -18,6 +18,8 @@ def print_plan(plan: dict[str, Any]) -> None:
     told = plan.get("prediction", {})
     if told:
         table.add_row("time", format_seconds(told["seconds"]))
+        if "first_results_seconds" in told:
+            table.add_row("a tenth of the rows", format_seconds(told["first_results_seconds"]))
         table.add_row("generated", f"{told['tokens_per_second']:.1f} tokens/s")
     console.print(table)
     if told:

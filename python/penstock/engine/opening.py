@@ -23,6 +23,7 @@ _COPIED = (
     *("compute", "invariant", "policy", "machine", "throttle", "cache", "threads", "max_context"),
     "pin_threads",
 )
+_OF_WORKLOAD = ("expected_rows", "mean_prompt", "max_prompt", "mean_new", "max_new")
 # Called while weights are quantised into the cache, with bytes done and bytes in all.
 Packing = Callable[[int, int], None]
 
@@ -55,7 +56,7 @@ def open_engine(
     """
     with engine_errors():
         options = native_options(core, settings, workload, reserved_bytes)
-        choose_policy(core, options, listener.doing)
+        choose_policy(core, options, listener.doing, workload.early_results)
         packs = settings.weights not in AS_PUBLISHED and not settings.is_dummy
         first = f"; the first time, its weights are packed as {settings.weights}" if packs else ""
         listener.doing(f"loading {settings.model}{first}")
@@ -73,8 +74,8 @@ def native_options(
         setattr(options, name, getattr(settings, name))
     options.cublaslt = cublaslt_library()
     options.reserved_host_memory = reserved_bytes
-    for name, value in vars(workload).items():
-        setattr(options, name, value)
+    for name in _OF_WORKLOAD:
+        setattr(options, name, getattr(workload, name))
     return options
 
 
@@ -85,7 +86,9 @@ def refuse_wrong_options(core: Core, settings: EngineSettings) -> None:
         _checked_policy(native, settings.policy)
 
 
-def choose_policy(core: Core, options: Any, tell: Tell = tell_nobody) -> Choice | None:
+def choose_policy(
+    core: Core, options: Any, tell: Tell = tell_nobody, early_results: bool = False
+) -> Choice | None:
     """Fills in the policy where the search finds one; the engine refuses what fits no policy."""
     if not hasattr(core, "Planning"):
         return None
@@ -93,7 +96,7 @@ def choose_policy(core: Core, options: Any, tell: Tell = tell_nobody) -> Choice 
 
     native = core.Planning(options)
     wanted = _checked_policy(native, options.policy)
-    choice = choose(native, wanted, tell=tell)
+    choice = choose(native, wanted, tell=tell, early_results=early_results)
     if choice is not None:
         options.policy = choice.text
     return choice

@@ -28,7 +28,7 @@ def plan(
     with engine_errors():
         options = native_options(core, settings, workload, reserved_bytes)
         given = options.policy
-        choice = choose_policy(core, options, tell)
+        choice = choose_policy(core, options, tell, workload.early_results)
         wanted = json.loads(given or "{}")
         told = cast("dict[str, Any]", json.loads(core.plan(options)))
         told["figures"] = figures_about(settings)
@@ -44,6 +44,7 @@ def plan(
 
         tell("planning: what a change would give")
         told["planner"] = {"programs": choice.tried, "seconds": choice.seconds}
+        told["planner"]["cost_of_early_results"] = choice.slower
         rate = told["prediction"]["tokens_per_second"]
         told["prediction"]["what_if"] = what_if(core, changed, (choice, rate), wanted)
         return told
