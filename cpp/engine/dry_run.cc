@@ -200,7 +200,7 @@ class DryRun {
     while (!generator_.idle()) {
       for (const Event& event : generator_.step()) finished += event.finished;
       in_flight_ = std::max(in_flight_, static_cast<double>(generator_.counts().active));
-      marks_.push_back(mark_of(reckoner_, reckoner_.done(), static_cast<double>(finished)));
+      note(static_cast<double>(finished));
     }
     return total();
   }
@@ -238,6 +238,13 @@ class DryRun {
     parts.accelerator = input_.plan->accelerator;
     parts.max_context = input_.plan->max_context;
     return parts;
+  }
+
+  // The first and the last of the sweeps after which so many rows were finished.
+  void note(double finished) {
+    const size_t count = marks_.size();
+    if (count >= 2 && marks_[count - 2].rows == finished) marks_.pop_back();
+    marks_.push_back(mark_of(reckoner_, reckoner_.done(), finished));
   }
 
   // The last mark with at most so many rows finished.
@@ -305,7 +312,7 @@ class DryRun {
   Generator generator_;
   double in_flight_ = 1;     // rows, at most
   Mark start_;               // nothing is done
-  std::vector<Mark> marks_;  // after each sweep
+  std::vector<Mark> marks_;  // after sweeps
 };
 
 }  // namespace
