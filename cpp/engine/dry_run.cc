@@ -17,6 +17,9 @@ constexpr double kWakeSeconds = 40e-6;  // from a step's end to the lane that wa
 constexpr double kSampledValuesPerSecond = 1.5e9;       // logits that a processor looks at
 constexpr double kSampleReads = 8;                      // of a logit by a GPU, about
 constexpr double kSteadyBegin = 0.3, kSteadyEnd = 0.7;  // of the rows: between them nothing changes
+constexpr double kFirstWaves = 0.5,
+                 kLastWaves = 1.0;  // where a job is longer: not steady yet, any more
+constexpr double kTenth = 0.1;      // of the rows: the first results
 
 class Reckoner final : public SweepRunner {
  public:
@@ -196,6 +199,7 @@ class DryRun {
     size_t finished = 0;
     while (!generator_.idle()) {
       for (const Event& event : generator_.step()) finished += event.finished;
+      in_flight_ = std::max(in_flight_, static_cast<double>(generator_.counts().active));
       note(static_cast<double>(finished));
     }
     return total();
@@ -236,10 +240,45 @@ class DryRun {
     return parts;
   }
 
+  // The first and the last of the sweeps after which so many rows were finished.
   void note(double finished) {
+    const size_t count = marks_.size();
+    if (count >= 2 && marks_[count - 2].rows == finished) marks_.pop_back();
+    marks_.push_back(mark_of(reckoner_, reckoner_.done(), finished));
+  }
+
+  // The last mark with at most so many rows finished.
+  const Mark& last_within(double rows) const {
+    const auto after = std::partition_point(marks_.begin(), marks_.end(),
+                                            [&](const Mark& mark) { return mark.rows <= rows; });
+    return after == marks_.begin() ? start_ : *std::prev(after);
+  }
+  const Mark& first_with(double rows) const {
+    const auto found = std::partition_point(marks_.begin(), marks_.end(),
+                                            [&](const Mark& mark) { return mark.rows < rows; });
+    return found == marks_.end() ? marks_.back() : *found;
+  }
+
+  // Two marks between which rows are like all later ones. Rows that entered together finish
+  // together, so that only whole waves of the rows in flight tell how long one takes.
+  std::pair<const Mark*, const Mark*> steady() const {
     const auto count = static_cast<double>(count_);
-    if (finished <= kSteadyBegin * count) begin_ = mark_of(reckoner_, reckoner_.done(), finished);
-    if (finished <= kSteadyEnd * count) end_ = mark_of(reckoner_, reckoner_.done(), finished);
+    const double waves = std::floor(count / in_flight_ - kFirstWaves - kLastWaves);
+    if (waves >= 1) {
+      const Mark& from = first_with(kFirstWaves * in_flight_);
+      return {&from, &first_with(from.rows + waves * in_flight_)};
+    }
+    const Mark &from = last_within(kSteadyBegin * count), &to = last_within(kSteadyEnd * count);
+    if (to.rows > from.rows) return {&from, &to};
+    return {&start_, &marks_.back()};
+  }
+
+  // When a tenth of the rows had their result; `to` and on: each takes as long as those before.
+  double first_results(const Prediction& done, const Mark& from, const Mark& to) const {
+    const double rows = std::ceil(kTenth * static_cast<double>(done.rows));
+    if (rows <= static_cast<double>(count_)) return first_with(rows).seconds;
+    const double each = (to.seconds - from.seconds) / std::max(1.0, to.rows - from.rows);
+    return marks_.back().seconds + each * (rows - static_cast<double>(count_));
   }
 
   Prediction total() {
@@ -250,12 +289,12 @@ class DryRun {
     done.sweeps = counts.sweeps;
     done.prompt_tokens = counts.prompt_tokens;
     done.generated_tokens = counts.generated_tokens;
+    if (marks_.empty()) return done;
+    const auto [from, to] = steady();
+    done.first_results = first_results(done, *from, *to);
     if (count_ == input_.rows.size()) return done;
     const double whole = static_cast<double>(input_.rows.size()) / static_cast<double>(count_);
-    const Mark& from = end_.rows > begin_.rows ? begin_ : Mark{};
-    const Mark to =
-        end_.rows > begin_.rows ? end_ : mark_of(reckoner_, done, static_cast<double>(count_));
-    extrapolate(from, to, static_cast<double>(input_.rows.size() - count_), &done);
+    extrapolate(*from, *to, static_cast<double>(input_.rows.size() - count_), &done);
     done.sweeps = 0;
     for (const Phase& phase : done.phases) {
       done.sweeps += static_cast<uint64_t>(std::llround(phase.sweeps));
@@ -271,7 +310,9 @@ class DryRun {
   KvStore kv_;
   Reckoner reckoner_;
   Generator generator_;
-  Mark begin_, end_;
+  double in_flight_ = 1;     // rows, at most
+  Mark start_;               // nothing is done
+  std::vector<Mark> marks_;  // after sweeps
 };
 
 }  // namespace

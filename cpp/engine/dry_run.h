@@ -31,6 +31,7 @@ struct Phase {
 
 struct Prediction {
   double seconds = 0;
+  double first_results = 0;  // seconds until a tenth of the rows have their result
   uint64_t rows = 0, sweeps = 0, prompt_tokens = 0, generated_tokens = 0;
   PerLane<double> lane_seconds;
   PerLane<uint64_t> lane_bytes;

@@ -221,6 +221,7 @@ Json memory_json(const MemoryPlan& memory) {
 Json prediction_json(const DryRunInput& input, const Prediction& prediction, bool with_sweep) {
   Json json = {{"tokens_per_second", prediction.tokens_per_second()},
                {"seconds", prediction.seconds},
+               {"first_results_seconds", prediction.first_results},
                {"rows", prediction.rows},
                {"sweeps", prediction.sweeps},
                {"prompt_tokens", prediction.prompt_tokens},

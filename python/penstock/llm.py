@@ -51,7 +51,9 @@ class LLM:
     ``LLM("models/opt-6.7b", host_memory="4GiB", weights="int4")``. `model` is a Hugging Face folder
     or ``dummy:NAME``. The options are those of :class:`penstock.settings.EngineOptions`: device,
     host_memory, device_memory, disk, disk_memory, weights, kv, compute ("fast", "weight_only" or
-    "exact"), invariant, policy, cache, threads, pin_threads, seed, max_context, special_tokens.
+    "exact"), invariant, policy, machine, probe, cache, threads, pin_threads, seed, max_context,
+    special_tokens. A machine that has no figures yet is measured first, for about 10 s, which the
+    logger "penstock" says; ``probe=False`` plans with built-in figures instead.
 
     The engine is made on first use, planned for the work at hand, and made anew when a later call
     does not fit it. Prompts are strings or lists of token ids; a folder without tokenizer.json

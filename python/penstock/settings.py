@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from penstock.errors import InvalidArgumentError, MalformedError, NotFoundError
 from penstock.machine.shipped import shipped_machine, shipped_machines
-from penstock.util.config import cache_folder, machine_file
+from penstock.util.config import cache_folder, named_machine_file
 from penstock.util.engine_options import options_of
 from penstock.util.sizes import parse_size, parse_sizes
 
@@ -36,6 +36,7 @@ class EngineOptions(TypedDict, total=False):
     invariant: bool
     policy: str | dict[str, Any] | Path
     machine: str | dict[str, Any] | Path
+    probe: bool
     throttle: str | dict[str, Any] | Path
     cache: str | None
     threads: int
@@ -50,6 +51,9 @@ class EngineSettings:
     """Sizes are bytes; 0 and "" mean "choose for me".
 
     ``policy``, ``machine`` and ``throttle`` are JSON text.
+
+    Without ``machine`` this machine's own figures count. With ``probe`` they are measured where
+    there are none yet, once for each machine and disk (see :mod:`penstock.engine.measured`).
 
     ``seed`` seeds sampling. ``special_tokens`` lets text prompts contain special tokens; otherwise
     ``</s>`` in a prompt is five characters like any others.
@@ -75,6 +79,7 @@ class EngineSettings:
     invariant: bool = True
     policy: str = ""
     machine: str = ""
+    probe: bool = True
     throttle: str = ""
     cache: str = ""
     threads: int = 0
@@ -185,7 +190,7 @@ def machine_text(value: str | dict[str, Any] | Path) -> str:
     if shipped:
         return shipped
     try:
-        return json_text("machine", value, machine_file())
+        return json_text("machine", value, named_machine_file())
     except NotFoundError as error:
         names = ", ".join(shipped_machines())
         allowed = f"{error.allowed}, or one of {names}"

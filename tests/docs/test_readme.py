@@ -30,7 +30,7 @@ def run(tmp_path, root):
     """Runs a command in a folder with a copy of the model; gives what it printed."""
     shutil.copytree(root / MODEL, tmp_path / MODEL)
     paths = [str(Path(sys.executable).parent), os.environ["PATH"]]
-    machine = {"PENSTOCK_MACHINE": str(tmp_path / "machine.json")}
+    machine = {"PENSTOCK_MACHINE": str(tmp_path / "machine.json"), "PENSTOCK_PROBE": "off"}
     environment = {**os.environ, "PATH": os.pathsep.join(paths), **machine}
 
     def command(*words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -99,15 +100,18 @@ def run(model: Model, job: JobArgs, engine: EngineArgs, sampling: SamplingArgs) 
     killed. It does nothing for a job that is complete.
     """
     from penstock.cli.tables import error_lines, print_report
+    from penstock.engine.measured import with_figures
     from penstock.job.options import JobHooks, JobOptions
     from penstock.job.progress import open_progress
     from penstock.job.report import write_report
     from penstock.job.run import run_job
 
     _refuse_overlap(job)
-    correct = _recalibration(engine) if job.recalibrate else None
     settings = engine.settings(model)
     _warn_of_memory(settings)
+    if job.recalibrate:
+        settings = with_figures(settings, _doing)
+    correct = _recalibration(engine, settings) if job.recalibrate else None
     options = JobOptions(
         input=job.input,
         output=job.output,
@@ -161,7 +165,7 @@ def plan(model: Model, workload: WorkloadArgs, engine: EngineArgs, page: PageArg
     settings = engine.settings(model)
     _warn_of_memory(settings, is_for_this_machine=engine.machine in ("", "auto"))
     with Session(settings, tell=_doing) as session:
-        found = session.plan(workload.workload())
+        found = session.plan(dataclasses.replace(workload.workload(), early_results=True))
     if written is not None:
         written.write(found)
         _tell(f"the page is in {written.path}")
@@ -239,23 +243,28 @@ def bench(model: Model, workload: WorkloadArgs, engine: EngineArgs, how: BenchAr
         _print_json(write(model, how.materialise, engine.seed))
         return
     from penstock.cli.bench import run_bench, scheduled_as
+    from penstock.engine.measured import with_figures
 
-    correct = _recalibration(engine) if how.recalibrate else None
     settings = engine.settings(model)
     if how.schedule:
         settings = scheduled_as(settings, how.schedule, workload.prompt_len)
     _warn_of_memory(settings)
+    settings = with_figures(settings, _doing)
+    correct = _recalibration(engine, settings) if how.recalibrate else None
     report = run_bench(settings, workload.workload(), tell=_doing)
     if correct is not None and report["prediction"]:
         correct(report)
     _print_json(report)
 
 
-def _recalibration(engine: EngineArgs) -> Callable[[dict[str, Any]], None]:
+def _recalibration(
+    engine: EngineArgs, settings: EngineSettings
+) -> Callable[[dict[str, Any]], None]:
     """Corrects the machine file that the run is planned with; refused at once without one."""
+    from penstock.engine.measured import place_of
     from penstock.machine.calibrate import correct_file, file_to_correct
 
-    path = file_to_correct(engine.machine)
+    path = file_to_correct(engine.machine, place_of(settings).file)
 
     def correct(report: dict[str, Any]) -> None:
         correct_file(path, report)

@@ -61,6 +61,7 @@ class EngineArgs:
     invariant: Annotated[bool, _engine("invariant")] = True
     policy: Annotated[str, _engine("policy")] = "auto"
     machine: Annotated[str, _engine("machine")] = "auto"
+    probe: Annotated[bool, _engine("probe")] = True
     throttle: Annotated[str, _engine("throttle")] = ""
     cache: Annotated[str, _engine("cache")] = ""
     threads: Annotated[int, _engine("threads")] = 0

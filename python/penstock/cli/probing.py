@@ -10,9 +10,9 @@ from typing import Any
 from penstock.cli.bench import run_bench
 from penstock.engine.workload import Workload
 from penstock.machine.calibrate import products_scaled
+from penstock.machine.place import Place
 from penstock.machine.probe import Probe, measure_machine
 from penstock.settings import EngineSettings
-from penstock.util.config import machine_file
 from penstock.util.outputfile import write_atomically
 
 
@@ -20,7 +20,7 @@ def write_machine(
     asked: Probe, output: Path | None, tell: Callable[[str], None]
 ) -> tuple[Path, dict[str, Any]]:
     """Measures and keeps the figures; where, and what. Raises PenstockError."""
-    path = output or machine_file()
+    path = output or Place(asked.device, asked.threads, Path(asked.disk)).file
     machine = measure_machine(asked, tell)
     if asked.device.split(":")[0] == "cpu" and not asked.quick:
         machine = calibrated(machine, asked, tell)

@@ -12,12 +12,15 @@ def print_plan(plan: dict[str, Any]) -> None:
     """Prints a plan: what it is of, its memory by tier, and what it would take."""
     console = _console()
     table = _table("Plan", "", "")
-    for name in ("model", "family", "isa", "weights", "kv", "compute", "max_context"):
+    for name in ("model", "family", "isa", "weights", "kv", "compute", "max_context", "figures"):
         if name in plan:
             table.add_row(name.replace("_", " "), str(plan[name]))
     prediction = plan.get("prediction", {})
     if prediction:
         table.add_row("time", format_seconds(prediction["seconds"]))
+        if "first_results_seconds" in prediction:
+            first = format_seconds(prediction["first_results_seconds"])
+            table.add_row("a tenth of the rows", first)
         table.add_row("generated", f"{prediction['tokens_per_second']:.1f} tokens/s")
     console.print(table)
     if prediction:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from penstock.planner import Choice
 
 Tell = Callable[[str], None]
-_AS_PUBLISHED = ("auto", "fp32", "fp16", "bf16")
+AS_PUBLISHED = ("auto", "fp32", "fp16", "bf16")
 _COPIED = (
     *("model", "device", "host_memory", "device_memory", "disk", "disk_memory", "weights", "kv"),
     *("compute", "invariant", "policy", "machine", "throttle", "cache", "threads", "max_context"),
     "pin_threads",
 )
+_OF_WORKLOAD = ("expected_rows", "mean_prompt", "max_prompt", "mean_new", "max_new")
 
 
 def tell_nobody(_: str) -> None:
@@ -60,8 +61,8 @@ def open_engine(
     """
     with engine_errors():
         options = native_options(core, settings, workload, reserved_bytes)
-        choose_policy(core, options, listener.doing)
-        packs = settings.weights not in _AS_PUBLISHED and not settings.is_dummy
+        choose_policy(core, options, listener.doing, workload.early_results)
+        packs = settings.weights not in AS_PUBLISHED and not settings.is_dummy
         first = f"; the first time, its weights are packed as {settings.weights}" if packs else ""
         listener.doing(f"loading {settings.model}{first}")
         if listener.packing is None:
@@ -78,12 +79,21 @@ def native_options(
         setattr(options, name, getattr(settings, name))
     options.cublaslt = cublaslt_library()
     options.reserved_host_memory = reserved_bytes
-    for name, value in vars(workload).items():
-        setattr(options, name, value)
+    for name in _OF_WORKLOAD:
+        setattr(options, name, getattr(workload, name))
     return options
 
 
-def choose_policy(core: Core, options: Any, tell: Tell = tell_nobody) -> Choice | None:
+def refuse_wrong_options(core: Core, settings: EngineSettings) -> None:
+    """What config.json alone shows to be wrong; raises PenstockError."""
+    with engine_errors():
+        native = core.Planning(native_options(core, settings, Workload(), 0))
+        _checked_policy(native, settings.policy)
+
+
+def choose_policy(
+    core: Core, options: Any, tell: Tell = tell_nobody, early_results: bool = False
+) -> Choice | None:
     """Fills in the policy where the search finds one; the engine refuses what fits no policy."""
     if not hasattr(core, "Planning"):
         return None
@@ -91,7 +101,7 @@ def choose_policy(core: Core, options: Any, tell: Tell = tell_nobody) -> Choice 
 
     native = core.Planning(options)
     wanted = _checked_policy(native, options.policy)
-    choice = choose(native, wanted, tell=tell)
+    choice = choose(native, wanted, tell=tell, early_results=early_results)
     if choice is not None:
         options.policy = choice.text
     return choice

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+from penstock.engine.measured import figures_about
 from penstock.engine.native import Core
 from penstock.engine.opening import Tell, choose_policy, native_options, tell_nobody
 from penstock.engine.workload import Workload
@@ -27,9 +28,10 @@ def plan(
     with engine_errors():
         options = native_options(core, settings, workload, reserved_bytes)
         given = options.policy
-        choice = choose_policy(core, options, tell)
+        choice = choose_policy(core, options, tell, workload.early_results)
         wanted = json.loads(given or "{}")
         result = cast("dict[str, Any]", json.loads(core.plan(options)))
+        result["figures"] = figures_about(settings)
         if choice is None or "prediction" not in result:
             return result
         from penstock.planner import what_if
@@ -42,6 +44,7 @@ def plan(
 
         tell("planning: what a change would give")
         result["planner"] = {"programs": choice.tried, "seconds": choice.seconds}
+        result["planner"]["cost_of_early_results"] = choice.slower
         rate = result["prediction"]["tokens_per_second"]
         result["prediction"]["what_if"] = what_if(core, changed, (choice, rate), wanted)
         return result

@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from penstock.engine.loop import RequestLoop
+from penstock.engine.measured import log_words, with_figures
 from penstock.engine.native import Core, Engine, native_core
-from penstock.engine.opening import Listener, Tell, open_engine, tell_nobody
+from penstock.engine.opening import (
+    Listener,
+    Tell,
+    open_engine,
+    refuse_wrong_options,
+    tell_nobody,
+)
 from penstock.engine.planning import context_limit, plan
 from penstock.engine.workload import Workload
 from penstock.errors import BudgetError
@@ -25,11 +32,13 @@ class Session:
     ) -> None:
         """Reads nothing yet. `core` replaces the native module in tests.
 
-        `tell` is called with what is done before each step that may take a while.
+        `tell` is called with what is done before each step that may take a while. Without it the
+        log hears of a machine that has to be measured.
         """
         self.settings = settings
         self.encoder = PromptEncoder(settings.model, settings.special_tokens)
         self._core, self._tell = core, tell
+        self._has_figures = False
 
     @property
     def core(self) -> Core:
@@ -48,6 +57,7 @@ class Session:
 
         `listener` hears of it in place of the session's `tell`.
         """
+        self._find_figures(self._tell)
         memory, hears = self.encoder.memory_bytes, listener or Listener.of(self._tell)
         try:
             return open_engine(self.core, self.settings, workload, memory, hears)
@@ -71,7 +81,16 @@ class Session:
     def plan(self, workload: Workload, tell: Tell | None = None) -> dict[str, Any]:
         """What an engine would do for `workload`; `tell` hears of it in place of the session's."""
         hears = tell or self._tell
+        self._find_figures(hears)
         return plan(self.core, self.settings, workload, self.encoder.memory_bytes, hears)
+
+    def _find_figures(self, tell: Tell) -> None:
+        """Once, before the first plan: what this machine can do."""
+        if not self._has_figures and hasattr(self.core, "Planning"):
+            hears = log_words if tell is tell_nobody else tell
+            refuse_wrong_options(self.core, self.settings)
+            self.settings = with_figures(self.settings, hears)
+        self._has_figures = True
 
     def max_context(self) -> int:
         """Tokens that a row may have, without an engine; 0: unknown before there is one."""

@@ -14,13 +14,18 @@ EXPECTED_NEW = 256
 
 @dataclass(frozen=True)
 class Workload:
-    """What is coming, for the policy; zeros: unknown. Lengths are tokens."""
+    """What is coming, for the policy; zeros: unknown. Lengths are tokens.
+
+    `early_results`: each result is kept as soon as it is there, so that the first ones of a long
+    job should come early.
+    """
 
     expected_rows: int = 0
     mean_prompt: int = 0
     max_prompt: int = 0
     mean_new: int = 0
     max_new: int = 0
+    early_results: bool = False
 
     @classmethod
     def uniform(cls, rows: int, prompt: int, new: int) -> Workload:

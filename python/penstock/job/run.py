@@ -37,12 +37,6 @@ from penstock.util import exitcodes
 from penstock.util.childprocess import module_command
 
 _SECONDS_TO_POLL = 0.2
-# A job of that many seconds, or rows where nothing predicts, is worth a probe before it.
-_LONG_SECONDS, _MANY_ROWS = 60.0, 1000
-_NO_MACHINE = (
-    "planned with built-in figures; for better plans measure this machine once: "
-    "penstock probe --disk FOLDER (--quick: 10 s)"
-)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -255,20 +249,12 @@ class _Run:
         self._writer = self._files.begin(describe_engine(self._describe))
         for warning in self._describe.get("warnings", []):
             self._hooks.tell(f"warning: {warning}")
-        if not self._options.settings.machine and self._is_long():
-            self._hooks.tell(_NO_MACHINE)
         self._state.row_tokens = ready.get("row_tokens", 0)
         if self._state.rows_done > self._state.rows_failed:
             self._give_verdicts()
         if self._progress is None:
             self._state.started = time.monotonic()
             self._progress = self._hooks.progress()
-
-    def _is_long(self) -> bool:
-        predicted = self._prediction.get("seconds")
-        if predicted is None:
-            return self._state.rows - self._state.rows_done >= _MANY_ROWS
-        return float(predicted) >= _LONG_SECONDS
 
     def _pump(self, stop: _StopSignals, first: list[dict[str, Any]], supply: RowSupply) -> int:
         assert self._writer is not None and self._progress is not None

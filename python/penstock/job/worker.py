@@ -117,7 +117,9 @@ class Worker:
         sample = Workload.of_rows(lengths, new)
         longest = max(sample.max_prompt, int(per_byte * opening["longest_bytes"]))
         self._row_tokens = sample.mean_prompt + sample.mean_new
-        workload = replace(sample, expected_rows=opening["rows"], max_prompt=longest)
+        workload = replace(
+            sample, expected_rows=opening["rows"], max_prompt=longest, early_results=True
+        )
         return self._session.open(workload)
 
     def run(self) -> None:

@@ -1,1 +1,1 @@
-"""What a machine can do: probe, correction by a run, and machines that come with the package."""
+"""What a machine can do: probe, kept figures, correction by a run, machines in the package."""

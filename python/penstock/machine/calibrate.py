@@ -11,7 +11,6 @@ from typing import Any
 
 from penstock.errors import InvalidArgumentError
 from penstock.machine.shipped import shipped_machine
-from penstock.util.config import machine_file
 from penstock.util.outputfile import write_atomically
 
 # Rates of the machine by the lane whose seconds they decide.
@@ -88,13 +87,13 @@ def products_scaled(machine: Mapping[str, Any], factors: Mapping[str, float]) ->
     return found
 
 
-def file_to_correct(machine: str) -> Path:
-    """The file behind the option ``machine``: a path, or "auto" for the one that is kept.
+def file_to_correct(machine: str, kept: Path) -> Path:
+    """The file behind the option ``machine``: a path, or "auto" for `kept`.
 
     Raises InvalidArgumentError where there is none: JSON text, a shipped machine, no probe yet.
     """
     name = machine.strip()
-    path = machine_file() if name in ("", "auto") else Path(name)
+    path = kept if name in ("", "auto") else Path(name)
     if name.startswith("{") or shipped_machine(name) or not path.is_file():
         allowed = "a machine file: run penstock probe first, or give one with --machine"
         message = f"recalibrate: no machine file to correct; allowed: {allowed}"

@@ -58,11 +58,17 @@ def _class_of(facts: dict[str, Any]) -> str:
 
 def filesystem_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
     """The type of the file system that holds a folder; "" where the kernel does not tell."""
-    place, found, longest = str(path.resolve()), "", -1
+    return mount_of(path, mounts)[1]
+
+
+def mount_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> tuple[str, str]:
+    """What is mounted where a folder is, and its type; "" where the kernel does not tell."""
+    place, longest = str(path.resolve()), -1
+    found = ("", "")
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return ""
+        return found
     for line in lines:
         fields = line.split()
         if len(fields) < 3:
@@ -70,7 +76,7 @@ def filesystem_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
         point = fields[1].encode().decode("unicode_escape", "replace")
         inside = place == point or place.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= longest:
-            found, longest = fields[2], len(point)
+            found, longest = (fields[0], fields[2]), len(point)
     return found
 
 

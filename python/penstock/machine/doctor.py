@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock.machine.disk_class import disk_facts
+from penstock.machine.place import Place
 from penstock.util.childprocess import module_command
-from penstock.util.config import cublaslt_library, machine_file
+from penstock.util.config import cublaslt_library
 from penstock.util.deaths import how_it_ended
 from penstock.util.processor import processor_name
 
@@ -44,7 +45,7 @@ def examine(folder: Path) -> dict[str, Any]:
         "memory": _memory(native),
         "disk": disk_facts(folder),
         "gpu": native.get("cuda", {"built": False, "gpus": [], "missing": failure}),
-        "machine_file": _machine_file(),
+        "machine_file": _machine_file(folder),
         "packages": _packages(),
     }
     problems = [Problem(failure, _REINSTALL)] if failure else []
@@ -93,8 +94,8 @@ def _memory(native: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _machine_file() -> dict[str, Any]:
-    path = machine_file()
+def _machine_file(folder: Path) -> dict[str, Any]:
+    path = Place(folder=folder).file
     about = ""
     if path.is_file():
         try:
@@ -129,7 +130,7 @@ def _problems(found: dict[str, Any]) -> list[Problem]:
         what = "this processor has none of the instruction sets with fast kernels"
         problems.append(Problem(what, "expect a tenth of the speed, or use another machine"))
     if not found["machine_file"]["measured"]:
-        what = "this machine was not measured; plans use modest built-in figures"
+        what = "this machine and disk were not measured; the first plan does so, roughly, in 10 s"
         folder = found["disk"]["folder"]
         problems.append(Problem(what, f"penstock probe --disk {folder}"))
     return problems + _disk_problems(found["disk"])

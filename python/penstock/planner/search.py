@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from penstock.planner.early import early
 from penstock.planner.polish import polish
+from penstock.planner.shapes import candidates, sequence_counts, shape, sweep_sizes, variants
 from penstock.planner.shares import best_shares
 from penstock.planner.space import LANES, WAVES, Evaluation, NativePlanning, Space
 
-_MOST_SEQUENCES = 4096
-_MOST_SWEEP_TOKENS = 1 << 15
-_BATCH_TOKENS = {False: (32, 64, 128, 256, 512), True: (64, 128, 256, 512, 1024, 2048)}
 _RUN_THROUGH = 8  # candidates
 _FIRST = 4  # that are enumerated: with most rows in flight
 _POLISHED = 3  # of their dry runs, and as many unlike those
@@ -26,7 +25,6 @@ _PROGRAMS_PART = 0.5  # of the search, for the programs; then dry runs of the be
 _RUNS_PART = 0.36  # of what is left after the programs
 _SHAPES = 24  # kept for what a change would give
 _GROWN, _LARGER = 4, 3  # of them, with so many larger numbers of rows in flight
-_FIXED = ("micro_batch", "micro_batches", "prefill_chunk", "admission", "lookahead", "threads")
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Choice:
     seconds: float  # that the search took
     shapes: tuple[dict[str, Any], ...]
     closed_seconds: float
+    slower: float  # than the fastest, for the sake of early results; a share of its time
 
     @property
     def text(self) -> str:
@@ -56,12 +55,14 @@ def choose(
     wanted: dict[str, Any] | None = None,
     effort: float | None = None,
     tell: Callable[[str], None] | None = None,
+    early_results: bool = False,
 ) -> Choice | None:
     """The policy for a model, machine and workload; None when no policy was found to fit.
 
     `wanted`: fields of the policy that are the user's; they stay as they are. `effort`: what the
     search may take, in seconds of a usual processor; by default a small part of the job that it
     plans. The same arguments give the same policy everywhere. `tell`: hears what is being done.
+    `early_results`: a long job gives up to a twentieth of its time for them.
     """
     begin = time.monotonic()
     space, fixed = Space(native), dict(wanted or {})
@@ -81,10 +82,12 @@ def choose(
         for policy, evaluation, dry_run in _starts(runs)
         for better, run in [polish(space, (policy, dry_run), fixed, allowed)]
     ]
-    policy, evaluation, dry_run = min(polished, key=lambda run: run[2]["seconds"])
+    fastest = min(polished, key=lambda run: run[2]["seconds"])
+    policy, evaluation, dry_run = early(space, fastest, fixed) if early_results else fastest
+    slower = dry_run["seconds"] / fastest[2]["seconds"] - 1
     shapes = tuple(candidate for candidate, _ in found[:_SHAPES])
     seconds = time.monotonic() - begin
-    return Choice(policy, evaluation, dry_run, tried, seconds, shapes, best[0].seconds)
+    return Choice(policy, evaluation, dry_run, tried, seconds, shapes, best[0].seconds, slower)
 
 
 def _programs(
@@ -168,119 +171,6 @@ def run_through(
             dry_run = space.sketch(policy, WAVES * int(policy["max_sequences"]))
             runs.append((dry_run["seconds"], len(runs), policy, evaluation, dry_run))
     return [run[2:] for run in sorted(runs, key=lambda run: run[:2])]
-
-
-def candidates(space: Space, fixed: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Choices of whole numbers, the most promising (many rows, large launches) first."""
-    accelerator = bool(space.facts["accelerator"])
-    attention = [fixed["host_attention"]] if "host_attention" in fixed else [False, True]
-    for sequences in sequence_counts(space, fixed):
-        for hosted in attention if accelerator else [None]:
-            for tokens in sweep_sizes(space, sequences):
-                for rows in _BATCH_TOKENS[accelerator]:
-                    choice = shape(space, fixed, sequences, (rows, tokens))
-                    if choice is None:
-                        continue
-                    if hosted is not None:
-                        choice["host_attention"] = hosted
-                    yield choice
-
-
-def sequence_counts(space: Space, fixed: dict[str, Any]) -> list[int]:
-    """Rows in flight, from many to one."""
-    rows = int(space.facts["rows"]) or _MOST_SEQUENCES
-    if "max_sequences" in fixed:
-        return [int(fixed["max_sequences"])]
-    if "micro_batch" in fixed and "micro_batches" in fixed:
-        sweep = int(fixed["micro_batch"]) * int(fixed["micro_batches"])
-        return [min(rows, sweep * int(space.facts["sweeps"]))]
-    most = min(rows, _MOST_SEQUENCES)
-    counts = {most}
-    count = 1.0
-    while count < most:
-        counts.add(round(count))
-        count *= 1.5 if most <= 256 else 1.8
-    return sorted(counts, reverse=True)
-
-
-def sweep_sizes(space: Space, sequences: int) -> list[int]:
-    """Tokens that a sweep may carry: what decoding rows need, and room for prompts."""
-    sequences = space.of_a_sweep(sequences)
-    prompt, fresh = int(space.facts["prompt"]), int(space.facts["fresh"])
-    steady = sequences * (prompt + fresh) // fresh * 5 // 4
-    most = max(sequences, min(sequences * prompt, _MOST_SWEEP_TOKENS))
-    sizes = {max(sequences, min(size, most)) for size in (sequences, steady, 4 * steady, most)}
-    return sorted(sizes, reverse=True)
-
-
-def shape(
-    space: Space, fixed: dict[str, Any], sequences: int, launch: tuple[int, int]
-) -> dict[str, Any] | None:
-    """A policy without shares: `launch` is (rows of one, tokens of a sweep)."""
-    rows, tokens = launch
-    choice = dict(fixed)
-    choice["max_sequences"] = sequences
-    sequences = space.of_a_sweep(sequences)
-    if "micro_batches" not in fixed:
-        if rows > tokens and rows > 2 * _BATCH_TOKENS[bool(space.facts["accelerator"])][0]:
-            if rows >= 2 * tokens:
-                return None  # a smaller launch carries the same
-        choice.setdefault("micro_batch", min(sequences, rows))
-        needed = max(math.ceil(sequences / choice["micro_batch"]), math.ceil(tokens / rows))
-        choice["micro_batches"] = needed
-    choice.setdefault("micro_batch_tokens", max(rows, int(choice.get("prefill_chunk", 1))))
-    return choice
-
-
-def variants(
-    space: Space, evaluation: Evaluation, fixed: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """What the closed form does not tell apart: how rows are let in, and how they are grouped."""
-    for grouped in _grouped(space, evaluation, fixed):
-        yield from _paced(space, evaluation, grouped, fixed)
-
-
-def _grouped(
-    space: Space, evaluation: Evaluation, fixed: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Where the host attends, it works on one launch's rows while the device has another's."""
-    policy = evaluation.policy
-    sequences = space.of_a_sweep(int(policy["max_sequences"]))
-    rows = int(policy["micro_batch_tokens"])
-    if policy.get("host_attention") and not {"micro_batch", "micro_batches"} & set(fixed):
-        prompts = max(0, int(policy["micro_batches"]) - math.ceil(sequences / rows))
-        for launches in (4, 2, 8):
-            group = math.ceil(sequences / launches)
-            if group >= int(policy["micro_batch"]):
-                continue
-            split = {**policy, "micro_batch": group, "micro_batches": launches + prompts}
-            if space.evaluate(split).fits:
-                yield split
-    yield policy
-
-
-def _paced(
-    space: Space, evaluation: Evaluation, policy: dict[str, Any], fixed: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """As it is, and with rows let in steadily, where they take turns."""
-    rows = int(space.facts["rows"]) or _MOST_SEQUENCES
-    sequences = int(policy["max_sequences"])
-    if "pace" in fixed or fixed.get("admission") == "block" or rows <= sequences:
-        yield policy
-        return
-    steady = evaluation.lanes[1]
-    compute, stream = steady[0], max(steady[1:])
-    prompt, fresh = float(space.facts["prompt"]), float(space.facts["fresh"])
-    most = int(policy["micro_batches"]) * int(policy["micro_batch_tokens"])
-    entering = space.of_a_sweep(sequences) * prompt / fresh  # as many as leave
-    paces = {math.floor(entering), math.floor(0.8 * entering)}
-    if compute > 0 and stream > 0:
-        balance = stream / compute * entering
-        paces |= {int(factor * balance) for factor in (1.0, 1.5)}
-    for pace in sorted(paces):
-        if 1 <= pace < most:
-            yield {**policy, "pace": pace}
-    yield policy
 
 
 def bottleneck(evaluation: Evaluation) -> str:

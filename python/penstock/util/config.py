@@ -1,8 +1,9 @@
 """What the environment decides. The only module that reads environment variables.
 
 ``PENSTOCK_CACHE``    folder for packed weights, instead of ``MODEL/.penstock``.
-``PENSTOCK_MACHINE``  file that ``penstock probe`` writes and engines read, instead of
-                      ``penstock/machine.json`` in the user's cache folder.
+``PENSTOCK_MACHINE``  file that ``penstock probe`` writes and engines read, instead of one for each
+                      machine and disk in ``penstock/machines`` of the user's cache folder.
+``PENSTOCK_PROBE``    ``off``: no machine is measured unasked, as with ``--no-probe``.
 ``PENSTOCK_CUBLASLT`` the libcublasLt that GPUs multiply dense 16-bit weights with, instead of that
                       of the package nvidia-cublas or of the system; ``off``: our own kernels.
 """
@@ -44,10 +45,20 @@ def is_shared_cache(folder: Path) -> bool:
     return any(file.is_symlink() for file in folder.glob("*.safetensors"))
 
 
-def machine_file() -> Path:
-    """Where the figures of this machine are kept."""
+def named_machine_file() -> Path | None:
+    """The file of figures that ``PENSTOCK_MACHINE`` names."""
     named = os.environ.get("PENSTOCK_MACHINE", "")
-    return Path(named) if named else _user_cache() / "machine.json"
+    return Path(named) if named else None
+
+
+def machine_file(key: str) -> Path:
+    """Where the figures of a machine and disk are kept; `key` names both."""
+    return named_machine_file() or _user_cache() / "machines" / f"{key}.json"
+
+
+def may_probe() -> bool:
+    """Whether a machine without figures may be measured unasked."""
+    return os.environ.get("PENSTOCK_PROBE", "") != "off"
 
 
 def cublaslt_library() -> str:

@@ -76,6 +76,11 @@ ENGINE_OPTIONS = (
         "auto",
     ),
     EngineOption(
+        *("probe", "flag", MEMORY),
+        "Measure this machine and disk once, in about 10 s. Off: rough built-in figures.",
+        True,
+    ),
+    EngineOption(
         *("device", "text", NUMBERS),
         "What computes: cpu, cpu:avx2, virtual, cuda:0, or several in a row: cuda:0,cuda:1.",
         "cpu",

@@ -193,5 +193,43 @@ TEST(DryRun, ExtrapolationIsNearTheWholeJob) {
   EXPECT_NEAR(static_cast<double>(found.lane_bytes.at(kUp)), bytes, 0.08 * bytes);
 }
 
+// Rows that enter together finish together: what is run through ends in the middle of no wave.
+TEST(DryRun, ExtrapolationCountsWholeWaves) {
+  Job job;
+  job.wanted.micro_batches = 2;
+  job.wanted.micro_batch_tokens = 128;
+  for (const int sequences : {16, 23, 40, 57, 64}) {
+    job.wanted.max_sequences = job.wanted.micro_batch = sequences;
+    job.plan(12 * sequences, 40, 20);
+    const Prediction whole = job.run();
+    DryRunInput part;
+    part.plan = &job.model.input;
+    part.policy = &job.policy;
+    part.memory = &job.memory;
+    part.rows.assign(static_cast<size_t>(12 * sequences), {40, 20, {}});
+    part.most_rows = 3 * sequences;
+    const Prediction found = dry_run(part);
+    EXPECT_TRUE(found.extrapolated);
+    EXPECT_NEAR(found.seconds, whole.seconds, 0.05 * whole.seconds) << sequences;
+  }
+}
+
+// Half of the rows in flight: their results are there after half of the time.
+TEST(DryRun, SmallerWavesHaveTheirFirstResultsEarlier) {
+  Job job;
+  job.wanted.micro_batches = 2;
+  job.wanted.micro_batch_tokens = 256;
+  std::vector<double> shares;
+  for (const int sequences : {64, 32, 16}) {
+    job.wanted.max_sequences = job.wanted.micro_batch = sequences;
+    job.plan(64, 40, 20);
+    const Prediction found = job.run();
+    shares.push_back(found.first_results / found.seconds);
+  }
+  EXPECT_GT(shares[0], 0.9);
+  EXPECT_NEAR(shares[1], 1.0 / 2, 0.1);
+  EXPECT_NEAR(shares[2], 1.0 / 4, 0.1);
+}
+
 }  // namespace
 }  // namespace penstock

@@ -63,22 +63,6 @@ def test_a_complete_job_does_nothing(job):
     assert before == (job.output.read_bytes(), os.stat(journal_path(job.output)).st_mtime_ns)
 
 
-def test_a_long_job_on_a_machine_that_was_not_measured_says_how_to_plan_better(job, monkeypatch):
-    def hints(**settings):
-        job.messages.clear()
-        job.run(overwrite=True, **settings)
-        return [line for line in job.messages if "penstock probe --disk FOLDER" in line]
-
-    job.write(rows(3))
-    assert hints() == []
-    assert len(hints(policy={"predicted_seconds": 60})) == 1
-    assert hints(policy={"predicted_seconds": 60}, machine="t4") == []
-    assert hints(policy={"predicted_seconds": 59}) == []
-    monkeypatch.setattr("penstock.job.run._MANY_ROWS", 3)  # where the engine predicts nothing
-    assert len(hints()) == 1
-    assert hints(policy={"predicted_seconds": 1}) == []
-
-
 def test_zero_rows_are_a_success(job):
     for content in (b"", b"\n\r\n  \n"):
         job.input.write_bytes(content)

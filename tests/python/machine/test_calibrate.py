@@ -66,18 +66,17 @@ def test_products_are_scaled_by_their_format():
 
 def test_a_file_is_corrected_where_there_is_one(monkeypatch, tmp_path):
     kept = tmp_path / "machine.json"
-    monkeypatch.setenv("PENSTOCK_MACHINE", str(kept))
     for wrong in ("auto", "", "{}", "t4", str(tmp_path / "none.json")):
         with pytest.raises(InvalidArgumentError) as caught:
-            file_to_correct(wrong)
+            file_to_correct(wrong, kept)
         assert caught.value.field == "recalibrate"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t4").write_text("{}")
     with pytest.raises(InvalidArgumentError):  # the run is planned with the shipped t4
-        file_to_correct("t4")
-    assert file_to_correct("./t4").name == "t4"
+        file_to_correct("t4", kept)
+    assert file_to_correct("./t4", kept).name == "t4"
     kept.write_text(json.dumps({**MACHINE, "about": "here; corrected by a run of then"}))
-    assert file_to_correct("auto") == kept
+    assert file_to_correct("auto", kept) == kept
     correct_file(kept, report(disk_read=2.0))
     found = json.loads(kept.read_text())
     assert found["disk_read_bytes_per_second"] == 4e9

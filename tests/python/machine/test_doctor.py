@@ -19,7 +19,9 @@ KEYS = "version python system processor memory disk gpu machine_file packages pr
 def found(tmp_path_factory):
     """What the command prints where it is piped."""
     command = [sys.executable, "-m", "penstock", "doctor", "--disk", str(Path.cwd())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    never = str(tmp_path_factory.mktemp("cache") / "machine.json")
+    environment = {**os.environ, "PENSTOCK_MACHINE": never}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

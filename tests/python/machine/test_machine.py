@@ -16,7 +16,7 @@ from penstock.machine.facts import machine_facts
 from penstock.machine.probe import Probe, measure_machine
 from penstock.machine.shipped import shipped_machine, shipped_machines
 from penstock.settings import EngineSettings
-from penstock.util.config import machine_file
+from penstock.util.config import machine_file, named_machine_file
 from python.conftest import MODELS
 
 MODEL = MODELS / "penstock-opt-5m"
@@ -89,7 +89,7 @@ def test_auto_reads_the_kept_figures_and_nothing_when_there_are_none(monkeypatch
     kept = tmp_path / "kept.json"
     kept.write_text(json.dumps(QUICK))
     monkeypatch.setenv("PENSTOCK_MACHINE", str(kept))
-    assert machine_file() == kept
+    assert named_machine_file() == machine_file("of a place") == kept
     assert json.loads(EngineSettings.make("dummy:m").machine) == QUICK
     assert EngineSettings.make("dummy:m", machine="{}").machine == "{}"
     assert json.loads(EngineSettings.make("dummy:m", machine=QUICK).machine) == QUICK
