@@ -46,6 +46,7 @@ function(penstock_library folder)
 
   if(sources)
     penstock_static_library(${folder} ${sources})
+    penstock_compile_faster(${folder} ${sources})
     set(scope PUBLIC)
   else()
     add_library(penstock_${folder} INTERFACE)

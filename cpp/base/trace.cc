@@ -32,7 +32,7 @@ size_t track_of(const LaneEvent& event, std::vector<Track>* tracks) {
   return tracks->size() - 1;
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     if (static_cast<unsigned char>(c) < 0x20) {
@@ -55,7 +55,7 @@ std::string slice(const LaneEvent& event, size_t track) {
                 track + 1, event.begin_seconds * 1e6,
                 (event.end_seconds - event.begin_seconds) * 1e6, static_cast<long long>(event.tag),
                 static_cast<unsigned long long>(event.bytes));
-  return "{\"name\":" + quoted(event.label) + numbers;
+  return "{\"name\":" + in_quotes(event.label) + numbers;
 }
 
 bool computes(LaneKind lane) { return lane == LaneKind::compute || lane == LaneKind::host_compute; }
@@ -99,7 +99,7 @@ std::string track_name(const Track& track, size_t index) {
   std::string name = lane_name(track.lane);
   if (track.copy > 0) name.append(" (").append(std::to_string(track.copy + 1)).append(")");
   return "{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,\"tid\":" + std::to_string(index + 1) +
-         ",\"args\":{\"name\":" + quoted(name) + "}}";
+         ",\"args\":{\"name\":" + in_quotes(name) + "}}";
 }
 
 }  // namespace

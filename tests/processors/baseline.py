@@ -98,7 +98,10 @@ def units(tree: Path) -> list[Unit]:
     """The C++ files of the package that were built, from the compile commands."""
     found = []
     for entry in json.loads((tree / "compile_commands.json").read_text()):
-        made = tree / re.search(r" -o (\S+\.o) ", entry["command"] + " ")[1]
+        object_file = re.search(r" -o (\S+\.o) ", entry["command"] + " ")
+        if not object_file:  # a precompiled header
+            continue
+        made = tree / object_file[1]
         package = "/tests/" not in entry["file"] and "/benchmarks/" not in entry["file"]
         if package and made.exists():
             wide = bool(_ISA_FLAG.search(entry["command"]))
