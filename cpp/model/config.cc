@@ -196,8 +196,10 @@ class SpecReader {
     if (now && before && *now != *before) {
       root_.refuse(ErrorCode::malformed, "torch_dtype", "disagrees with dtype", *now);
     }
-    if (!now && !before)
-      return config_.notes.push_back("config.json has no dtype: fp32 is assumed");
+    if (!now && !before) {
+      config_.notes.emplace_back("config.json has no dtype: fp32 is assumed");
+      return;
+    }
     const std::string name = now ? *now : *before;
     for (const auto& [spelling, dtype] : kDTypes) {
       if (spelling == name) {
