@@ -27,6 +27,7 @@ namespace {
 
 // clang-format off: each file uses the ones above it
 #include "kernels/cpu/bodies/gemm_bf16.inl"
+#include "kernels/cpu/bodies/code_dots.inl"
 #include "kernels/cpu/bodies/gemm_int.inl"
 #include "kernels/cpu/bodies/tiles.inl"
 #include "kernels/cpu/bodies/gemm_bf16_tiles.inl"

@@ -21,6 +21,7 @@ namespace {
 #include "kernels/cpu/bodies/raw_rows.inl"
 
 #include "kernels/cpu/bodies/gemm_f32.inl"
+#include "kernels/cpu/bodies/code_dots.inl"
 #include "kernels/cpu/bodies/gemm_int.inl"
 #include "kernels/cpu/bodies/kv_places.inl"
 #include "kernels/cpu/bodies/attention_driver.inl"

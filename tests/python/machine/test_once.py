@@ -134,7 +134,7 @@ def test_without_figures_a_plan_is_made_of_built_in_ones_and_says_so(
     assert not place_of(settings).file.exists()
 
 
-def test_who_wants_no_probe_is_told_what_that_means(probe, caplog):
+def test_without_a_probe_it_says_what_that_means(probe, caplog):
     for probing in (True, False):
         caplog.clear()
         with (

@@ -28,8 +28,8 @@ def planning(rows=256, machine=SLOW, **changes):
 
 def shares_of(native, choice):
     """Seconds of the whole job, and the part after which a tenth of the rows is done."""
-    told = json.loads(native.predict(choice.text, [], 0, False))
-    return told["seconds"], told["first_results_seconds"] / told["seconds"]
+    predicted = json.loads(native.predict(choice.text, [], 0, False))
+    return predicted["seconds"], predicted["first_results_seconds"] / predicted["seconds"]
 
 
 def test_a_long_job_has_first_results_in_its_first_third_for_a_twentieth_at_most():
