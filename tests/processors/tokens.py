@@ -7,6 +7,7 @@ Prints the chosen instruction set and the tokens, one JSON object.
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 from penstock import LLM, SamplingParams
@@ -16,7 +17,8 @@ MODEL = Path(__file__).resolve().parents[2] / "models" / "penstock-opt-5m"
 
 def main() -> None:
     device = sys.argv[1]
-    with LLM(str(MODEL), device=device, weights="int8", host_memory="64MiB", threads=1) as llm:
+    settings = {"device": device, "weights": "int8", "host_memory": "64MiB", "threads": 1}
+    with tempfile.TemporaryDirectory() as cache, LLM(MODEL, cache=cache, **settings) as llm:
         outputs = llm.generate(["The river", "In the year"], SamplingParams(max_tokens=6, seed=1))
     print(json.dumps({"tokens": [output.token_ids for output in outputs]}))
 
