@@ -17,7 +17,13 @@ MODEL = Path(__file__).resolve().parents[2] / "models" / "penstock-opt-5m"
 
 def main() -> None:
     device = sys.argv[1]
-    settings = {"device": device, "weights": "int8", "host_memory": "64MiB", "threads": 1}
+    settings = {
+        "device": device,
+        "weights": "int8",
+        "host_memory": "64MiB",
+        "threads": 1,
+        "probe": False,
+    }
     with tempfile.TemporaryDirectory() as cache, LLM(MODEL, cache=cache, **settings) as llm:
         outputs = llm.generate(["The river", "In the year"], SamplingParams(max_tokens=6, seed=1))
     print(json.dumps({"tokens": [output.token_ids for output in outputs]}))
